@@ -1,0 +1,1 @@
+"""Discovery: methods that score every edge, and selection of a circuit from the scores."""

@@ -1,0 +1,88 @@
+"""Every error that circuitkit raises on purpose.
+
+    CircuitkitError
+    ├── PromptError            a prompt set that cannot be used
+    │   ├── AlignmentError     clean and corrupted differ in length, or a template in layout
+    │   └── AnswerError        an answer that is not exactly one known token
+    ├── TaskError              unknown task, a task class or file that does not fit
+    │   └── BaselineError      the model cannot do the task
+    ├── ModelError             unknown model, damaged or missing weights
+    │   ├── DecompositionError the senders do not sum to the residual stream
+    │   └── ActivationError    NaN or infinity inside the model
+    ├── MethodError            unknown method, or settings it cannot use
+    ├── GraphError             a component or edge that does not exist
+    ├── CircuitFileError       a circuit file that is damaged, of another model or schema
+    ├── CriterionError         a judgement that cannot be made
+    │   └── VanishingGapError  metric of the model and of the empty circuit do not differ
+    ├── MemoryBudgetError      the work does not fit in the memory allowed
+    └── OutputError            a place that cannot be written
+
+Messages have one form: where: rule, got value. why it matters. what to do.
+"""
+
+
+class CircuitkitError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class PromptError(CircuitkitError, ValueError):
+    """A prompt set that cannot be used."""
+
+
+class AlignmentError(PromptError):
+    """Clean and corrupted prompts differ in length, or pairs of a template in layout."""
+
+
+class AnswerError(PromptError):
+    """An answer that is not exactly one token the tokenizer knows."""
+
+
+class TaskError(CircuitkitError, ValueError):
+    """An unknown task, or a task class or file that does not fit."""
+
+
+class BaselineError(TaskError):
+    """The model cannot do the task, so no circuit of it is worth drawing."""
+
+
+class ModelError(CircuitkitError, ValueError):
+    """An unknown model, or weights that are missing or damaged."""
+
+
+class DecompositionError(ModelError):
+    """The sum of the senders does not reproduce the residual stream."""
+
+
+class ActivationError(ModelError):
+    """NaN or infinity in an activation."""
+
+
+class MethodError(CircuitkitError, ValueError):
+    """An unknown discovery method, or settings it cannot use."""
+
+
+class GraphError(CircuitkitError, KeyError):
+    """A component or edge that the graph does not have."""
+
+    def __str__(self) -> str:  # KeyError shows repr(message), which hides line breaks
+        return str(self.args[0]) if self.args else ""
+
+
+class CircuitFileError(CircuitkitError, ValueError):
+    """A circuit file that is damaged, or belongs to another model or schema."""
+
+
+class CriterionError(CircuitkitError, ValueError):
+    """A judgement that cannot be made from the data given."""
+
+
+class VanishingGapError(CriterionError):
+    """The metric of the whole model and of the empty circuit cannot be told apart."""
+
+
+class MemoryBudgetError(CircuitkitError, MemoryError):
+    """The work does not fit in the memory allowed, even in the smallest batches."""
+
+
+class OutputError(CircuitkitError, OSError):
+    """A place that cannot be written."""

@@ -1,0 +1,189 @@
+"""Components and edges: which part of a transformer can send to which.
+
+A *sender* writes to the residual stream: `input` (everything that enters block 0), a head
+`a3.h0`, an MLP `m3`. A *receiver* reads it: the query, key or value input of a head
+(`a5.h1<q>`), an MLP `m5`, or `logits`. Sender s feeds receiver r if s is written before r reads.
+In parallel blocks the MLP of a layer reads what its attention reads, so heads do not feed it.
+
+Names and edge order are those of the MIB benchmark (Mueller et al. 2025, arXiv:2504.13151):
+layer by layer, then by sender, then by head, then q, k, v.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuitkit.errors import GraphError
+
+INPUT = "input"
+LOGITS = "logits"
+READS = ("q", "k", "v")
+
+
+def head_name(layer: int, head: int) -> str:
+    """Return the component name of a head, as `a3.h0`."""
+    return f"a{layer}.h{head}"
+
+
+def mlp_name(layer: int) -> str:
+    """Return the component name of an MLP, as `m3`."""
+    return f"m{layer}"
+
+
+def component_of(receiver: str) -> str:
+    """Return the component that a receiver input belongs to: `a5.h1<q>` gives `a5.h1`."""
+    return receiver.partition("<")[0]
+
+
+def read_of(receiver: str) -> str:
+    """Return what kind of input a receiver is: q, k, v, mlp or logits."""
+    if receiver == LOGITS:
+        return LOGITS
+    _, bracket, letter = receiver.partition("<")
+    return letter.rstrip(">") if bracket else "mlp"
+
+
+@dataclass(frozen=True)
+class ComponentGraph:
+    """All components of one architecture and every edge between them.
+
+    Senders are ordered input, heads of layer 0, MLP of layer 0, heads of layer 1, ...
+    Receivers are ordered, layer by layer, q of all heads, k of all, v of all, MLP; last logits.
+    """
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    parallel_attn_mlp: bool = False
+
+    @cached_property
+    def senders(self) -> tuple[str, ...]:
+        """Sender names in order."""
+        names = [INPUT]
+        for layer in range(self.n_layers):
+            names += [head_name(layer, head) for head in range(self.n_heads)]
+            names.append(mlp_name(layer))
+        return tuple(names)
+
+    @cached_property
+    def receivers(self) -> tuple[str, ...]:
+        """Receiver input names in order."""
+        names = []
+        for layer in range(self.n_layers):
+            for read in READS:
+                names += [f"{head_name(layer, head)}<{read}>" for head in range(self.n_heads)]
+            names.append(mlp_name(layer))
+        return (*names, LOGITS)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Every component name, `logits` last."""
+        return (*self.senders, LOGITS)
+
+    def head_sender(self, layer: int) -> int:
+        """Return the sender index of the first head of `layer`; its MLP follows the last."""
+        return 1 + layer * (self.n_heads + 1)
+
+    def first_receiver(self, layer: int) -> int:
+        """Return the receiver index of the first query of `layer`; keys, values, MLP follow."""
+        return layer * (3 * self.n_heads + 1)
+
+    def n_senders_before_attention(self, layer: int) -> int:
+        """Return how many senders, in order, the attention of `layer` can read."""
+        return self.head_sender(layer)
+
+    def n_senders_before_mlp(self, layer: int) -> int:
+        """Return how many senders, in order, the MLP of `layer` can read."""
+        return self.head_sender(layer) + (0 if self.parallel_attn_mlp else self.n_heads)
+
+    @cached_property
+    def edge_mask(self) -> Bool[Tensor, "sender receiver"]:
+        """Return where an edge exists."""
+        mask = torch.zeros(len(self.senders), len(self.receivers), dtype=torch.bool)
+        for layer in range(self.n_layers):
+            first = self.first_receiver(layer)
+            mlp = first + 3 * self.n_heads
+            mask[: self.n_senders_before_attention(layer), first:mlp] = True
+            mask[: self.n_senders_before_mlp(layer), mlp] = True
+        mask[:, -1] = True
+        return mask
+
+    @property
+    def n_edges(self) -> int:
+        """The number of edges: 32,491 for GPT-2 small."""
+        return int(self.edge_mask.sum())
+
+    @cached_property
+    def edge_index(self) -> Int[Tensor, "edge 2"]:
+        """(sender, receiver) index of every edge, in edge order. Ties in scores break by it."""
+        rows: list[list[int]] = []
+        for layer in range(self.n_layers):
+            first = self.first_receiver(layer)
+            mlp = first + 3 * self.n_heads
+            for sender in range(self.n_senders_before_attention(layer)):
+                for head in range(self.n_heads):
+                    rows += [[sender, first + i * self.n_heads + head] for i in range(3)]
+            rows += [[sender, mlp] for sender in range(self.n_senders_before_mlp(layer))]
+        logits = len(self.receivers) - 1
+        rows += [[sender, logits] for sender in range(len(self.senders))]
+        return torch.tensor(rows)
+
+    @cached_property
+    def edge_names(self) -> tuple[str, ...]:
+        """The name of every edge, as `a3.h0->a5.h1<q>`, in edge order."""
+        pairs: list[list[int]] = self.edge_index.tolist()
+        return tuple(f"{self.senders[s]}->{self.receivers[r]}" for s, r in pairs)
+
+    @cached_property
+    def _edge_numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.edge_names)}
+
+    def edge_number(self, name: str) -> int:
+        """Return the place of an edge in edge order.
+
+        Raises:
+            GraphError: the graph has no such edge.
+        """
+        if name not in self._edge_numbers:
+            raise GraphError(
+                f"edge {name!r}: must be an edge of this graph ({self}), got an unknown name. "
+                f"Edges look like {self.edge_names[0]!r} or {self.edge_names[-1]!r}, from an "
+                "earlier component to a later one. Check the layer and head numbers."
+            )
+        return self._edge_numbers[name]
+
+    def mask_of(self, edges: Sequence[str]) -> Bool[Tensor, "sender receiver"]:
+        """Return the mask that is true at the named edges.
+
+        Raises:
+            GraphError: a name is not an edge of this graph.
+        """
+        mask = torch.zeros_like(self.edge_mask)
+        if edges:
+            at = self.edge_index[[self.edge_number(name) for name in edges]]
+            mask[at[:, 0], at[:, 1]] = True
+        return mask
+
+    def __str__(self) -> str:
+        kind = ", parallel blocks" if self.parallel_attn_mlp else ""
+        return f"{self.n_layers} layers, {self.n_heads} heads, d_model {self.d_model}{kind}"
+
+
+@dataclass(frozen=True)
+class EdgeScores:
+    """One method's estimate for every edge; positive means the edge supports the behaviour.
+
+    `values` is zero where the graph has no edge. The unit is that of the metric.
+    """
+
+    graph: ComponentGraph
+    values: Float[Tensor, "sender receiver"]
+
+    def by_edge(self) -> Float[Tensor, " edge"]:
+        """Return the scores in edge order."""
+        at = self.graph.edge_index
+        return self.values[at[:, 0], at[:, 1]]

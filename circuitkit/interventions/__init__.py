@@ -1,0 +1,1 @@
+"""Exact interventions: ablate, patch and run circuits; and the gradients between them."""

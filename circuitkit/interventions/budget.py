@@ -1,0 +1,63 @@
+"""How much fits in memory: batch sizes from a budget in bytes. Results never depend on them."""
+
+import psutil
+import torch
+
+from circuitkit.errors import MemoryBudgetError
+from circuitkit.model import SubjectModel
+from circuitkit.prompts import PromptPairs
+
+FREE_SHARE = 0.25  # of free memory: the estimates below do not see every temporary
+MAX_ROWS = 4096  # larger batches gain nothing
+
+
+def free_bytes(model: SubjectModel) -> int:
+    """Return the default budget: a share of what is free where the model is."""
+    if model.device.type == "cuda":
+        return int(FREE_SHARE * torch.cuda.mem_get_info(model.device)[0])
+    return int(FREE_SHARE * psutil.virtual_memory().available)
+
+
+def bytes_per_pair(model: SubjectModel, n_pos: int) -> int:
+    """Return the estimated peak of scoring edges or running a circuit on one more pair.
+
+    Two tensors [sender, pos, d_model], the activations of every layer (about 16 d_model each),
+    one layer's receivers [3 head, pos, d_model] three times, and attention patterns.
+    """
+    graph = model.graph
+    itemsize = torch.finfo(model.dtype).bits // 8
+    wide = 2 * len(graph.senders) + 16 * graph.n_layers + 9 * graph.n_heads
+    patterns = 4 * graph.n_layers * graph.n_heads * n_pos * n_pos
+    return itemsize * (n_pos * graph.d_model * wide + patterns)
+
+
+def pairs_per_batch(model: SubjectModel, pairs: PromptPairs, memory: int | None) -> int:
+    """Return how many pairs fit into `memory` bytes (None: a share of what is free).
+
+    Raises:
+        MemoryBudgetError: not even one.
+    """
+    budget = free_bytes(model) if memory is None else memory
+    each = bytes_per_pair(model, pairs.clean.shape[1])
+    if each > budget:
+        raise MemoryBudgetError(
+            f"memory: one pair of {pairs.clean.shape[1]} tokens on model {model.name!r} needs "
+            f"about {each / 1e9:.3g} GB, got a budget of {budget / 1e9:.3g} GB. The work cannot "
+            f"start. Use --memory {each / 1e9 * 1.1:.2g}GB or more, or shorter prompts."
+        )
+    return max(1, min(len(pairs), budget // each, MAX_ROWS))
+
+
+def circuits_per_batch(
+    model: SubjectModel, pairs: PromptPairs, n_circuits: int, memory: int | None
+) -> tuple[int, int]:
+    """Return how many circuits and how many pairs to run at once.
+
+    Raises:
+        MemoryBudgetError: not even one circuit on one pair fits.
+    """
+    budget = free_bytes(model) if memory is None else memory
+    n_pairs = pairs_per_batch(model, pairs, budget)
+    each = bytes_per_pair(model, pairs.clean.shape[1])
+    rows = max(1, min(budget // each, MAX_ROWS))
+    return max(1, min(n_circuits, rows // n_pairs)), n_pairs

@@ -1,0 +1,6 @@
+"""The door to a real transformer: loading, running with hooks, recording, weights and norms."""
+
+from circuitkit.model.loading import load_directory as load_directory
+from circuitkit.model.norms import Norm as Norm
+from circuitkit.model.subject import Hook as Hook
+from circuitkit.model.subject import SubjectModel as SubjectModel

@@ -1,0 +1,190 @@
+"""Recording what every sender writes, in narrow form: heads as z (d_head wide), not d_model wide.
+
+A head's write to the residual stream is its z times its slice of W_O; the output bias of
+attention belongs to no head. So the residual stream read by layer l is
+
+    input + sum over earlier heads of z W_O + sum over earlier layers of b_O + earlier MLP outputs
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.errors import ActivationError, DecompositionError
+from circuitkit.model import hook_points
+from circuitkit.model.subject import Hook, SubjectModel
+from circuitkit.prompts import PromptBatch
+
+RELATIVE_GAP = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest residual entry
+COARSE_GAP = 3e-2  # half precision
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What the senders wrote in one run: the input, each layer's z and each layer's MLP output."""
+
+    input: Float[Tensor, "row pos d_model"]
+    z: tuple[Float[Tensor, "row pos head d_head"], ...]
+    mlp: tuple[Float[Tensor, "row pos d_model"], ...]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Activations":
+        """Return the activations with `function` applied to each tensor."""
+        return Activations(
+            function(self.input),
+            tuple(function(z) for z in self.z),
+            tuple(function(out) for out in self.mlp),
+        )
+
+    def minus(self, other: "Activations") -> "Activations":
+        """Return the difference of two runs on aligned prompts."""
+        return Activations(
+            self.input - other.input,
+            tuple(a - b for a, b in zip(self.z, other.z, strict=True)),
+            tuple(a - b for a, b in zip(self.mlp, other.mlp, strict=True)),
+        )
+
+
+def record(
+    model: SubjectModel, batch: PromptBatch
+) -> tuple[Activations, Float[Tensor, "row vocab"]]:
+    """Return what every sender writes on these prompts, and the logits at the labelled position.
+
+    Raises:
+        ActivationError: an activation is NaN or infinite.
+    """
+    recorder = Recorder(model)
+    with torch.no_grad():
+        logits = model.run(batch, recorder.hooks())
+    activations = recorder.activations()
+    require_finite(activations, model.name)
+    return activations, logits
+
+
+class Recorder:
+    """Hooks that keep what the senders write. `activations` returns it after the run."""
+
+    def __init__(self, model: SubjectModel) -> None:
+        self.n_layers = model.graph.n_layers
+        self.kept: dict[str, Tensor] = {}
+
+    def hooks(self) -> dict[str, Hook]:
+        """Return one observing hook per sender tensor."""
+        names = [hook_points.resid_pre(0)]
+        for layer in range(self.n_layers):
+            names += [hook_points.z(layer), hook_points.mlp_out(layer)]
+        return {name: self._keeper(name) for name in names}
+
+    def _keeper(self, name: str) -> Hook:
+        def keep(activation: Tensor) -> None:
+            self.kept[name] = activation.detach()
+
+        return keep
+
+    def activations(self) -> Activations:
+        """Return what was kept."""
+        layers = range(self.n_layers)
+        return Activations(
+            self.kept[hook_points.resid_pre(0)],
+            tuple(self.kept[hook_points.z(layer)] for layer in layers),
+            tuple(self.kept[hook_points.mlp_out(layer)] for layer in layers),
+        )
+
+
+def require_finite(activations: Activations, model_name: str) -> None:
+    """Refuse activations with NaN or infinity, naming the first place.
+
+    Raises:
+        ActivationError: there is one.
+    """
+    places = [("input", activations.input)]
+    for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
+        places += [(f"layer {layer}, attention heads", z), (f"layer {layer}, MLP", mlp)]
+    for place, tensor in places:
+        if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
+            row = int((~torch.isfinite(tensor)).flatten(1).any(1).nonzero()[0])
+            raise ActivationError(
+                f"model {model_name!r}, {place}: activations must be finite, got NaN or infinity "
+                f"first for prompt {row}. Every later number would be NaN. Check the weights, or "
+                "use a wider --dtype."
+            )
+
+
+def write_sender_outputs(
+    model: SubjectModel,
+    activations: Activations,
+    out: Float[Tensor, "sender place d_model"],
+) -> None:
+    """Fill `out` with every sender's write to the residual stream; a place is a (row, pos)."""
+    d_model = model.graph.d_model
+    out[0] = activations.input.reshape(-1, d_model)
+    for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
+        first = model.graph.head_sender(layer)
+        heads = out[first : first + model.graph.n_heads]
+        torch.bmm(by_head(z), model.attention[layer].w_out, out=heads)
+        out[first + model.graph.n_heads] = mlp.reshape(-1, d_model)
+
+
+def sender_outputs(
+    model: SubjectModel, activations: Activations
+) -> Float[Tensor, "sender place d_model"]:
+    """Return every sender's write to the residual stream; a place is a (row, pos)."""
+    n_places = activations.input.shape[0] * activations.input.shape[1]
+    shape = (len(model.graph.senders), n_places, model.graph.d_model)
+    out = activations.input.new_empty(shape)
+    write_sender_outputs(model, activations, out)
+    return out
+
+
+def by_head(z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "head place d_head"]:
+    """Return z with heads first and rows and positions as one axis."""
+    return z.flatten(0, 1).transpose(0, 1)
+
+
+def attention_bias_before(
+    model: SubjectModel, layer: int, *, own_layer: bool
+) -> Float[Tensor, " d_model"]:
+    """Return the sum of attention output biases in the residual stream at `layer`."""
+    total = torch.zeros(model.graph.d_model, dtype=model.dtype, device=model.device)
+    for earlier in range(layer + int(own_layer)):
+        total = total + model.attention[earlier].b_out
+    return total
+
+
+def check_decomposition(model: SubjectModel, batch: PromptBatch) -> None:
+    """Refuse a model whose senders do not sum to its residual stream, on these prompts.
+
+    Raises:
+        DecompositionError: naming the first layer and the relative gap.
+    """
+    layers = range(model.graph.n_layers)
+    recorder = Recorder(model)
+    residual: dict[int, Tensor] = {}
+
+    def keeper(layer: int) -> Hook:
+        def keep(x: Tensor) -> None:
+            residual[layer] = x.detach()
+
+        return keep
+
+    hooks = {hook_points.resid_post(layer): keeper(layer) for layer in layers}
+    with torch.no_grad():
+        model.run(batch, recorder.hooks() | hooks)
+    activations = recorder.activations()
+    require_finite(activations, model.name)
+    outputs = sender_outputs(model, activations)
+    real = batch.mask.flatten().to(model.device)
+    for layer in layers:
+        n_senders = model.graph.n_senders_before_attention(layer + 1)
+        total = outputs[:n_senders].sum(0) + attention_bias_before(model, layer, own_layer=True)
+        actual = residual[layer].flatten(0, 1)
+        gap = (total - actual)[real].abs().max() / actual[real].abs().max()
+        allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
+        if float(gap) > allowed:
+            raise DecompositionError(
+                f"model {model.name!r}, layer {layer}: the senders must sum to the residual "
+                f"stream within {allowed:g}, got a relative gap of {float(gap):.2g}. Edge effects "
+                "would be wrong. This architecture is not supported."
+            )

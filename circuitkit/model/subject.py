@@ -1,0 +1,210 @@
+"""SubjectModel: a transformer under study, wrapped by TransformerLens's TransformerBridge.
+
+It runs padded prompts and returns logits at the labelled positions only, with hooks that live
+exactly as long as the run, and hands out the weights that the engine multiplies by itself.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerBase
+
+from circuitkit.errors import DecompositionError, ModelError, PromptError
+from circuitkit.graph import ComponentGraph
+from circuitkit.model import hook_points
+from circuitkit.model.norms import Norm
+from circuitkit.prompts import PromptBatch
+
+Hook = Callable[[Tensor], Tensor | None]
+NO_HOOKS: Mapping[str, Hook] = {}
+
+
+@dataclass(frozen=True)
+class AttentionWeights:
+    """The projections of one layer's heads. Key and value weights are listed per query head."""
+
+    w: dict[str, Float[Tensor, "head d_model d_head"]]
+    b: dict[str, Float[Tensor, "head d_head"]]
+    w_out: Float[Tensor, "head d_head d_model"]
+    b_out: Float[Tensor, " d_model"]
+
+
+@dataclass(frozen=True)
+class SubjectModel:
+    """A model under study. The wrapped bridge is handed back as it came after every call."""
+
+    bridge: TransformerBridge
+    name: str
+    digest: str
+    tokenizer: PreTrainedTokenizerBase | None
+
+    def __post_init__(self) -> None:
+        if self.bridge.training:
+            raise ModelError(
+                f"model {self.name!r}: must be in evaluation mode, got training mode. Dropout "
+                "would make every measurement random. Call .eval() on it first."
+            )
+
+    @cached_property
+    def graph(self) -> ComponentGraph:
+        """The components and edges of this architecture."""
+        cfg = self.bridge.cfg
+        return ComponentGraph(
+            n_layers=int(cfg.n_layers),
+            n_heads=int(cfg.n_heads),
+            d_model=int(cfg.d_model),
+            parallel_attn_mlp=bool(cfg.parallel_attn_mlp),
+        )
+
+    @property
+    def d_head(self) -> int:
+        """The width of one head's q, k, v and z."""
+        return int(self.bridge.cfg.d_head)
+
+    @property
+    def n_ctx(self) -> int:
+        """The most tokens that a prompt may have."""
+        return int(self.bridge.cfg.n_ctx)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter(self.bridge.original_model.parameters())).device
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(iter(self.bridge.original_model.parameters())).dtype
+
+    @cached_property
+    def attention(self) -> tuple[AttentionWeights, ...]:
+        """The attention weights of every layer."""
+        return tuple(self._attention_weights(layer) for layer in range(self.graph.n_layers))
+
+    @cached_property
+    def attn_norms(self) -> tuple[Norm, ...]:
+        """The norm in front of each layer's attention."""
+        return tuple(
+            Norm.of_module(block.ln1.original_component, f"layer {layer}, norm before attention")
+            for layer, block in enumerate(self._blocks)
+        )
+
+    def run(
+        self, batch: PromptBatch, hooks: Mapping[str, Hook] = NO_HOOKS
+    ) -> Float[Tensor, "row vocab"]:
+        """Return the logits at each prompt's labelled position.
+
+        Hooks map a name of `hook_points` to a function of the activation there; what it returns,
+        unless None, replaces the activation. Only the labelled position is unembedded.
+
+        Raises:
+            PromptError: the prompts are longer than the model's context.
+        """
+        self._check_length(batch)
+        rows = torch.arange(len(batch.tokens), device=self.device)
+        label_pos = batch.label_pos.to(self.device)
+
+        def keep_labelled(x: Tensor) -> Tensor:
+            return x[rows, label_pos].unsqueeze(1)
+
+        with self._hooked(hook_points.UNEMBED_IN, keep_labelled), self._all_hooked(hooks):
+            output = self.bridge.original_model(**self._inputs(batch))
+        return output.logits[:, 0]
+
+    def _inputs(self, batch: PromptBatch) -> dict[str, Any]:
+        inputs: dict[str, Any] = {
+            "input_ids": batch.tokens.to(self.device),
+            "position_ids": batch.position_ids.to(self.device),
+            "use_cache": False,
+        }
+        if not bool(batch.mask.all()):
+            inputs["attention_mask"] = batch.mask.long().to(self.device)
+        return inputs
+
+    def _check_length(self, batch: PromptBatch) -> None:
+        longest = int(batch.mask.sum(1).max())
+        if longest > self.n_ctx:
+            raise PromptError(
+                f"prompts: must have at most {self.n_ctx} tokens for model {self.name!r}, got "
+                f"{longest}. The model has no positions beyond. Shorten the prompts."
+            )
+
+    @contextmanager
+    def _all_hooked(self, hooks: Mapping[str, Hook]) -> Iterator[None]:
+        handles = []
+        try:
+            for name, hook in hooks.items():
+                handles.append(self._add_hook(name, hook))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def _hooked(self, name: str, hook: Hook) -> Iterator[None]:
+        with self._all_hooked({name: hook}):
+            yield
+
+    def _add_hook(self, name: str, hook: Hook) -> "_Handle":
+        if name not in self.bridge.hook_dict:
+            raise DecompositionError(
+                f"model {self.name!r}: must have the hook point {name!r}, got none. The "
+                "architecture is not supported. Use a GPT-2-like model."
+            )
+        point = self.bridge.hook_dict[name]
+
+        def call(activation: Tensor, hook: Any, *, function: Hook = hook) -> Tensor | None:
+            return function(activation)
+
+        return _Handle(point, point.add_hook(call))
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let no weight collect gradients inside the block, and restore every flag after it."""
+        parameters = list(self.bridge.parameters())
+        flags = [p.requires_grad for p in parameters]
+        try:
+            for p in parameters:
+                p.requires_grad_(False)
+            yield
+        finally:
+            for p, flag in zip(parameters, flags, strict=True):
+                p.requires_grad_(flag)
+
+    @property
+    def _blocks(self) -> Any:
+        return self.bridge.blocks
+
+    def _attention_weights(self, layer: int) -> AttentionWeights:
+        attn = self._blocks[layer].attn
+        heads, d_head = self.graph.n_heads, self.d_head
+        w = {read: getattr(attn, f"W_{read.upper()}").detach() for read in "qkv"}
+        b = {
+            read: torch.zeros(heads, d_head, dtype=self.dtype, device=self.device)
+            if getattr(attn, f"b_{read.upper()}") is None
+            else getattr(attn, f"b_{read.upper()}").detach().reshape(heads, d_head)
+            for read in "qkv"
+        }
+        b_out = attn.b_O
+        if b_out is None:
+            b_out = torch.zeros(self.graph.d_model, dtype=self.dtype, device=self.device)
+        return AttentionWeights(w, b, attn.W_O.detach(), b_out.detach())
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """One added hook, so that exactly this one is taken away again."""
+
+    point: Any
+    handle: Any
+
+    def remove(self) -> None:
+        self.handle.hook.remove()
+        self.point.fwd_hooks[:] = [kept for kept in self.point.fwd_hooks if kept is not self.handle]

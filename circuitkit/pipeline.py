@@ -1,0 +1,373 @@
+"""The whole of circuitkit in one call: from splits and a model to a record that can be reported.
+
+    1. baseline     can the model do the task? (refused if not)
+    2. heat maps    exact activation patching on some discovery pairs
+    3. scores       EAP on the discovery pairs
+    4. size         the smallest circuit that is faithful enough on the discovery pairs
+    5. validation   faithfulness, curve and verdict on the validation pairs
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from circuitkit.circuit import Circuit, Provenance
+from circuitkit.discovery import eap
+from circuitkit.discovery.selection import prune_dead_ends, select_random, select_top
+from circuitkit.errors import CircuitkitError
+from circuitkit.graph import EdgeScores
+from circuitkit.interventions.ablation import Ablation, ablation_named
+from circuitkit.interventions.patching import (
+    SITES,
+    PatchingEffects,
+    all_positions,
+    by_role,
+    patch_activations,
+)
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel
+from circuitkit.model.record import record
+from circuitkit.progress import Progress, silent
+from circuitkit.prompts import PromptPairs
+from circuitkit.reporting.record import HeatMap, RunInfo, RunRecord, Sample, Validation
+from circuitkit.task import Splits
+from circuitkit.validation.baseline import Baseline, measure_baseline, require_able
+from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.validation.curve import Curve, measure_curve, sizes_for
+from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
+from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
+
+ABLATIONS = ("mean", "zero", "resample")
+AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
+N_HEAT_MAP_PAIRS = 32
+N_SAMPLES = 5
+N_TOP_TOKENS = 3
+PACKAGES = ("circuitkit-mi", "torch", "transformer-lens", "transformers")
+
+Stage = Callable[[str], Progress]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to do, and how much of it. `n_edges` 0 means: the smallest that is faithful enough."""
+
+    seed: int = 0
+    n_edges: int = 0
+    ablation: str = "mean"
+    signed: bool = False
+    n_random: int = 10
+    memory: int | None = None
+    batch_size: int | None = None
+    anyway: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is studied: a behaviour (name, metric, pairs) in a model, and how it was asked for."""
+
+    task: str
+    description: str
+    metric: Metric
+    model: SubjectModel
+    splits: Splits
+    command: str = ""
+
+
+def study(subject: Subject, settings: Settings, stage: Stage = lambda title: silent) -> RunRecord:
+    """Return the whole record of one task on one model.
+
+    Raises:
+        BaselineError: the model cannot do the task (unless `settings.anyway`).
+        VanishingGapError: ablating everything does not change the metric.
+        PromptError, MemoryBudgetError: as the parts raise them.
+    """
+    validation = subject.splits.validation
+    baseline = measure_baseline(subject.model, validation, subject.metric)
+    if not settings.anyway:
+        require_able(baseline, subject.model.name, subject.task)
+    heat_maps = measure_heat_maps(subject, settings, stage)
+    scores = discover(subject, settings, stage("Scoring edges"))
+    ablation = ablation_named(settings.ablation, subject.splits.reference)
+    n_edges = settings.n_edges or smallest_faithful(subject, scores, ablation, settings, stage)
+    selected = select_top(scores, n_edges, signed=settings.signed)
+    circuit = with_provenance(prune_dead_ends(selected), subject, settings)
+    curve = _curve(subject, scores, ablation, settings, stage("Faithfulness curve"))
+    faithfulness = _under_each_ablation(subject, circuit, settings, stage("Other ablations"))
+    verdict = _verdict(faithfulness[0], subject, circuit, scores, ablation, settings)
+    judged = with_provenance(circuit, subject, settings, verdict.outcome)
+    samples = sample_prompts(subject.model, validation, subject.metric)
+    return RunRecord(
+        _info(subject, settings, n_edges),
+        judged,
+        Validation(
+            settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict
+        ),
+        heat_maps,
+    )
+
+
+def discover(subject: Subject, settings: Settings, progress: Progress = silent) -> EdgeScores:
+    """Return the EAP scores of all edges on the discovery pairs, with corrupted values."""
+    return eap.score_edges(
+        subject.model,
+        subject.splits.discovery,
+        subject.metric,
+        batch_size=settings.batch_size,
+        memory=settings.memory,
+        progress=progress,
+    )
+
+
+def smallest_faithful(
+    subject: Subject,
+    scores: EdgeScores,
+    ablation: Ablation,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> int:
+    """Return the smallest size whose top edges reach AIM on the discovery pairs.
+
+    Sizes are tried up to the largest share of edges that the thresholds allow, which is also the
+    answer where none is faithful enough. The validation pairs are not looked at.
+    """
+    limit = int(settings.thresholds.max_edge_share * subject.model.graph.n_edges)
+    step = max(1, limit // 24)
+    sizes = [*range(step, limit, step), limit]
+    measured = measure_faithfulness(
+        subject.model,
+        subject.splits.discovery,
+        [prune_dead_ends(select_top(scores, n, signed=settings.signed)) for n in sizes],
+        ablation=ablation,
+        metric=subject.metric,
+        memory=settings.memory,
+        progress=stage("Choosing the size"),
+    )
+    for size, faithfulness in zip(sizes, measured, strict=True):
+        if faithfulness.value.value >= AIM:
+            return size
+    return limit
+
+
+def measure_heat_maps(
+    subject: Subject, settings: Settings, stage: Stage = lambda title: silent
+) -> tuple[HeatMap, ...]:
+    """Return a noising heat map of every site on the first discovery pairs, by role."""
+    pairs = subject.splits.discovery
+    pairs = pairs.select(range(min(N_HEAT_MAP_PAIRS, len(pairs))))
+    columns = by_role(pairs) if any(len(roles) > 1 for roles in pairs.roles) else all_positions(pairs)
+    maps = []
+    for site in SITES:
+        effects = patch_activations(
+            subject.model,
+            pairs,
+            site,
+            columns,
+            metric=subject.metric,
+            memory=settings.memory,
+            progress=stage(f"Patching: {site.name}"),
+        )
+        maps.append(heat_map(effects, site.description, subject.metric.unit))
+    return tuple(maps)
+
+
+def heat_map(effects: PatchingEffects, description: str, unit: str) -> HeatMap:
+    """Return the mean effects of a sweep over its pairs, with intervals."""
+    cells = [
+        [mean_estimate(pairs) for pairs in row] for row in effects.effects.numpy()
+    ]
+    return HeatMap(
+        effects.site,
+        description,
+        effects.direction.value,
+        unit,
+        effects.rows,
+        effects.columns,
+        values=tuple(tuple(cell.value for cell in row) for row in cells),
+        low=tuple(tuple(cell.low for cell in row) for row in cells),
+        high=tuple(tuple(cell.high for cell in row) for row in cells),
+        gap=float(effects.gap.mean()),
+    )
+
+
+def sample_prompts(
+    model: SubjectModel, pairs: PromptPairs, metric: Metric
+) -> tuple[Sample, ...]:
+    """Return the first pairs as a reader sees them, with the model's likeliest next tokens."""
+    shown = pairs.select(range(min(N_SAMPLES, len(pairs))))
+    _, logits = record(model, shown.clean_batch)
+    labels = shown.with_clean_logits(logits).labels.to(logits.device)
+    values: list[float] = metric.values(logits, labels).tolist()
+    top = logits.softmax(-1).topk(N_TOP_TOKENS, dim=-1)
+    return tuple(
+        Sample(
+            clean=_text(model, pair.clean),
+            corrupted=_text(model, pair.corrupted),
+            answers=tuple(_text(model, [a]) if isinstance(a, int) else a for a in pair.answers),
+            wrong_answers=tuple(
+                _text(model, [a]) if isinstance(a, int) else a for a in pair.wrong_answers
+            ),
+            top=tuple(
+                (_text(model, [token]), probability)
+                for token, probability in zip(tokens.tolist(), probabilities.tolist(), strict=True)
+            ),
+            metric=value,
+        )
+        for pair, value, tokens, probabilities in zip(
+            shown.pairs, values, top.indices, top.values, strict=True
+        )
+    )
+
+
+def with_provenance(
+    circuit: Circuit, subject: Subject, settings: Settings, verdict: str = ""
+) -> Circuit:
+    """Return the circuit with where it comes from."""
+    origin = Provenance(
+        task=subject.task,
+        method="eap",
+        model=subject.model.name,
+        model_digest=subject.model.digest,
+        seed=settings.seed,
+        settings={
+            "n_discovery": len(subject.splits.discovery),
+            "metric": subject.metric.name,
+            "ablation": settings.ablation,
+            "signed": settings.signed,
+        },
+        versions=installed_versions(),
+        verdict=verdict,
+    )
+    return Circuit(circuit.graph, circuit.edge_mask, circuit.scores, origin)
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def judge(
+    subject: Subject,
+    circuit: Circuit,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> tuple[list[Faithfulness], Verdict]:
+    """Return a circuit's faithfulness under each ablation, the chosen one first, and the verdict.
+
+    Raises:
+        VanishingGapError: ablating everything does not change the metric.
+        GraphError: the circuit belongs to another architecture.
+    """
+    faithfulness = _under_each_ablation(subject, circuit, settings, stage("Validating"))
+    ablation = ablation_named(settings.ablation, subject.splits.reference)
+    verdict = _verdict(faithfulness[0], subject, circuit, circuit.scores, ablation, settings)
+    return faithfulness, verdict
+
+
+def _curve(
+    subject: Subject,
+    scores: EdgeScores,
+    ablation: Ablation,
+    settings: Settings,
+    progress: Progress,
+) -> Curve:
+    return measure_curve(
+        subject.model,
+        subject.splits.validation,
+        lambda size: prune_dead_ends(select_top(scores, size, signed=settings.signed)),
+        lambda size, seed: select_random(scores, size, seed=seed),
+        ablation=ablation,
+        metric=subject.metric,
+        sizes=sizes_for(scores.graph.n_edges),
+        n_random=settings.n_random,
+        memory=settings.memory,
+        progress=progress,
+    )
+
+
+def _under_each_ablation(
+    subject: Subject, circuit: Circuit, settings: Settings, progress: Progress
+) -> list[Faithfulness]:
+    """Return faithfulness under the chosen ablation first; others that cannot be judged are left out."""
+    results = []
+    for name in (settings.ablation, *(a for a in ABLATIONS if a != settings.ablation)):
+        try:
+            [measured] = measure_faithfulness(
+                subject.model,
+                subject.splits.validation,
+                [circuit],
+                ablation=ablation_named(name, subject.splits.reference),
+                metric=subject.metric,
+                memory=settings.memory,
+                progress=progress,
+            )
+        except CircuitkitError:
+            if name == settings.ablation:
+                raise
+            continue
+        results.append(measured)
+    return results
+
+
+def _verdict(
+    faithfulness: Faithfulness,
+    subject: Subject,
+    circuit: Circuit,
+    scores: EdgeScores,
+    ablation: Ablation,
+    settings: Settings,
+) -> Verdict:
+    randoms = [
+        select_random(scores, circuit.n_edges, seed=seed) for seed in range(settings.n_random)
+    ]
+    measured = measure_faithfulness(
+        subject.model,
+        subject.splits.validation,
+        randoms,
+        ablation=ablation,
+        metric=subject.metric,
+        memory=settings.memory,
+    )
+    return reach_verdict(
+        faithfulness.value,
+        random_best=max(m.value.value for m in measured),
+        n_edges=circuit.n_edges,
+        n_edges_in_graph=circuit.graph.n_edges,
+        thresholds=settings.thresholds,
+    )
+
+
+def _info(subject: Subject, settings: Settings, n_edges: int) -> RunInfo:
+    splits = subject.splits
+    return RunInfo(
+        task=subject.task,
+        description=subject.description,
+        model=subject.model.name,
+        model_digest=subject.model.digest,
+        method="eap",
+        ablation=settings.ablation,
+        metric=subject.metric.name,
+        unit=subject.metric.unit,
+        seed=settings.seed,
+        n_discovery=len(splits.discovery),
+        n_validation=len(splits.validation),
+        n_reference=len(splits.reference),
+        n_dropped=splits.discovery.n_dropped + splits.validation.n_dropped,
+        n_edges_selected=n_edges,
+        command=subject.command,
+        versions=installed_versions(),
+    )
+
+
+def _text(model: SubjectModel, prompt: object) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    ids = list(prompt)  # type: ignore[call-overload]
+    return str(model.tokenizer.decode(ids)) if model.tokenizer is not None else str(ids)

@@ -1,0 +1,1 @@
+"""Reporting: run directories, Graphviz pictures, figures, and reports in HTML and Markdown."""

@@ -1,0 +1,190 @@
+"""Pictures of circuits: DOT text, and its rendering by the Graphviz inside pygraphviz.
+
+The input is on top, the logits at the bottom; the heads of a layer share a row and its MLP has the
+next. A head is a box with one slot for each of its inputs q, k and v, so parallel edges end apart;
+an MLP is rounded. Colour says which input an edge feeds (Okabe and Ito's colour-blind-safe
+palette), pen width its |score| relative to the largest, a dashed line a negative score.
+"""
+
+from html import escape
+from typing import Literal
+
+import graphviz
+import pygraphviz
+
+from circuitkit.circuit import Circuit, kind_of, layer_of
+from circuitkit.errors import OutputError
+from circuitkit.graph import INPUT, LOGITS, READS, ComponentGraph, read_of
+
+Format = Literal["svg", "png", "pdf"]
+
+READ_COLOURS = {
+    "q": "#0072B2",
+    "k": "#D55E00",
+    "v": "#009E73",
+    "mlp": "#CC79A7",
+    "logits": "#4D4D4D",
+}
+PAPER, INK, FAINT = "#FCFCFA", "#222222", "#8A8A8A"
+FILLS = {"input": "#EDEDED", "head": "#E3EEF7", "mlp": "#FBEAF3", "logits": "#EDEDED"}
+FONT = "Helvetica"
+MIN_WIDTH, MAX_WIDTH = 0.7, 5.0
+RESOLUTION = "144"  # dots per inch, for PNG only
+
+_GRAPH = {
+    "rankdir": "TB",
+    "bgcolor": PAPER,
+    "fontname": FONT,
+    "labelloc": "t",
+    "labeljust": "l",
+    "nodesep": "0.3",
+    "ranksep": "0.55",
+    "pad": "0.3",
+    "tooltip": " ",
+}
+_NODE = {"fontname": FONT, "fontsize": "12", "fontcolor": INK, "color": "#555555"}
+_EDGE = {"arrowsize": "0.6"}
+
+
+def circuit_dot(circuit: Circuit, title: str = "") -> str:
+    """Return the circuit as DOT text; the same circuit always gives the same text.
+
+    The input and the logits are drawn even where no edge touches them.
+    """
+    picture = graphviz.Digraph("circuit", graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+    picture.attr(label=_heading(title))
+    touched = {INPUT, LOGITS, *circuit.components}
+    components = [name for name in circuit.graph.components if name in touched]
+    used = {edge.partition("->")[2] for edge in circuit.edges}
+    _add_rows(picture, components, used, circuit.graph)
+    scores: list[float] = circuit.scores.by_edge().tolist()
+    kept = [(edge, scores[circuit.graph.edge_number(edge)]) for edge in circuit.edges]
+    largest = max((abs(score) for _, score in kept), default=0.0)
+    for edge, score in kept:
+        _add_edge(picture, edge, score, largest)
+    return str(picture.source)
+
+
+def pen_width(score: float, largest: float) -> float:
+    """Return the width of an edge's line, in points; `largest` is the circuit's largest |score|."""
+    share = abs(score) / largest if largest else 0.0
+    return MIN_WIDTH + (MAX_WIDTH - MIN_WIDTH) * share
+
+
+def render_dot(dot: str, format: Literal["svg", "png", "pdf"]) -> bytes:
+    """Return DOT text laid out and drawn.
+
+    Raises:
+        OutputError: Graphviz cannot read or draw it.
+    """
+    try:
+        drawn = pygraphviz.AGraph(string=dot).draw(format=format, prog="dot")
+    except (ValueError, OSError, AttributeError, pygraphviz.DotError) as error:
+        raise _undrawable(format, str(error)) from error
+    if not drawn:
+        raise _undrawable(format, "an empty picture")
+    return bytes(drawn)
+
+
+def _undrawable(format: str, got: str) -> OutputError:
+    return OutputError(
+        f"picture ({format}): Graphviz must be able to draw the DOT text, got {got}. "
+        "The report has no picture without it. Reinstall pygraphviz, or leave this format out."
+    )
+
+
+def _row_of(component: str, graph: ComponentGraph) -> tuple[int, bool]:
+    """Return a sort key: layer, then heads before the MLP."""
+    return layer_of(component, graph), kind_of(component) == "mlp"
+
+
+def _add_rows(
+    picture: graphviz.Digraph, components: list[str], used: set[str], graph: ComponentGraph
+) -> None:
+    """Add every component, one rank a row; a chain of row names on the left keeps the order."""
+    rows = sorted({_row_of(name, graph) for name in components})
+    for row in rows:
+        with picture.subgraph(name=f"row {row[0]} {'mlp' if row[1] else 'heads'}") as rank:
+            rank.attr(rank="same")
+            rank.node(_row_name(row), _row_label(row, graph), **_ROW_NAME)
+            for name in components:
+                if _row_of(name, graph) == row:
+                    _add_component(rank, name, used)
+    for above, below in zip(rows, rows[1:], strict=False):
+        picture.edge(_row_name(above), _row_name(below), style="invis", weight="1000")
+
+
+_ROW_NAME = {"shape": "plaintext", "fontcolor": FAINT, "fontsize": "11", "tooltip": " "}
+
+
+def _row_name(row: tuple[int, bool]) -> str:
+    return f"name of row {row[0]} {'mlp' if row[1] else 'heads'}"
+
+
+def _row_label(row: tuple[int, bool], graph: ComponentGraph) -> str:
+    layer, is_mlp = row
+    if layer in (-1, graph.n_layers):
+        return ""
+    return f"layer {layer} MLP" if is_mlp else f"layer {layer} heads"
+
+
+def _add_component(rank: graphviz.Digraph, name: str, used: set[str]) -> None:
+    kind = kind_of(name)
+    if kind == "head":
+        rank.node(name, _head_label(name, used), shape="plain", tooltip=f"head {name}")
+        return
+    shape = {"mlp": {"shape": "box", "style": "rounded,filled"}}.get(
+        kind, {"shape": "ellipse", "style": "filled"}
+    )
+    rank.node(name, name, fillcolor=FILLS[kind], tooltip=f"{kind} {name}", **shape)
+
+
+def _head_label(name: str, used: set[str]) -> str:
+    slots = "".join(_slot(read, f"{name}<{read}>" in used) for read in READS)
+    return (
+        f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#555555" '
+        f'BGCOLOR="{FILLS["head"]}"><TR>{slots}</TR>'
+        f'<TR><TD COLSPAN="3" PORT="out">{name}</TD></TR></TABLE>>'
+    )
+
+
+def _slot(read: str, is_used: bool) -> str:
+    fill, ink = (READ_COLOURS[read], "white") if is_used else ("#F6F6F6", "#BBBBBB")
+    return (
+        f'<TD PORT="{read}" WIDTH="18" CELLPADDING="1" BGCOLOR="{fill}">'
+        f'<FONT POINT-SIZE="9" COLOR="{ink}">{read}</FONT></TD>'
+    )
+
+
+def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float) -> None:
+    sender, component = Circuit.ends(edge)
+    read = read_of(edge.partition("->")[2])
+    tail = f"{sender}:out:s" if kind_of(sender) == "head" else f"{sender}:s"
+    head = f"{component}:{read}:n" if read in READS else f"{component}:n"
+    picture.edge(
+        tail,
+        head,
+        color=READ_COLOURS[read],
+        penwidth=f"{pen_width(score, largest):.2f}",
+        style="dashed" if score < 0 else "solid",
+        tooltip=f"{edge}  {score:+.3g}",
+        edgetooltip=f"{edge}  {score:+.3g}",
+    )
+
+
+def _heading(title: str) -> str:
+    shown = escape("".join(letter for letter in title if letter.isprintable()))
+    first = f'<TR><TD ALIGN="LEFT" COLSPAN="12"><B>{shown}</B></TD></TR>' if shown else ""
+    names = {"q": "q", "k": "k", "v": "v", "mlp": "MLP", "logits": "logits"}
+    swatches = "".join(
+        f'<TD WIDTH="14" HEIGHT="10" FIXEDSIZE="TRUE" BGCOLOR="{READ_COLOURS[read]}"></TD>'
+        f'<TD ALIGN="LEFT">{name} </TD>'
+        for read, name in names.items()
+    )
+    return (
+        f'<<FONT POINT-SIZE="11" COLOR="{INK}">'
+        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{first}'
+        f'<TR><TD ALIGN="LEFT">edge into:</TD>{swatches}<TD></TD></TR>'
+        '<TR><TD ALIGN="LEFT" COLSPAN="12">line: solid supports the behaviour (score above 0), '
+        "dashed opposes it; the thicker, the larger |score|</TD></TR></TABLE></FONT>>"
+    )

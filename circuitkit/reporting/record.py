@@ -1,0 +1,177 @@
+"""RunRecord: everything a report shows, as plain data that is saved to and loaded from a directory.
+
+    circuit.json     the circuit, in MIB's format
+    scores.parquet   one row an edge: edge, sender, receiver, score, in_circuit
+    validation.json  thresholds, then baseline, samples, faithfulness, curve, verdict
+    patching.json    exact effects, one heat map a site
+    run.toml         what was run, with which versions, and what to type to get it again
+
+Reports are made from these files alone.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cattrs
+import pyarrow
+import pyarrow.parquet
+import tomli_w
+
+from circuitkit.circuit import Circuit
+from circuitkit.circuit_file import load_circuit, save_circuit
+from circuitkit.errors import CircuitFileError
+from circuitkit.files import write_whole
+from circuitkit.graph import ComponentGraph
+from circuitkit.validation.baseline import Baseline
+from circuitkit.validation.curve import Curve
+from circuitkit.validation.faithfulness import Faithfulness
+from circuitkit.validation.verdict import Thresholds, Verdict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What was run. `n_edges_selected` counts edges before dead ends were removed."""
+
+    task: str
+    description: str
+    model: str
+    model_digest: str
+    method: str
+    ablation: str
+    metric: str
+    unit: str
+    seed: int
+    n_discovery: int
+    n_validation: int
+    n_reference: int
+    n_dropped: int
+    n_edges_selected: int
+    command: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One validation pair as a reader sees it. `top` is (token, probability), best first."""
+
+    clean: str
+    corrupted: str
+    answers: tuple[str, ...]
+    wrong_answers: tuple[str, ...]
+    top: tuple[tuple[str, float], ...]
+    metric: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Mean exact effects of one patching sweep, with 95 % intervals; [row][column].
+
+    Positive supports the behaviour. `gap` is what patching everything amounts to.
+    """
+
+    site: str
+    description: str
+    direction: str
+    unit: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    low: tuple[tuple[float, ...], ...]
+    high: tuple[tuple[float, ...], ...]
+    gap: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Everything that judges the circuit, measured on held-out pairs."""
+
+    thresholds: Thresholds
+    baseline: Baseline
+    samples: tuple[Sample, ...]
+    faithfulness: tuple[Faithfulness, ...]
+    curve: Curve
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that a report shows."""
+
+    info: RunInfo
+    circuit: Circuit
+    validation: Validation
+    heat_maps: tuple[HeatMap, ...]
+
+    @property
+    def graph(self) -> ComponentGraph:
+        """The graph the circuit is a part of."""
+        return self.circuit.graph
+
+
+def save_record(record: RunRecord, directory: Path) -> None:
+    """Write the record's files to `directory`, each whole or not at all.
+
+    Raises:
+        OutputError: the directory cannot be written.
+    """
+    save_circuit(record.circuit, directory / "circuit.json")
+    write_whole(directory / "scores.parquet", _scores_table(record.circuit))
+    write_whole(directory / "validation.json", to_json(record.validation))
+    write_whole(directory / "patching.json", to_json(record.heat_maps))
+    write_whole(directory / "run.toml", tomli_w.dumps(cattrs.unstructure(record.info)))
+
+
+def load_record(directory: Path) -> RunRecord:
+    """Return the record saved in `directory`.
+
+    Raises:
+        CircuitFileError: a file is missing or damaged.
+    """
+    circuit = load_circuit(directory / "circuit.json")
+    try:
+        return RunRecord(
+            cattrs.structure(tomllib.loads((directory / "run.toml").read_text()), RunInfo),
+            circuit,
+            from_json((directory / "validation.json").read_text(), Validation),
+            from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
+        )
+    except (OSError, ValueError, cattrs.BaseValidationError) as error:
+        raise CircuitFileError(
+            f"run directory {str(directory)!r}: must hold the files that `circuitkit run` writes, "
+            f"got {type(error).__name__}: {error}. The report cannot be made. Run it again."
+        ) from error
+
+
+def to_json(data: Any) -> str:
+    """Return plain data (dataclasses, tuples, numbers, text) as readable JSON."""
+    return json.dumps(cattrs.unstructure(data), indent=1, allow_nan=False) + "\n"
+
+
+def from_json(text: str, kind: type[T]) -> T:
+    """Return the data of `to_json` as the class it came from."""
+    return cattrs.structure(json.loads(text), kind)
+
+
+def _scores_table(circuit: Circuit) -> bytes:
+    kept = set(circuit.edges)
+    names = circuit.graph.edge_names
+    ends = [name.split("->") for name in names]
+    table = pyarrow.table(
+        {
+            "edge": list(names),
+            "sender": [sender for sender, _ in ends],
+            "receiver": [receiver for _, receiver in ends],
+            "score": circuit.scores.by_edge().tolist(),
+            "in_circuit": [name in kept for name in names],
+        }
+    )
+    buffer = BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,217 @@
+"""Tasks: a behaviour as a small class that yields prompt pairs, and how a task is found.
+
+    task --sample_splits(seed)--> discovery, validation and reference pairs, disjoint by content
+
+Discovery pairs find the circuit, validation pairs judge it, and the corrupted prompts of the
+reference pairs supply the means of mean ablation. No prompt occurs in two splits.
+"""
+
+import importlib.util
+import inspect
+import random
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+from transformers import PreTrainedTokenizerBase
+
+from circuitkit.errors import TaskError
+from circuitkit.metrics import LogitDifference, Metric
+from circuitkit.prompts import PromptPair, PromptPairs, tokenize_pairs
+
+ENTRY_POINT_GROUP = "circuitkit.tasks"
+MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
+MIN_REFERENCE_PER_TEMPLATE = 8
+MAX_REFERENCE_FACTOR = 50  # a template that reference_pairs never yields must not draw for ever
+
+
+class Task(ABC):
+    """A behaviour: an endless, seeded stream of prompt pairs, and the metric that measures it."""
+
+    name: ClassVar[str]
+    metric: ClassVar[Metric] = LogitDifference()
+    drop_misaligned: ClassVar[bool] = False
+
+    @abstractmethod
+    def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
+        """Yield pairs without end. All randomness comes from `rng`."""
+
+    def reference_pairs(self, rng: random.Random) -> Iterator[PromptPair]:
+        """Yield the pairs whose corrupted prompts supply the means of mean ablation."""
+        return self.pairs(rng)
+
+    @property
+    def description(self) -> str:
+        """The first line of the class's docstring."""
+        return (inspect.getdoc(type(self)) or "").partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Tokenised pairs of the three splits."""
+
+    discovery: PromptPairs
+    validation: PromptPairs
+    reference: PromptPairs
+
+
+def sample_splits(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    n: int,
+    seed: int,
+    n_validation: int | None = None,
+) -> Splits:
+    """Return `n` discovery pairs, `n_validation` (default n) to validate, and reference pairs.
+
+    The discovery pairs depend on `n` and `seed` alone, so a circuit can be judged later on other
+    pairs than those that found it. The reference split holds at least twice as many as validation,
+    and each template of the other two at least MIN_REFERENCE_PER_TEMPLATE times. No prompt, clean
+    or corrupted, occurs in two splits.
+
+    Raises:
+        TaskError: the task yields too few different pairs.
+        PromptError: a pair does not fit the tokenizer.
+    """
+    n_validation = n if n_validation is None else n_validation
+    if min(n, n_validation) < 1:
+        raise TaskError(
+            f"number of pairs: must be at least 1, got {min(n, n_validation)}. There is nothing to "
+            "measure. Raise --n."
+        )
+    rng = random.Random(seed)
+    taken: set[object] = set()
+    pairs = task.pairs(rng)
+
+    def enough(wanted: int) -> Callable[[list[PromptPair]], bool]:
+        return lambda drawn: len(drawn) >= wanted
+
+    discovery = _draw(task, pairs, taken, enough(n))
+    validation = _draw(task, pairs, taken, enough(n_validation))
+    templates = {pair.template for pair in discovery + validation}
+
+    def covers(drawn: list[PromptPair]) -> bool:
+        counts = Counter(pair.template for pair in drawn)
+        few = (counts[template] < MIN_REFERENCE_PER_TEMPLATE for template in templates)
+        if len(drawn) >= MAX_REFERENCE_FACTOR * (n_validation + len(templates)):
+            return True
+        return len(drawn) >= 2 * n_validation and not any(few)
+
+    reference = _draw(task, task.reference_pairs(rng), taken, covers)
+
+    def tokenized(drawn: list[PromptPair]) -> PromptPairs:
+        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned)
+
+    return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
+
+
+def _draw(
+    task: Task,
+    stream: Iterator[PromptPair],
+    taken: set[object],
+    is_enough: Callable[[list[PromptPair]], bool],
+) -> list[PromptPair]:
+    """Return new pairs from the stream until there are enough, and mark their prompts as taken.
+
+    Within a split a prompt may be clean in one pair and corrupted in another; across splits
+    neither may occur again.
+    """
+    drawn: list[PromptPair] = []
+    own: set[object] = set()
+    repeats = 0
+    while not is_enough(drawn):
+        pair = next(stream, None)
+        repeats += 1
+        if pair is None or repeats > MAX_REPEATS:
+            raise TaskError(
+                f"task {task.name!r}: must yield more different pairs, got {len(drawn)} in this "
+                f"split after {len(taken)} prompts in earlier ones. The splits may not share a "
+                "prompt. Ask for fewer pairs with --n, or make the task more varied."
+            )
+        contents = pair.contents()
+        if contents in own or taken.intersection(contents):
+            continue
+        own.add(contents)
+        drawn.append(pair)
+        repeats = 0
+    taken.update(prompt for pair in drawn for prompt in pair.contents())
+    return drawn
+
+
+def registered_tasks() -> dict[str, type[Task]]:
+    """Return the tasks that installed packages offer (entry point group `circuitkit.tasks`)."""
+    found = {point.name: point.load() for point in entry_points(group=ENTRY_POINT_GROUP)}
+    return dict(sorted(found.items()))
+
+
+def find_task(spec: str) -> Task:
+    """Return the task named `spec`: a registered name, `file.py:Class`, or `file.py` with one task.
+
+    Raises:
+        TaskError: no such task, or the file does not hold a usable one.
+    """
+    if ".py" in spec:
+        path, _, class_name = spec.partition(":")
+        return _instance(_class_in_file(Path(path), class_name), spec)
+    tasks = registered_tasks()
+    if spec not in tasks:
+        raise TaskError(
+            f"task {spec!r}: must be one of {', '.join(tasks) or '(none installed)'}, or a file "
+            "as my_task.py:MyTask. `circuitkit tasks` lists them. Check the spelling."
+        )
+    return _instance(tasks[spec], spec)
+
+
+def _class_in_file(path: Path, class_name: str) -> type[Task]:
+    module = _module_from(path)
+    classes = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, Task) and value.__module__ == module.__name__
+    }
+    if class_name and class_name in classes:
+        return classes[class_name]
+    if not class_name and len(classes) == 1:
+        return next(iter(classes.values()))
+    raise TaskError(
+        f"task file {str(path)!r}: must define "
+        f"{'the Task class ' + repr(class_name) if class_name else 'exactly one Task class'}, got "
+        f"{sorted(classes) or 'none'}. It says what to run. Name one as {path.name}:ClassName."
+    )
+
+
+def _module_from(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise TaskError(
+            f"task file {str(path)!r}: must exist, got no such file. Check the path."
+        )
+    name = f"circuitkit_task_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a .py path always has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look the module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise TaskError(
+            f"task file {str(path)!r}: must import without error, got "
+            f"{type(error).__name__}: {error}. Mend the file."
+        ) from error
+    return module
+
+
+def _instance(task_class: type[Task], spec: str) -> Task:
+    missing = sorted(getattr(task_class, "__abstractmethods__", ()))
+    if missing or not getattr(task_class, "name", ""):
+        raise TaskError(
+            f"task {spec!r}: must define {', '.join(missing) or 'a class variable `name`'}. "
+            "See examples/greater_than.py for a whole task in 30 lines."
+        )
+    return task_class()

@@ -1,0 +1,1 @@
+"""Validation: criteria that judge a circuit on prompts that did not find it."""

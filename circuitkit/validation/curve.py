@@ -1,0 +1,86 @@
+"""The faithfulness curve: circuits of growing size against random circuits of the same sizes.
+
+The selected circuit of size n is what a user would get by asking for n edges. A random circuit of
+size n holds n edges drawn evenly from all. Both are run under one ablation, on the same pairs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuitkit.circuit import Circuit
+from circuitkit.interventions.ablation import Ablation
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel
+from circuitkit.progress import Progress, silent
+from circuitkit.prompts import PromptPairs
+from circuitkit.validation.bootstrap import Estimate
+from circuitkit.validation.faithfulness import measure_faithfulness
+
+SHARES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One size: the selected circuit's faithfulness, and each random circuit's."""
+
+    n_edges: int
+    faithfulness: Estimate
+    random: tuple[float, ...]
+
+    @property
+    def random_mean(self) -> float:
+        """Mean faithfulness of the random circuits."""
+        return float(np.mean(self.random))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Faithfulness over circuit sizes, under one ablation."""
+
+    ablation: str
+    n_edges_in_graph: int
+    points: tuple[CurvePoint, ...]
+
+
+def sizes_for(n_edges: int) -> tuple[int, ...]:
+    """Return the circuit sizes of the curve for a graph of this many edges."""
+    return tuple(sorted({max(1, round(share * n_edges)) for share in SHARES}))
+
+
+def measure_curve(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    select: Callable[[int], Circuit],
+    draw: Callable[[int, int], Circuit],
+    *,
+    ablation: Ablation,
+    metric: Metric,
+    sizes: Sequence[int],
+    n_random: int,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> Curve:
+    """Return the curve: `select(size)` against `draw(size, seed)` for `n_random` seeds.
+
+    Raises:
+        VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
+    """
+    circuits = [select(size) for size in sizes]
+    randoms = [draw(size, seed) for size in sizes for seed in range(n_random)]
+    measured = measure_faithfulness(
+        model,
+        pairs,
+        circuits + randoms,
+        ablation=ablation,
+        metric=metric,
+        memory=memory,
+        progress=progress,
+    )
+    values = [m.value.value for m in measured[len(circuits) :]]
+    points = tuple(
+        CurvePoint(size, measured[i].value, tuple(values[i * n_random : (i + 1) * n_random]))
+        for i, size in enumerate(sizes)
+    )
+    return Curve(ablation.name, model.graph.n_edges, points)

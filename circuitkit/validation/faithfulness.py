@@ -1,0 +1,109 @@
+"""Faithfulness: how much of the behaviour the circuit keeps when all else is ablated.
+
+    f(C) = (m(C) - m(0)) / (m(M) - m(0))
+
+m is the metric's mean over pairs, C the circuit, M the whole model, 0 the empty circuit under the
+same ablation. A ratio of means, never clamped: 1 is the model, 0 the empty circuit, above 1 or
+below 0 can happen. Intervals resample pairs jointly in all three. Refused where m(M) - m(0)
+cannot be told from zero. Marks et al. 2024 (arXiv:2403.19647); Mueller et al. 2025 (MIB).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.circuit import Circuit
+from circuitkit.errors import VanishingGapError
+from circuitkit.interventions.ablation import Ablation
+from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel
+from circuitkit.progress import Progress, silent
+from circuitkit.prompts import PromptPairs
+from circuitkit.validation.bootstrap import Estimate, Values, estimate, mean_estimate
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The faithfulness of one circuit, with what it is made of.
+
+    `circuit`, `model` and `empty` are mean metrics; `per_pair` is each pair's own ratio, wild
+    where that pair's denominator is small and left out where it is zero.
+    """
+
+    ablation: str
+    value: Estimate
+    circuit: Estimate
+    model: Estimate
+    empty: Estimate
+    per_pair: tuple[float, ...]
+
+
+def measure_faithfulness(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    circuits: Sequence[Circuit],
+    *,
+    ablation: Ablation,
+    metric: Metric,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> list[Faithfulness]:
+    """Return the faithfulness of each circuit, all run in the same batches.
+
+    Raises:
+        VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
+        GraphError: a circuit belongs to another architecture.
+    """
+    ends = [Circuit.full(model.graph), Circuit.empty(model.graph)]
+    values = evaluate_circuits(
+        model,
+        pairs,
+        [*ends, *circuits],
+        ablation=ablation,
+        metric=metric,
+        memory=memory,
+        progress=progress,
+    )
+    full, empty = values[0].numpy(), values[1].numpy()
+    require_gap(full, empty, ablation.name, metric)
+    return [_faithfulness(ablation.name, row, full, empty) for row in values[2:]]
+
+
+def require_gap(full: Values, empty: Values, ablation: str, metric: Metric) -> None:
+    """Refuse to divide by a difference that may be zero.
+
+    Raises:
+        VanishingGapError: its 95 % interval holds zero.
+    """
+    gap = mean_estimate(full - empty)
+    if gap.low <= 0 <= gap.high:
+        raise VanishingGapError(
+            f"faithfulness under {ablation} ablation: {metric.name} of the model and of the empty "
+            f"circuit must differ, got a difference of {gap} over {gap.n} pairs. It is the "
+            "denominator. Use more pairs (--n), another ablation, or a task the model can do."
+        )
+
+
+def _faithfulness(
+    ablation: str, circuit: Float[Tensor, " pair"], full: Values, empty: Values
+) -> Faithfulness:
+    values = circuit.numpy()
+    defined = full != empty
+    per_pair = (values - empty)[defined] / (full - empty)[defined]
+    return Faithfulness(
+        ablation=ablation,
+        value=estimate((values, full, empty), _ratio),
+        circuit=mean_estimate(values),
+        model=mean_estimate(full),
+        empty=mean_estimate(empty),
+        per_pair=tuple(float(ratio) for ratio in per_pair),
+    )
+
+
+def _ratio(circuit: Values, full: Values, empty: Values, axis: int = -1) -> Values:
+    zero = empty.mean(axis=axis)
+    return np.asarray((circuit.mean(axis=axis) - zero) / (full.mean(axis=axis) - zero))

@@ -6,7 +6,7 @@ exactly as long as the run, and hands out the weights that the engine multiplies
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,10 +40,10 @@ class AttentionWeights:
 class SubjectModel:
     """A model under study. The wrapped bridge is handed back as it came after every call."""
 
-    bridge: TransformerBridge
+    bridge: TransformerBridge = field(repr=False)
     name: str
     digest: str
-    tokenizer: PreTrainedTokenizerBase | None
+    tokenizer: PreTrainedTokenizerBase | None = field(repr=False)
 
     def __post_init__(self) -> None:
         if self.bridge.training:

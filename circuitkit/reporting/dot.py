@@ -37,8 +37,8 @@ _GRAPH = {
     "fontname": FONT,
     "labelloc": "t",
     "labeljust": "l",
-    "nodesep": "0.3",
-    "ranksep": "0.55",
+    "nodesep": "0.16",
+    "ranksep": "0.75",
     "pad": "0.3",
     "tooltip": " ",
 }
@@ -131,12 +131,12 @@ def _row_label(row: tuple[int, bool], graph: ComponentGraph) -> str:
 def _add_component(rank: graphviz.Digraph, name: str, used: set[str]) -> None:
     kind = kind_of(name)
     if kind == "head":
-        rank.node(name, _head_label(name, used), shape="plain", tooltip=f"head {name}")
+        rank.node(name, _head_label(name, used), shape="plain", tooltip=name)
         return
     shape = {"mlp": {"shape": "box", "style": "rounded,filled"}}.get(
         kind, {"shape": "ellipse", "style": "filled"}
     )
-    rank.node(name, name, fillcolor=FILLS[kind], tooltip=f"{kind} {name}", **shape)
+    rank.node(name, name, fillcolor=FILLS[kind], tooltip=name, **shape)
 
 
 def _head_label(name: str, used: set[str]) -> str:
@@ -174,17 +174,20 @@ def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float
 
 def _heading(title: str) -> str:
     shown = escape("".join(letter for letter in title if letter.isprintable()))
-    first = f'<TR><TD ALIGN="LEFT" COLSPAN="12"><B>{shown}</B></TD></TR>' if shown else ""
+    first = _line(f"<B>{shown}</B>") if shown else ""
     names = {"q": "q", "k": "k", "v": "v", "mlp": "MLP", "logits": "logits"}
     swatches = "".join(
-        f'<TD WIDTH="14" HEIGHT="10" FIXEDSIZE="TRUE" BGCOLOR="{READ_COLOURS[read]}"></TD>'
-        f'<TD ALIGN="LEFT">{name} </TD>'
+        f'<TD WIDTH="16" HEIGHT="10" FIXEDSIZE="TRUE" BGCOLOR="{READ_COLOURS[read]}"></TD>'
+        f'<TD ALIGN="LEFT">{name}   </TD>'
         for read, name in names.items()
     )
+    key = f'<TABLE BORDER="0" CELLSPACING="2"><TR><TD>edge into:</TD>{swatches}</TR></TABLE>'
     return (
-        f'<<FONT POINT-SIZE="11" COLOR="{INK}">'
-        f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2">{first}'
-        f'<TR><TD ALIGN="LEFT">edge into:</TD>{swatches}<TD></TD></TR>'
-        '<TR><TD ALIGN="LEFT" COLSPAN="12">line: solid supports the behaviour (score above 0), '
-        "dashed opposes it; the thicker, the larger |score|</TD></TR></TABLE></FONT>>"
+        f'<<FONT POINT-SIZE="11" COLOR="{INK}"><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">'
+        f'{first}{_line(key)}{_line("solid: supports the behaviour (score above 0)")}'
+        f'{_line("dashed: opposes it; thickness: size of the score")}</TABLE></FONT>>'
     )
+
+
+def _line(content: str) -> str:
+    return f'<TR><TD ALIGN="LEFT">{content}</TD></TR>'

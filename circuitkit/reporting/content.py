@@ -1,0 +1,324 @@
+"""What a report says, as plain text and tables: the same words for HTML and Markdown.
+
+Nothing here is escaped; the writers do that.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from circuitkit.graph import LOGITS
+from circuitkit.reporting.record import HeatMap, RunRecord, Sample
+from circuitkit.validation.bootstrap import Estimate
+from circuitkit.validation.faithfulness import Faithfulness
+
+N_TOP_EDGES = 25
+EXACT = "exact"
+NONE = "–"
+OUTCOME_MARKS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
+
+READING = {
+    "verdict": (
+        "A check is supported if its whole 95 % interval is on the right side of the threshold, "
+        "refuted if the whole interval is on the wrong side, else undecided. The thresholds were "
+        "fixed before anything was measured."
+    ),
+    "question": (
+        "A circuit is only worth drawing of something the model can do: the gap between clean and "
+        "corrupted prompts must be clear of 0. Brackets hold 95 % bootstrap intervals over pairs."
+    ),
+    "circuit": (
+        "A positive score means the edge supports the behaviour, a negative one (dashed) that it "
+        "works against it. Colour says which input of the receiver an edge feeds."
+    ),
+    "patching": (
+        "Each cell is a measured effect of replacing the activation in one place, as a mean over "
+        "pairs. Positive supports the behaviour."
+    ),
+    "faithfulness": (
+        "1 is the whole model, 0 the empty circuit with all else ablated; values above 1 or below "
+        "0 can happen. Random circuits of the same size show what chance would give."
+    ),
+    "edges": (
+        "The edges with the largest |score| of all in the graph. A score is the method's estimate; "
+        "positive supports the behaviour. A high edge may be outside the circuit if it was a dead "
+        "end."
+    ),
+    "provenance": "What was run, and what to type to get it again.",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers and rows of plain text; the columns named in `numeric` are aligned right.
+
+    Cells of the columns named in `code` are names to be set in a fixed-width face.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[str] = frozenset()
+    code: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class SampleText:
+    """A sample pair as shown; prompts are (text, differs from the other prompt) parts."""
+
+    clean: tuple[tuple[str, bool], ...]
+    corrupted: tuple[tuple[str, bool], ...]
+    answers: tuple[str, ...]
+    wrong_answers: tuple[str, ...]
+    top: tuple[tuple[str, str], ...]
+    metric: str
+
+
+def number(value: float) -> str:
+    """Return at least three significant digits, with places that line up: 0.910, 12.30, 1,234."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size >= 1e7 or size < 5e-4:
+        return f"{value:.2e}"
+    places = next((n for limit, n in ((1000, 0), (100, 1), (10, 2)) if size >= limit), 3)
+    return f"{value:,.{places}f}"
+
+
+def interval(estimate: Estimate) -> str:
+    """Return the 95 % interval; a count is exact and has none."""
+    if estimate.n == 1:
+        return EXACT
+    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def n_of(estimate: Estimate) -> str:
+    """Return the number of pairs behind a value; a count has none."""
+    return NONE if estimate.n == 1 else str(estimate.n)
+
+
+def visible(token: str) -> str:
+    """Return a token with its spaces, line breaks and control characters made visible."""
+    marks = {" ": "␣", "\n": "↵", "\t": "⇥"}
+    return "".join(
+        marks.get(letter, letter if letter.isprintable() else f"\\x{ord(letter):02x}")
+        for letter in token
+    )
+
+
+def title_of(record: RunRecord) -> str:
+    """Return the report's title."""
+    return f"Circuit report: {record.info.task} in {record.info.model}"
+
+
+def checks_table(record: RunRecord) -> Table:
+    """Return the checks behind the verdict."""
+    rows = tuple(
+        (
+            check.criterion,
+            check.rule,
+            number(check.value.value),
+            interval(check.value),
+            n_of(check.value),
+            f"{OUTCOME_MARKS.get(check.outcome, '')} {check.outcome}".strip(),
+        )
+        for check in record.validation.verdict.checks
+    )
+    headers = ("criterion", "rule", "value", "95 % interval", "n", "outcome")
+    return Table(headers, rows, frozenset({"value", "95 % interval", "n"}))
+
+
+def question_table(record: RunRecord) -> Table:
+    """Return what was asked of which model."""
+    info = record.info
+    return Table(
+        ("", "asked"),
+        (
+            ("task", info.task),
+            ("description", info.description),
+            ("model", f"{info.model} ({record.graph})"),
+            ("weight digest", info.model_digest),
+            ("metric", f"{info.metric} ({info.unit})"),
+        ),
+    )
+
+
+def baseline_table(record: RunRecord) -> Table:
+    """Return how the whole model does on the task."""
+    baseline = record.validation.baseline
+    rows = [
+        (f"{baseline.metric} on clean prompts ({baseline.unit})", baseline.clean),
+        (f"{baseline.metric} on corrupted prompts ({baseline.unit})", baseline.corrupted),
+        (f"gap: gain of clean over corrupted ({baseline.unit})", baseline.gap),
+        ("accuracy: share whose most likely token is an answer", baseline.accuracy),
+    ]
+    if baseline.preference is not None:
+        rows.append(("preference: share whose answers beat the wrong ones", baseline.preference))
+    return _estimates_table(("the whole model", "value", "95 % interval", "n"), rows)
+
+
+def sample_texts(record: RunRecord) -> tuple[SampleText, ...]:
+    """Return the sample pairs with what differs between their prompts."""
+    return tuple(_sample_text(sample) for sample in record.validation.samples)
+
+
+def counts_table(record: RunRecord) -> Table:
+    """Return how large the circuit is, from the whole graph to what was kept."""
+    circuit = record.circuit
+    heads = sum(name.startswith("a") for name in circuit.components)
+    share = circuit.n_edges / record.graph.n_edges
+    of = len(record.graph.components)
+    return Table(
+        ("size", "count"),
+        (
+            ("edges of the graph", f"{record.graph.n_edges:,}"),
+            ("edges selected", f"{record.info.n_edges_selected:,}"),
+            ("edges after dead ends were removed", f"{circuit.n_edges:,} ({share:.1%})"),
+            ("components in the circuit", f"{len(circuit.components)} of {of}"),
+            ("heads among them", str(heads)),
+        ),
+        frozenset({"count"}),
+    )
+
+
+def curve_table(record: RunRecord) -> Table:
+    """Return the points of the faithfulness curve."""
+    curve = record.validation.curve
+    rows = []
+    for point in curve.points:
+        has_random = bool(point.random)
+        rows.append(
+            (
+                f"{point.n_edges:,}",
+                f"{point.n_edges / curve.n_edges_in_graph:.1%}",
+                number(point.faithfulness.value),
+                interval(point.faithfulness),
+                number(point.random_mean) if has_random else NONE,
+                _range(point.random) if has_random else NONE,
+            )
+        )
+    headers = ("edges", "share", "faithfulness", "95 % interval", "random: mean", "random: range")
+    return Table(headers, tuple(rows), frozenset(headers))
+
+
+def ablations_table(record: RunRecord) -> Table:
+    """Return the circuit's faithfulness under each ablation."""
+    rows = tuple(
+        (
+            each.ablation + (" (the verdict's)" if each.ablation == record.info.ablation else ""),
+            number(each.value.value),
+            interval(each.value),
+            number(each.circuit.value),
+            number(each.model.value),
+            number(each.empty.value),
+            _spread(each),
+            n_of(each.value),
+        )
+        for each in record.validation.faithfulness
+    )
+    headers = (
+        "ablation",
+        "faithfulness",
+        "95 % interval",
+        "m(circuit)",
+        "m(model)",
+        "m(empty)",
+        "single pairs: median (5 to 95 %)",
+        "n",
+    )
+    return Table(headers, rows, frozenset(headers[1:]))
+
+
+def edges_table(record: RunRecord) -> Table:
+    """Return the edges with the largest |score|; ties in edge order."""
+    scores = record.circuit.scores.by_edge()
+    ranked: list[int] = torch.argsort(scores.abs(), descending=True, stable=True).tolist()
+    kept = set(record.circuit.edges)
+    rows = []
+    for rank, at in enumerate(ranked[:N_TOP_EDGES], start=1):
+        name = record.graph.edge_names[at]
+        in_circuit = "yes" if name in kept else "no"
+        rows.append((str(rank), name, f"{float(scores[at]):+.3g}", in_circuit))
+    headers = ("rank", "edge", f"score ({record.info.unit})", "in the circuit")
+    return Table(headers, tuple(rows), frozenset({headers[0], headers[2]}), frozenset({"edge"}))
+
+
+def provenance_table(record: RunRecord) -> Table:
+    """Return where the numbers come from."""
+    info = record.info
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(info.versions.items()))
+    rows = (
+        ("task", info.task),
+        ("model", info.model),
+        ("weight digest", info.model_digest),
+        ("method", info.method),
+        ("ablation", info.ablation),
+        ("metric", f"{info.metric} ({info.unit})"),
+        ("seed", str(info.seed)),
+        ("pairs for discovery", str(info.n_discovery)),
+        ("pairs for validation", str(info.n_validation)),
+        ("pairs for reference (means)", str(info.n_reference)),
+        ("pairs dropped", str(info.n_dropped)),
+        ("versions", versions),
+    )
+    return Table(("", "value"), rows)
+
+
+def heat_map_files(heat_maps: Iterable[HeatMap]) -> tuple[str, ...]:
+    """Return a file name for each heat map, all different and safe: `heatmap-resid.svg`."""
+    names: list[str] = []
+    for heat_map in heat_maps:
+        stem = "heatmap-" + re.sub(r"[^A-Za-z0-9_-]+", "-", heat_map.site)
+        if f"{stem}.svg" in names:
+            stem += f"-{len(names)}"
+        names.append(f"{stem}.svg")
+    return tuple(names)
+
+
+def read_components(record: RunRecord) -> str:
+    """Return the circuit's components between the input and the logits, in one line."""
+    return ", ".join(c for c in record.circuit.components if c not in ("input", LOGITS)) or "none"
+
+
+def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> Table:
+    cells = tuple((name, number(e.value), interval(e), n_of(e)) for name, e in rows)
+    return Table(headers, cells, frozenset(headers[1:]))
+
+
+def _range(values: tuple[float, ...]) -> str:
+    return f"{number(min(values))} to {number(max(values))}"
+
+
+def _spread(faithfulness: Faithfulness) -> str:
+    if not faithfulness.per_pair:
+        return NONE
+    low, middle, high = np.percentile(faithfulness.per_pair, [5, 50, 95])
+    return f"{number(middle)} ({number(low)} to {number(high)})"
+
+
+def _sample_text(sample: Sample) -> SampleText:
+    clean, corrupted = _differences(sample.clean, sample.corrupted)
+    return SampleText(
+        clean,
+        corrupted,
+        tuple(visible(token) for token in sample.answers),
+        tuple(visible(token) for token in sample.wrong_answers),
+        tuple((visible(token), f"{probability:.1%}") for token, probability in sample.top),
+        number(sample.metric),
+    )
+
+
+Parts = tuple[tuple[str, bool], ...]
+
+
+def _differences(one: str, other: str) -> tuple[Parts, Parts]:
+    """Return both texts cut into parts that are the same in the other and parts that are not."""
+    ones, others = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (one, other))
+    matcher = difflib.SequenceMatcher(None, ones, others, autojunk=False)
+    changes = matcher.get_opcodes()
+    left = tuple(("".join(ones[i:j]), tag != "equal") for tag, i, j, _, _ in changes if j > i)
+    right = tuple(("".join(others[i:j]), tag != "equal") for tag, _, _, i, j in changes if j > i)
+    return left, right

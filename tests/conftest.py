@@ -1,0 +1,132 @@
+"""Small models and prompts. No two axes share a size, and no model is linear."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from circuitkit.metrics import LogitDifference
+from circuitkit.model import SubjectModel
+from circuitkit.prompts import PromptPair, PromptPairs, tokenize_pairs
+from circuitkit.zoo import load_model
+
+DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parents[2] / "shared"
+N_LAYERS, N_HEADS, D_HEAD, VOCAB = 3, 4, 5, 37
+
+
+def save_toy(directory: Path, seed: int = 0) -> Path:
+    """Save a random GPT-2 with large weights, so that softmax, norms and GELU all matter."""
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=VOCAB,
+        n_positions=16,
+        n_embd=N_HEADS * D_HEAD,
+        n_layer=N_LAYERS,
+        n_head=N_HEADS,
+        n_inner=48,
+        initializer_range=0.4,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    model = GPT2LMHeadModel(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") or "ln_" in name:
+            torch.nn.init.normal_(parameter, mean=float("ln_" in name and "weight" in name), std=0.3)
+    model.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def toy_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy(toy_directory: Path) -> SubjectModel:
+    """A random model in float64."""
+    return load_model(toy_directory, dtype=torch.float64)
+
+
+def random_pairs(
+    n: int = 6, *, lengths: tuple[int, ...] = (7, 9), seed: int = 0
+) -> list[PromptPair]:
+    """Return pairs of token ids that differ at two positions; lengths alternate."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for i in range(n):
+        length = lengths[i % len(lengths)]
+        clean = rng.integers(0, VOCAB, length)
+        corrupted = clean.copy()
+        where = rng.choice(length - 1, 2, replace=False)
+        corrupted[where] = (corrupted[where] + rng.integers(1, VOCAB, 2)) % VOCAB
+        right, wrong = rng.choice(VOCAB, 2, replace=False)
+        pairs.append(
+            PromptPair(
+                clean.tolist(),
+                corrupted.tolist(),
+                [int(right)],
+                [int(wrong)],
+                roles={"A": (1, 2), "B": (3, 5)},
+                template=f"length {length}",
+            )
+        )
+    return pairs
+
+
+@pytest.fixture
+def pairs() -> PromptPairs:
+    """Six pairs of 7 and 9 tokens, left padded."""
+    return tokenize_pairs(random_pairs())
+
+
+@pytest.fixture
+def metric() -> LogitDifference:
+    return LogitDifference()
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2() -> SubjectModel:
+    """The model that the recorded numbers of public tools are about."""
+    return load_model(DATA / "tiny-gpt2" / "model", dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs() -> PromptPairs:
+    """The prompts that the recorded numbers are about."""
+    tokens = np.load(DATA / "tiny-gpt2" / "model" / "tokens.npz")
+    rows = zip(tokens["clean"], tokens["corrupted"], tokens["answers"], strict=True)
+    return tokenize_pairs(
+        [
+            PromptPair(clean.tolist(), corrupted.tolist(), [int(a[0])], [int(a[1])])
+            for clean, corrupted, a in rows
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_reference() -> PromptPairs:
+    """The prompts for mean ablation of the recorded numbers."""
+    tokens = np.load(DATA / "tiny-gpt2" / "model" / "tokens.npz")["mean_tokens"]
+    return tokenize_pairs([PromptPair(row.tolist(), row.tolist(), [0], [1]) for row in tokens])
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[[str], dict[str, NDArray[np.float64]]]:
+    """Load a recorded file of arrays by name."""
+
+    def load(name: str) -> dict[str, NDArray[np.float64]]:
+        with np.load(DATA / "tiny-gpt2" / f"{name}.npz") as arrays:
+            return {key: arrays[key] for key in arrays.files}
+
+    return load
+
+
+def pytest_configure() -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a wrong model name must fail at once, not look for a network
+    torch.set_num_threads(1)  # the models here are so small that threads only wait for each other

@@ -1,0 +1,147 @@
+import pytest
+import torch
+
+from circuitkit.circuit import Circuit
+from circuitkit.discovery import eap
+from circuitkit.errors import MemoryBudgetError, MethodError, PromptError
+from circuitkit.interventions.ablation import MeanAblation, ResampleAblation
+from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference, LogProbability
+from circuitkit.model import hook_points
+from circuitkit.model.record import record, sender_outputs
+from circuitkit.prompts import PromptPair, tokenize_pairs
+from tests.conftest import random_pairs
+
+
+def literal_scores(model, pairs, metric, ablation):
+    """EAP by its definition: one autograd leaf for every receiver, d_model wide."""
+    graph = model.graph
+    clean, _ = record(model, pairs.clean_batch)
+    change = sender_outputs(model, clean.minus(ablation.values(model, pairs)))
+    leaves = {}
+
+    def split(layer):
+        def norm_in(x):
+            for read in "qkv":
+                for head in range(graph.n_heads):
+                    leaves[f"a{layer}.h{head}<{read}>"] = x.detach().clone().requires_grad_()
+
+        return norm_in
+
+    def project(layer, read):
+        def out(_):
+            norm, weights = model.attn_norms[layer], model.attention[layer]
+            heads = [
+                norm(leaves[f"a{layer}.h{head}<{read}>"]) @ weights.w[read][head]
+                + weights.b[read][head]
+                for head in range(graph.n_heads)
+            ]
+            return torch.stack(heads, dim=2)
+
+        return out
+
+    def leaf(name):
+        def keep(x):
+            leaves[name] = x.view_as(x)
+            return leaves[name]
+
+        return keep
+
+    hooks = {
+        hook_points.resid_pre(0): lambda x: x.detach().requires_grad_(),
+        hook_points.FINAL_NORM_IN: leaf("logits"),
+    }
+    # each receiver is its own leaf, so later layers' gradients must still flow to earlier ones:
+    # do one backward per layer's leaves with the rest of the run connected normally
+    scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+    for layer in range(graph.n_layers):
+        leaves.clear()
+        layer_hooks = dict(hooks)
+        layer_hooks[hook_points.attn_norm_in(layer)] = split(layer)
+        layer_hooks[hook_points.mlp_norm_in(layer)] = leaf(f"m{layer}")
+        for read in "qkv":
+            layer_hooks[hook_points.projection(layer, read)] = project(layer, read)
+        gain = metric.gain(model.run(pairs.clean_batch, layer_hooks), pairs.labels).sum()
+        names = list(leaves)
+        grads = torch.autograd.grad(gain, [leaves[name] for name in names])
+        for name, grad in zip(names, grads, strict=True):
+            column = graph.receivers.index(name)
+            scores[:, column] = torch.einsum("sad,ad->s", change, grad.flatten(0, 1))
+    return scores * graph.edge_mask / len(pairs)
+
+
+@pytest.mark.parametrize("metric", [LogitDifference(), LogProbability()])
+def test_fast_scores_equal_the_literal_definition(toy, pairs, metric):
+    for ablation in (ResampleAblation(), MeanAblation(pairs)):
+        fast = eap.score_edges(toy, pairs, metric, ablation=ablation).values
+        slow = literal_scores(toy, pairs, metric, ablation)
+        torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-11)
+
+
+def test_a_score_is_the_slope_of_the_exact_effect(toy, metric):
+    """Move the corrupted prompt's embedding a little: effects become first order, scores exact."""
+    pairs = tokenize_pairs(random_pairs(3, lengths=(7,)))
+    step = 1e-4
+
+    class Nearly(ResampleAblation):
+        def values(self, model, pairs):
+            clean, _ = record(model, pairs.clean_batch)
+            away = clean.minus(super().values(model, pairs))
+            return clean.minus(away.map(lambda x: step * x))
+
+    scores = eap.score_edges(toy, pairs, metric, ablation=Nearly()).by_edge()
+    full = Circuit.full(toy.graph)
+    circuits = [full] + [
+        full.with_edges(full.edge_mask & ~toy.graph.mask_of([name]))
+        for name in toy.graph.edge_names
+    ]
+    values = evaluate_circuits(toy, pairs, circuits, ablation=Nearly(), metric=metric).mean(1)
+    exact = values[0] - values[1:]
+    assert scores.abs().max() > 1e-5
+    torch.testing.assert_close(scores, exact, rtol=0, atol=3e-3 * float(scores.abs().max()))
+
+
+def test_scores_are_zero_where_there_is_no_edge(toy, pairs, metric):
+    scores = eap.score_edges(toy, pairs, metric).values
+    assert scores[~toy.graph.edge_mask].abs().max() == 0
+    assert (scores[toy.graph.edge_mask] != 0).double().mean() > 0.8
+
+
+def test_a_metric_where_less_is_better_needs_no_sign_trick(toy, pairs):
+    class Surprise(LogProbability):
+        higher_is_better = False
+
+        def values(self, logits, labels):
+            return -super().values(logits, labels)
+
+    torch.testing.assert_close(
+        eap.score_edges(toy, pairs, Surprise()).values,
+        eap.score_edges(toy, pairs, LogProbability()).values,
+    )
+
+
+def test_scores_are_means_over_pairs_not_sums(toy, metric):
+    raw = random_pairs(2)
+    once = eap.score_edges(toy, tokenize_pairs(raw), metric).values
+    thrice = eap.score_edges(toy, tokenize_pairs(raw * 3), metric).values
+    torch.testing.assert_close(once, thrice)
+
+
+def test_kl_has_no_gradient_at_the_clean_run(toy, pairs):
+    assert eap.score_edges(toy, pairs, KLDivergence()).values.abs().max() < 1e-12
+
+
+def test_a_metric_without_gradient_is_refused(toy, pairs):
+    with pytest.raises(MethodError, match="must have a gradient, got 'accuracy'"):
+        eap.score_edges(toy, pairs, Accuracy())
+
+
+def test_missing_wrong_answers_are_refused_before_any_run(toy, metric):
+    pairs = tokenize_pairs([PromptPair([1, 2], [1, 3], [4])])
+    with pytest.raises(PromptError, match="every pair must have a wrong answer"):
+        eap.score_edges(toy, pairs, metric)
+
+
+def test_too_little_memory_is_refused_with_the_amount_that_fits(toy, pairs, metric):
+    with pytest.raises(MemoryBudgetError, match="Use --memory .*GB or more"):
+        eap.score_edges(toy, pairs, metric, memory=1000)

@@ -15,7 +15,7 @@ from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.gradients import contract, differentiate
-from circuitkit.model.record import record, sender_outputs
+from circuitkit.model.record import record
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.progress import Progress, silent
@@ -58,8 +58,7 @@ def score_edges(
         if metric.needs_clean_logits:
             batch = batch.with_clean_logits(record(model, batch.clean_batch)[1])
         clean, gradients = differentiate(model, batch.clean_batch, batch.labels, metric)
-        change = sender_outputs(model, clean.minus(ablated))
-        total += contract(model, change, gradients, batch.clean_batch)
+        total += contract(model, clean.minus(ablated), gradients, batch.clean_batch)
         done += len(batch)
         progress(done, len(pairs))
     return EdgeScores(model.graph, total / len(pairs))

@@ -12,11 +12,17 @@ and all gradients of a layer meet all earlier senders in one matrix product.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.graph import READS
-from circuitkit.model.record import Activations, Recorder, by_head, require_finite
+from circuitkit.model.record import (
+    Activations,
+    Recorder,
+    by_head,
+    require_finite,
+    sender_outputs,
+)
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.prompts import Labels, PromptBatch
@@ -111,47 +117,56 @@ class _Tape:
 
 
 def contract(
-    model: SubjectModel,
-    change: Float[Tensor, "sender place d_model"],
-    gradients: ReceiverGradients,
-    batch: PromptBatch,
+    model: SubjectModel, change: Activations, gradients: ReceiverGradients, batch: PromptBatch
 ) -> Float[Tensor, "sender receiver"]:
     """Return each sender's change dotted with each receiver's gradient, summed over places.
 
-    A place is a (row, pos). Zero where there is no edge. Float64, on the CPU.
+    A place is a (row, pos). Zero where there is no edge. Float64, on the CPU. Places where nothing
+    changed, as those in front of the first corrupted token, contribute nothing and are left out.
     """
     graph = model.graph
     scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+    places = changed_places(change, batch.mask.to(model.device))
+    senders = sender_outputs(model, change.map(lambda x: x.flatten(0, 1)[places].unsqueeze(0)))
     for layer, grads in enumerate(gradients.layers):
         first = graph.first_receiver(layer)
-        heads = _head_input_gradients(model, layer, grads)
+        heads = _head_input_gradients(model, layer, grads, places)
         n_senders = graph.n_senders_before_attention(layer)
-        block = change[:n_senders].flatten(1) @ heads.flatten(1).T
-        scores[:n_senders, first : first + 3 * graph.n_heads] = block.double().cpu()
+        block = _dot(heads, senders[:n_senders])
+        scores[:n_senders, first : first + 3 * graph.n_heads] = block
         n_senders = graph.n_senders_before_mlp(layer)
-        column = change[:n_senders].flatten(1) @ grads.mlp_in.flatten()
-        scores[:n_senders, first + 3 * graph.n_heads] = column.double().cpu()
-    rows, n_pos = batch.tokens.shape
-    labelled = torch.arange(rows) * n_pos + batch.label_pos
-    labelled = labelled.to(change.device)
-    at_label = change[:, labelled].flatten(1) @ gradients.logits_in.flatten(0, 1)[labelled].flatten()
-    scores[:, -1] = at_label.double().cpu()
+        at_mlp = grads.mlp_in.flatten(0, 1)[places].unsqueeze(0)
+        scores[:n_senders, first + 3 * graph.n_heads] = _dot(at_mlp, senders[:n_senders])[:, 0]
+    at_logits = gradients.logits_in.flatten(0, 1)[places].unsqueeze(0)
+    scores[:, -1] = _dot(at_logits, senders)[:, 0]
     return scores
 
 
+def changed_places(
+    change: Activations, mask: Bool[Tensor, "row pos"]
+) -> Int[Tensor, " place"]:
+    """Return the places, as row * n_pos + pos, where any sender's output changed."""
+    changed = (change.input != 0).any(-1)
+    for z, mlp in zip(change.z, change.mlp, strict=True):
+        changed |= (z != 0).flatten(2).any(-1) | (mlp != 0).any(-1)
+    return (changed & mask).flatten().nonzero()[:, 0]
+
+
+def _dot(
+    gradient: Float[Tensor, "receiver place d_model"],
+    change: Float[Tensor, "sender place d_model"],
+) -> Float[Tensor, "sender receiver"]:
+    return (gradient.flatten(1) @ change.flatten(1).T).T.double().cpu()
+
+
 def _head_input_gradients(
-    model: SubjectModel, layer: int, grads: LayerGradients
+    model: SubjectModel, layer: int, grads: LayerGradients, places: Int[Tensor, " place"]
 ) -> Float[Tensor, "receiver place d_model"]:
     """Return the gradients at the residual stream of all q, then all k, then all v inputs."""
-    weights = model.attention[layer]
-    n_heads = model.graph.n_heads
-    at_attn_in = grads.attn_in.flatten(0, 1)
-    wide = at_attn_in.new_empty(3 * n_heads, *at_attn_in.shape)
-    for i, read in enumerate(READS):
-        out = wide[i * n_heads : (i + 1) * n_heads]
-        narrow = by_head(grads.projections[read])
-        torch.bmm(narrow, weights.w[read].transpose(1, 2), out=out)
-    return model.attn_norms[layer].pull_back(at_attn_in, wide)
+    weights = torch.cat([model.attention[layer].w[read] for read in READS])
+    narrow = torch.cat([by_head(grads.projections[read])[:, places] for read in READS])
+    attn_in = grads.attn_in.flatten(0, 1)[places]
+    return model.attn_norms[layer].pull_back(attn_in, weights, narrow)
 
 
 def _start(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """LayerNorm and its vector-Jacobian product, in closed form.
 
     y = w * x_hat + b,   x_hat = (x - mean x) / s,   s = sqrt(mean (x - mean x)^2 + eps)
-    pulled back: (u - mean u - x_hat * mean(u * x_hat)) / s   with u = w * cotangent of y
+    pulled back: (u - mean u - x_hat * mean(u * x_hat)) / s   with u = w * gradient at y
 """
 
 from dataclasses import dataclass
@@ -42,13 +42,19 @@ class Norm:
     def pull_back(
         self,
         x: Float[Tensor, "place d_model"],
-        cotangent: Float[Tensor, "receiver place d_model"],
+        weight: Float[Tensor, "receiver d_model d_head"],
+        grad: Float[Tensor, "receiver place d_head"],
     ) -> Float[Tensor, "receiver place d_model"]:
-        """Return the gradients at `x` of many gradients at the norm's output. Overwrites them."""
+        """Return the gradients at `x`, given those at the outputs of `weight` applied to the norm.
+
+        The norm's own weight and the centring are folded into `weight`, and the scale into
+        `grad`, both narrow: only one pass over the wide result remains after the product.
+        """
         centred = x - x.mean(-1, keepdim=True)
         scale = (centred.pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
         x_hat = centred / scale
-        u = cotangent.mul_(self.weight)
-        u -= u.mean(-1, keepdim=True)
+        folded = weight * self.weight[:, None]
+        folded -= folded.mean(1, keepdim=True)
+        u = torch.bmm(grad / scale, folded.transpose(1, 2))
         along = torch.einsum("rpd,pd->rp", u, x_hat).unsqueeze(-1) / x.shape[-1]
-        return u.addcmul_(along, x_hat, value=-1).div_(scale)
+        return u.addcmul_(along, x_hat, value=-1)

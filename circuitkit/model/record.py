@@ -112,29 +112,19 @@ def require_finite(activations: Activations, model_name: str) -> None:
             )
 
 
-def write_sender_outputs(
-    model: SubjectModel,
-    activations: Activations,
-    out: Float[Tensor, "sender place d_model"],
-) -> None:
-    """Fill `out` with every sender's write to the residual stream; a place is a (row, pos)."""
-    d_model = model.graph.d_model
-    out[0] = activations.input.reshape(-1, d_model)
-    for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
-        first = model.graph.head_sender(layer)
-        heads = out[first : first + model.graph.n_heads]
-        torch.bmm(by_head(z), model.attention[layer].w_out, out=heads)
-        out[first + model.graph.n_heads] = mlp.reshape(-1, d_model)
-
-
 def sender_outputs(
     model: SubjectModel, activations: Activations
 ) -> Float[Tensor, "sender place d_model"]:
     """Return every sender's write to the residual stream; a place is a (row, pos)."""
     n_places = activations.input.shape[0] * activations.input.shape[1]
-    shape = (len(model.graph.senders), n_places, model.graph.d_model)
-    out = activations.input.new_empty(shape)
-    write_sender_outputs(model, activations, out)
+    graph = model.graph
+    out = activations.input.new_empty(len(graph.senders), n_places, graph.d_model)
+    out[0] = activations.input.flatten(0, 1)
+    for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
+        first = graph.head_sender(layer)
+        heads = out[first : first + graph.n_heads]
+        torch.bmm(by_head(z), model.attention[layer].w_out, out=heads)
+        out[first + graph.n_heads] = mlp.flatten(0, 1)
     return out
 
 

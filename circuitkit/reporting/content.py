@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from circuitkit.graph import LOGITS
+from circuitkit.graph import INPUT, LOGITS
 from circuitkit.reporting.record import HeatMap, RunRecord, Sample
 from circuitkit.validation.bootstrap import Estimate
 from circuitkit.validation.faithfulness import Faithfulness
@@ -47,6 +47,14 @@ READING = {
         "The edges with the largest |score| of all in the graph. A score is the method's estimate; "
         "positive supports the behaviour. A high edge may be outside the circuit if it was a dead "
         "end."
+    ),
+    "samples": (
+        "What differs between the two prompts is marked. ␣ is a space that belongs to a token; "
+        "percentages are the model's probabilities on the clean prompt."
+    ),
+    "ablations": (
+        "m is the mean metric over pairs; faithfulness is (m(circuit) - m(empty)) / (m(model) - "
+        "m(empty)). A claim that holds under one ablation only is weak."
     ),
     "provenance": "What was run, and what to type to get it again.",
 }
@@ -109,9 +117,19 @@ def visible(token: str) -> str:
     )
 
 
+def marked(outcome: str) -> str:
+    """Return an outcome with its sign, so that colour is never the only one."""
+    return f"{OUTCOME_MARKS.get(outcome, '')} {outcome}".strip()
+
+
 def title_of(record: RunRecord) -> str:
     """Return the report's title."""
     return f"Circuit report: {record.info.task} in {record.info.model}"
+
+
+def caption_of(record: RunRecord) -> str:
+    """Return the title of the circuit's picture."""
+    return f"{record.info.task} in {record.info.model}, {record.circuit.n_edges} edges"
 
 
 def checks_table(record: RunRecord) -> Table:
@@ -119,15 +137,15 @@ def checks_table(record: RunRecord) -> Table:
     rows = tuple(
         (
             check.criterion,
+            marked(check.outcome),
             check.rule,
             number(check.value.value),
             interval(check.value),
             n_of(check.value),
-            f"{OUTCOME_MARKS.get(check.outcome, '')} {check.outcome}".strip(),
         )
         for check in record.validation.verdict.checks
     )
-    headers = ("criterion", "rule", "value", "95 % interval", "n", "outcome")
+    headers = ("criterion", "outcome", "rule", "value", "95 % interval", "n")
     return Table(headers, rows, frozenset({"value", "95 % interval", "n"}))
 
 
@@ -241,9 +259,10 @@ def edges_table(record: RunRecord) -> Table:
     for rank, at in enumerate(ranked[:N_TOP_EDGES], start=1):
         name = record.graph.edge_names[at]
         in_circuit = "yes" if name in kept else "no"
-        rows.append((str(rank), name, f"{float(scores[at]):+.3g}", in_circuit))
-    headers = ("rank", "edge", f"score ({record.info.unit})", "in the circuit")
-    return Table(headers, tuple(rows), frozenset({headers[0], headers[2]}), frozenset({"edge"}))
+        rows.append((str(rank), name, _signed(float(scores[at])), in_circuit))
+    score = f"score ({record.info.unit})"
+    headers = ("rank", "edge", score, "in the circuit")
+    return Table(headers, tuple(rows), frozenset({"rank", score}), frozenset({"edge"}))
 
 
 def provenance_table(record: RunRecord) -> Table:
@@ -278,14 +297,19 @@ def heat_map_files(heat_maps: Iterable[HeatMap]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_components(record: RunRecord) -> str:
+def component_list(record: RunRecord) -> str:
     """Return the circuit's components between the input and the logits, in one line."""
-    return ", ".join(c for c in record.circuit.components if c not in ("input", LOGITS)) or "none"
+    inner = [name for name in record.circuit.components if name not in (INPUT, LOGITS)]
+    return ", ".join(inner) or "none"
 
 
 def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> Table:
     cells = tuple((name, number(e.value), interval(e), n_of(e)) for name, e in rows)
     return Table(headers, cells, frozenset(headers[1:]))
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value)
 
 
 def _range(values: tuple[float, ...]) -> str:

@@ -11,12 +11,11 @@ from typing import Literal
 
 import graphviz
 import pygraphviz
+import torch
 
 from circuitkit.circuit import Circuit, kind_of, layer_of
 from circuitkit.errors import OutputError
 from circuitkit.graph import INPUT, LOGITS, READS, ComponentGraph, read_of
-
-Format = Literal["svg", "png", "pdf"]
 
 READ_COLOURS = {
     "q": "#0072B2",
@@ -29,7 +28,7 @@ PAPER, INK, FAINT = "#FCFCFA", "#222222", "#8A8A8A"
 FILLS = {"input": "#EDEDED", "head": "#E3EEF7", "mlp": "#FBEAF3", "logits": "#EDEDED"}
 FONT = "Helvetica"
 MIN_WIDTH, MAX_WIDTH = 0.7, 5.0
-RESOLUTION = "144"  # dots per inch, for PNG only
+MAX_DRAWN = 200
 
 _GRAPH = {
     "rankdir": "TB",
@@ -63,6 +62,21 @@ def circuit_dot(circuit: Circuit, title: str = "") -> str:
     for edge, score in kept:
         _add_edge(picture, edge, score, largest)
     return str(picture.source)
+
+
+def picture_dot(circuit: Circuit, title: str) -> str:
+    """Return DOT text fit to be looked at: of a very large circuit, the MAX_DRAWN strongest edges.
+
+    The title then says so. A picture of a thousand edges takes a minute and shows nothing.
+    """
+    if circuit.n_edges <= MAX_DRAWN:
+        return circuit_dot(circuit, title)
+    numbers = [circuit.graph.edge_number(edge) for edge in circuit.edges]
+    strength = circuit.scores.by_edge()[numbers].abs()
+    ranked: list[int] = torch.argsort(strength, descending=True, stable=True).tolist()
+    strongest = [circuit.edges[at] for at in ranked[:MAX_DRAWN]]
+    drawn = circuit.with_edges(circuit.graph.mask_of(strongest))
+    return circuit_dot(drawn, f"{title} (the {MAX_DRAWN} with the largest |score| are drawn)")
 
 
 def pen_width(score: float, largest: float) -> float:
@@ -164,11 +178,11 @@ def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float
     picture.edge(
         tail,
         head,
+        key=edge,
         color=READ_COLOURS[read],
         penwidth=f"{pen_width(score, largest):.2f}",
         style="dashed" if score < 0 else "solid",
-        tooltip=f"{edge}  {score:+.3g}",
-        edgetooltip=f"{edge}  {score:+.3g}",
+        tooltip=f"{edge} {score:+.3g}",
     )
 
 
@@ -184,8 +198,8 @@ def _heading(title: str) -> str:
     key = f'<TABLE BORDER="0" CELLSPACING="2"><TR><TD>edge into:</TD>{swatches}</TR></TABLE>'
     return (
         f'<<FONT POINT-SIZE="11" COLOR="{INK}"><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">'
-        f'{first}{_line(key)}{_line("solid: supports the behaviour (score above 0)")}'
-        f'{_line("dashed: opposes it; thickness: size of the score")}</TABLE></FONT>>'
+        f"{first}{_line(key)}{_line('solid: supports the behaviour (score above 0)')}"
+        f"{_line('dashed: opposes it; thickness: size of the score')}</TABLE></FONT>>"
     )
 
 

@@ -15,8 +15,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator, StrMethodFormatter
@@ -27,6 +25,8 @@ from circuitkit.validation.curve import Curve, CurvePoint
 
 PAPER, INK, GRID = "#FCFCFA", "#222222", "#D8D8D4"
 CHOSEN, CIRCUIT, RANDOM, LIMIT = "#CC79A7", "#0072B2", "#767676", "#D55E00"
+COLOURS = "RdBu"
+DARK = 0.65  # share of its ends from which that colour map is too dark for ink
 MAX_COLUMNS_WITH_TEXT = 8
 MAX_ROWS = 48
 MAX_LABEL = 24
@@ -65,12 +65,12 @@ def heat_map_svg(heat_map: HeatMap) -> str:
         figure = Figure(figsize=_heat_map_size(heat_map, len(rows)), layout=_layout())
         axes: Axes = figure.add_subplot()
         cells = axes.pcolormesh(
-            values[rows], cmap="RdBu", norm=Normalize(-limit, limit), edgecolors=PAPER, linewidth=1
+            values[rows], cmap=COLOURS, vmin=-limit, vmax=limit, edgecolors=PAPER, linewidth=1
         )
         axes.invert_yaxis()
         _label_cells(axes, heat_map, rows)
         if len(heat_map.columns) <= MAX_COLUMNS_WITH_TEXT:
-            _write_values(axes, heat_map, rows, cells)
+            _write_values(axes, heat_map, rows, limit)
         bar = figure.colorbar(cells, ax=axes, fraction=0.06, pad=0.02, aspect=max(8, len(rows)))
         bar.set_label(f"effect ({heat_map.unit})")
         bar.outline.set_visible(False)
@@ -177,12 +177,10 @@ def _label_cells(axes: Axes, heat_map: HeatMap, rows: list[int]) -> None:
         spine.set_visible(False)
 
 
-def _write_values(axes: Axes, heat_map: HeatMap, rows: list[int], cells: QuadMesh) -> None:
+def _write_values(axes: Axes, heat_map: HeatMap, rows: list[int], limit: float) -> None:
     for y, row in enumerate(rows):
         for x, value in enumerate(heat_map.values[row]):
             clear = heat_map.low[row][x] > 0 or heat_map.high[row][x] < 0
-            red, green, blue, _ = cells.cmap(cells.norm(value))
-            is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             axes.text(
                 x + 0.5,
                 y + 0.5,
@@ -191,7 +189,7 @@ def _write_values(axes: Axes, heat_map: HeatMap, rows: list[int], cells: QuadMes
                 va="center",
                 fontsize=8.5,
                 fontweight="bold" if clear else "normal",
-                color="white" if is_dark else INK,
+                color="white" if abs(value) > DARK * limit else INK,
             )
 
 

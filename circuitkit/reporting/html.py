@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from circuitkit.reporting import content
-from circuitkit.reporting.dot import circuit_dot, render_dot
+from circuitkit.reporting.dot import picture_dot, render_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.record import RunRecord
 
@@ -29,18 +29,18 @@ def report_html(record: RunRecord) -> str:
     curve = curve_svg(
         validation.curve, validation.thresholds.min_faithfulness, record.circuit.n_edges
     )
-    picture = render_dot(circuit_dot(record.circuit, _caption(record)), "svg").decode()
+    picture = render_dot(picture_dot(record.circuit, content.caption_of(record)), "svg").decode()
     page = environment.from_string(source).render(
         record=record,
         title=content.title_of(record),
         reading=content.READING,
-        marks=content.OUTCOME_MARKS,
+        badge=content.marked(validation.verdict.outcome),
         checks=content.checks_table(record),
         question=content.question_table(record),
         baseline=content.baseline_table(record),
         samples=content.sample_texts(record),
         counts=content.counts_table(record),
-        components=content.read_components(record),
+        components=content.component_list(record),
         curve_points=content.curve_table(record),
         ablations=content.ablations_table(record),
         edges=content.edges_table(record),
@@ -65,7 +65,8 @@ def inline_svg(svg: str, prefix: str) -> Markup:
     assert root is not None  # a document that parses has a root
     styles = [f"min-width: {SMALLEST * float(root.getAttribute('width').removesuffix('pt')):.0f}pt"]
     for sheet in list(root.getElementsByTagName("style")):
-        sheet.parentNode.removeChild(sheet)
+        if sheet.parentNode is not None:
+            sheet.parentNode.removeChild(sheet)
         styles.append("stroke-linejoin: round")
     root.setAttribute("style", "; ".join(styles))
     for element in [root, *root.getElementsByTagName("*")]:
@@ -77,7 +78,3 @@ def inline_svg(svg: str, prefix: str) -> Markup:
             elif "url(#" in value:
                 element.setAttribute(name, value.replace("url(#", f"url(#{prefix}-"))
     return Markup(root.toxml())  # an SVG of ours, escaped again by the XML writer
-
-
-def _caption(record: RunRecord) -> str:
-    return f"{record.info.task} in {record.info.model}, {record.circuit.n_edges} edges"

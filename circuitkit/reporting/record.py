@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cattrs
 import pyarrow
@@ -31,8 +31,6 @@ from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Thresholds, Verdict
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def load_record(directory: Path) -> RunRecord:
             from_json((directory / "validation.json").read_text(), Validation),
             from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
         )
-    except (OSError, ValueError, cattrs.BaseValidationError) as error:
+    except (OSError, TypeError, ValueError, cattrs.BaseValidationError) as error:
         raise CircuitFileError(
             f"run directory {str(directory)!r}: must hold the files that `circuitkit run` writes, "
             f"got {type(error).__name__}: {error}. The report cannot be made. Run it again."
@@ -154,8 +152,8 @@ def to_json(data: Any) -> str:
     return json.dumps(cattrs.unstructure(data), indent=1, allow_nan=False) + "\n"
 
 
-def from_json(text: str, kind: type[T]) -> T:
-    """Return the data of `to_json` as the class it came from."""
+def from_json(text: str, kind: Any) -> Any:
+    """Return the data of `to_json` as the type it came from, which may be `tuple[X, ...]`."""
     return cattrs.structure(json.loads(text), kind)
 
 

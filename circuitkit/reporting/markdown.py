@@ -1,0 +1,146 @@
+"""The report as Markdown with tables, for a repository or a review; pictures lie next to it."""
+
+import re
+from collections.abc import Iterable
+
+from circuitkit.reporting import content
+from circuitkit.reporting.content import READING, Parts, SampleText, Table
+from circuitkit.reporting.record import RunRecord
+
+CIRCUIT_FILE, CURVE_FILE = "circuit.svg", "curve.svg"
+
+
+def report_markdown(record: RunRecord) -> str:
+    """Return the whole report; it shows `circuit.svg`, `curve.svg` and each `heatmap-<site>.svg`.
+
+    Text of prompts, tokens and names is escaped, so it cannot become markup, a link or HTML.
+    """
+    sections = (
+        _verdict(record),
+        _question(record),
+        _circuit(record),
+        _patching(record),
+        _faithfulness(record),
+        ["## Top edges", _note("edges"), _table(content.edges_table(record))],
+        [
+            "## Provenance",
+            _note("provenance"),
+            _table(content.provenance_table(record)),
+            _fenced(record.info.command),
+        ],
+    )
+    return "\n\n".join(block for section in sections for block in section) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown and HTML show as it is, also in a table cell."""
+    shown = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = re.sub(r"([\\`*_{}\[\]|#~!$])", r"\\\1", shown)
+    return re.sub(r"(https?|ftp)://", r"\1:&#47;&#47;", " ".join(shown.splitlines()))
+
+
+def _verdict(record: RunRecord) -> list[str]:
+    verdict = record.validation.verdict
+    return [
+        f"# {escaped(content.title_of(record))}",
+        escaped(record.info.description),
+        f"**{escaped(content.marked(verdict.outcome))}**",
+        escaped(verdict.sentence),
+        _note("verdict"),
+        _table(content.checks_table(record)),
+    ]
+
+
+def _question(record: RunRecord) -> list[str]:
+    blocks = [
+        "## What was asked",
+        _note("question"),
+        _table(content.question_table(record)),
+        "### Baseline: can the model do it?",
+        _table(content.baseline_table(record)),
+    ]
+    samples = content.sample_texts(record)
+    if samples:
+        blocks += ["### Sample pairs", _note("samples")]
+    for number, sample in enumerate(samples, start=1):
+        blocks += [f"Pair {number}:", _sample(sample, record.info.unit)]
+    return blocks
+
+
+def _sample(sample: SampleText, unit: str) -> str:
+    top = ", ".join(f"{escaped(token)} {share}" for token, share in sample.top)
+    rows = (
+        ("clean", _prompt(sample.clean)),
+        ("corrupted", _prompt(sample.corrupted)),
+        ("answers", escaped(", ".join(sample.answers))),
+        ("wrong answers", escaped(", ".join(sample.wrong_answers)) or content.NONE),
+        ("model says", top),
+        ("metric", f"{sample.metric} {escaped(unit)}"),
+    )
+    return "\n".join(f"- {name}: {text}" for name, text in rows)
+
+
+def _prompt(parts: Parts) -> str:
+    """Return a prompt with its differing parts in <ins>: bold needs spaces where there are none."""
+    return "".join(f"<ins>{escaped(t)}</ins>" if differs else escaped(t) for t, differs in parts)
+
+
+def _circuit(record: RunRecord) -> list[str]:
+    return [
+        "## The circuit",
+        _note("circuit"),
+        _table(content.counts_table(record)),
+        f"Components: {escaped(content.component_list(record))}",
+        f"![The circuit: {escaped(content.caption_of(record))}]({CIRCUIT_FILE})",
+    ]
+
+
+def _patching(record: RunRecord) -> list[str]:
+    blocks = ["## Exact effects of patching", _note("patching")]
+    files = content.heat_map_files(record.heat_maps)
+    for heat_map, file in zip(record.heat_maps, files, strict=True):
+        words = f"{heat_map.site}: {heat_map.description}, {heat_map.direction}"
+        blocks.append(f"![{escaped(words)}]({file})")
+    return blocks if files else [*blocks, "No patching sweep was run."]
+
+
+def _faithfulness(record: RunRecord) -> list[str]:
+    return [
+        "## Faithfulness",
+        _note("faithfulness"),
+        f"![Faithfulness over the number of edges]({CURVE_FILE})",
+        _table(content.curve_table(record)),
+        "### The same circuit under each ablation",
+        _note("ablations"),
+        _table(content.ablations_table(record)),
+    ]
+
+
+def _note(section: str) -> str:
+    return f"*{escaped(READING[section])}*"
+
+
+def _table(table: Table) -> str:
+    """Return a table; numbers are aligned right, names set as code."""
+    rule = ["---:" if header in table.numeric else "---" for header in table.headers]
+    lines = [_row(map(escaped, table.headers)), _row(rule)]
+    for cells in table.rows:
+        named = zip(table.headers, cells, strict=True)
+        lines.append(_row(_code(c) if h in table.code else escaped(c) for h, c in named))
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(name: str) -> str:
+    """Return a component or edge name, which holds no backtick and no pipe, as code."""
+    return f"`{name}`"
+
+
+def _fenced(code: str) -> str:
+    """Return code in a fence that is longer than any inside it."""
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{code}\n{fence}"

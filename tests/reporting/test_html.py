@@ -1,0 +1,205 @@
+"""The HTML report, read back by an HTML parser."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from circuitkit.circuit import Circuit
+from circuitkit.reporting.content import checks_table, edges_table, number
+from circuitkit.reporting.html import inline_svg, report_html
+from circuitkit.validation.verdict import Verdict
+
+from .conftest import SCORES
+
+VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes, ids and the text of a page, and checks that tags nest."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.open = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.handle_startendtag(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(" ".join(data.split()))
+
+    @property
+    def text(self):
+        return " ".join(self.texts)
+
+    def values(self, name):
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture(scope="module")
+def html(record):
+    return report_html(record)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_the_page_loads_nothing_from_anywhere(page):
+    assert not set(page.tags) & {"script", "link", "iframe", "object", "embed", "img", "base"}
+    loads = [
+        v for k, v in page.attributes if k.endswith(("src", "href")) or k in ("data", "action")
+    ]
+    assert loads
+    assert all(value.startswith(("#", "data:image/png;base64")) for value in loads)
+
+
+def test_styles_load_nothing_from_anywhere(html):
+    styles = "".join(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))
+    assert len(styles) > 1000
+    assert "@import" not in styles
+    assert "url(" not in styles
+
+
+def test_hostile_prompts_and_tokens_are_shown_and_not_run(html, page):
+    assert "<script" not in html
+    assert page.text.count("<script>alert(1)</script>") >= 3
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+
+
+def test_the_page_forbids_scripts_itself(page):
+    policy = next(v for v in page.values("content") if "default-src" in v)
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+
+
+def test_every_number_of_the_verdict_is_shown(record, page):
+    assert record.validation.verdict.sentence in page.text
+    for check in record.validation.verdict.checks:
+        assert check.criterion in page.text
+        assert check.rule in page.text
+        for value in (check.value.value, check.value.low, check.value.high):
+            assert number(value) in page.text
+
+
+@pytest.mark.parametrize("outcome", ["supported", "refuted", "undecided"])
+def test_the_badge_says_the_outcome_in_words_and_by_class(record, outcome):
+    checks = record.validation.verdict.checks
+    verdict = Verdict(outcome, f"It is {outcome}.", checks)
+    html = report_html(replace(record, validation=replace(record.validation, verdict=verdict)))
+    assert re.search(rf'<span class="badge {outcome}">. {outcome}</span>', html)
+
+
+def test_every_section_has_a_line_on_how_to_read_it(html):
+    assert html.count("<section") == 7
+    for section in re.findall(r"<section.*?</section>", html, re.DOTALL):
+        assert 'class="reading"' in section
+
+
+def test_the_circuit_picture_is_inline_with_names_and_scores_to_point_at(page):
+    titles = page.values("xlink:title")
+    for name, score in SCORES.items():
+        assert f"{name} {score:+.3g}" in titles
+
+
+def test_ids_are_unique_so_no_picture_borrows_from_another(page):
+    ids = page.values("id")
+    assert len(ids) > 50
+    assert len(ids) == len(set(ids))
+
+
+def test_references_inside_pictures_point_at_something(html, page):
+    used = re.findall(r"url\(#([^)]+)\)", html)
+    used += [v[1:] for k, v in page.attributes if k.endswith("href") and v.startswith("#")]
+    assert set(used) <= set(page.values("id"))
+
+
+def test_a_style_sheet_of_a_picture_does_not_reach_the_page(html):
+    assert html.count("<style") == 1
+
+
+def test_counts_go_from_the_graph_to_the_circuit(record, page):
+    assert f"edges of the graph {record.graph.n_edges}" in re.sub(r"\s+", " ", page.text)
+    assert "edges selected 9" in re.sub(r"\s+", " ", page.text)
+    assert re.search(r"edges after dead ends were removed\s+6 \(", page.text)
+
+
+def test_the_edges_table_ranks_by_absolute_score_and_says_which_are_kept(record):
+    rows = edges_table(record).rows
+    assert len(rows) == 25
+    assert [row[1] for row in rows[:6]] == sorted(SCORES, key=lambda name: -abs(SCORES[name]))
+    assert [row[3] for row in rows[:7]] == ["yes"] * 6 + ["no"]
+    assert rows[2][2] == "-2.000"
+
+
+def test_a_count_has_no_interval(record):
+    share = checks_table(record).rows[2]
+    assert share[0] == "share of edges"
+    assert share[4:] == ("exact", "–")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.91, "0.910"),
+        (-5.0, "-5.000"),
+        (12.345, "12.35"),
+        (123.45, "123.5"),
+        (12345.6, "12,346"),
+        (0.00001, "1.00e-05"),
+        (1.5e9, "1.50e+09"),
+    ],
+)
+def test_numbers_keep_three_digits_and_line_up(value, text):
+    assert number(value) == text
+
+
+def test_provenance_and_command_are_there(page):
+    for words in ("0123abcd", "circuitkit run toy --model tiny --seed 11", "torch 2.13.0", "eap"):
+        assert words in page.text
+
+
+def test_two_calls_give_the_same_page(record, html):
+    assert report_html(record) == html
+
+
+def test_a_run_without_sweeps_samples_or_edges_still_has_a_report(record):
+    bare = replace(
+        record,
+        circuit=Circuit.empty(record.graph),
+        heat_maps=(),
+        validation=replace(record.validation, samples=(), faithfulness=()),
+    )
+    page = Page(report_html(bare))
+    assert "No patching sweep was run." in page.text
+    assert "Sample pairs" not in page.text
+
+
+def test_inline_svg_keeps_text_and_drops_declarations():
+    svg = (
+        '<?xml version="1.0"?><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg" width="100pt">'
+        '<style>*{fill:red}</style><g id="a"><text>&lt;b&gt; id="x"</text></g>'
+        '<use href="#a" style="clip: url(#a)"/></svg>'
+    )
+    inline = inline_svg(svg, "p")
+    assert inline.startswith("<svg")
+    assert "<style" not in inline
+    assert "&lt;b&gt;" in inline
+    assert 'id="p-a"' in inline
+    assert 'href="#p-a"' in inline
+    assert "url(#p-a)" in inline

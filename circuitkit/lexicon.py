@@ -45,6 +45,13 @@ OBJECTS = _words(
     """
 )
 
+SPAN_NOUNS = _words(
+    """
+    war siege trip study strike festival meeting project storm drought voyage tour reign debate
+    trial conflict campaign expedition rebellion
+    """
+)
+
 SEQUENCE_WORDS = _words(
     """
     table chair window door wall floor roof stone metal glass paper cotton silk leather gold silver

@@ -24,8 +24,9 @@ OUTCOME_MARKS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
 READING = {
     "verdict": (
         "A check is supported if its whole 95 % interval is on the right side of the threshold, "
-        "refuted if the whole interval is on the wrong side, else undecided. The thresholds were "
-        "fixed before anything was measured."
+        "refuted if the whole interval is on the wrong side, else undecided. One refuted check "
+        "refutes the circuit; all must be supported to support it. The thresholds were fixed "
+        "before anything was measured."
     ),
     "question": (
         "A circuit is only worth drawing of something the model can do: the gap between clean and "

@@ -21,8 +21,9 @@ def write_report(
     directory: Path,
     formats: Sequence[Literal["html", "md", "svg", "png", "pdf"]],
 ) -> list[Path]:
-    """Write circuit.dot (every edge) and the reports asked for into `directory`; return every file written.
+    """Write circuit.dot and the reports asked for into `directory`; return every file written.
 
+    circuit.dot holds every edge, pictures of very large circuits only the strongest.
     `md` brings the pictures it shows. No file is written if one cannot be made.
 
     Raises:

@@ -15,13 +15,17 @@ from circuitkit.tasks.factual_recall import FactualRecall
 from circuitkit.tasks.induction import Induction
 from circuitkit.tasks.ioi import IOI
 from circuitkit.zoo import pico
-from circuitkit.zoo.pico import grammar
+from circuitkit.zoo.pico import grammar, train
 from circuitkit.zoo.pico.evaluate import evaluate, top_1_accuracy, untrained_copy
 from circuitkit.zoo.pico.language import (
+    CENTURIES,
     DOCUMENT_WEIGHTS,
+    START_YEARS,
     held_out_paraphrases,
+    held_out_year_prompts,
     is_held_out_frame,
     is_held_out_pair,
+    is_held_out_start,
     repeated_words,
     training_document,
     training_documents,
@@ -76,9 +80,8 @@ def test_a_tenth_of_the_name_pairs_is_held_out_whatever_their_order():
 
 
 def test_what_is_held_out_does_not_change_between_machines():
-    assert [name for name in NAMES[:40] if is_held_out_pair("Mary", name)] == [
-        *("Paul", "Emma", "David", "Rachel", "Jane", "Michael"),
-    ]
+    with_mary = [name for name in NAMES[1:40] if is_held_out_pair("Mary", name)]
+    assert with_mary == ["Paul", "Emma", "David", "Rachel", "Jane", "Michael"]
     assert held_out_paraphrases(RELATIONS[0], "France") == (
         "In {subject}, the capital city is",
         "If you visit {subject}, you should see its capital,",
@@ -116,6 +119,29 @@ def test_every_paraphrase_is_trained_with_some_subjects_and_held_out_for_others(
             n_held_out = sum(paraphrase in texts for texts in held_out)
             assert 3 <= n_held_out <= len(COUNTRIES) - 10
         assert {len(texts) for texts in held_out} == {len(relation.paraphrases) // 3}
+
+
+def test_held_out_years_never_start_a_span(documents):
+    spans = [d.slots for d in documents if d.kind == "years"]
+    assert len(spans) > 100
+    for slots in spans:
+        start, end = slots["start"], slots["end"]
+        assert not is_held_out_start(int(start[:2]), int(start[2:]))
+        assert start[:2] == end[:2]
+        assert start < end
+
+
+def test_a_tenth_of_the_start_years_is_held_out():
+    held_out = [is_held_out_start(c, y) for c, y in itertools.product(CENTURIES, START_YEARS)]
+    assert 0.07 < sum(held_out) / len(held_out) < 0.13
+
+
+def test_every_later_year_of_the_century_is_a_right_end():
+    for prompt, answers in itertools.islice(held_out_year_prompts(random.Random(0)), 50):
+        start, century = [word for word in prompt.split() if word.isdigit()]
+        assert start[:2] == century
+        assert is_held_out_start(int(century), int(start[2:]))
+        assert answers == tuple(f"{year:02d}" for year in range(int(start[2:]) + 1, 100))
 
 
 # The language.
@@ -168,6 +194,11 @@ def test_a_word_is_the_same_token_with_and_without_a_space():
     assert tokenizer("mary").input_ids == [tokenizer.unk_token_id]
 
 
+def test_a_year_is_two_tokens_of_two_digits():
+    tokenizer = build_tokenizer()
+    assert tokenizer.tokenize("from 1741 to 17") == ["from", "17", "41", "to", "17"]
+
+
 def test_the_shipped_tokenizer_is_that_of_the_language(shipped_tokenizer):
     assert shipped_tokenizer.get_vocab() == vocabulary()
     assert shipped_tokenizer.bos_token == shipped_tokenizer.pad_token == "<|endoftext|>"
@@ -206,9 +237,11 @@ def test_batches_depend_on_the_seed_alone():
     assert not torch.equal(first, other)
 
 
-def test_a_short_training_lowers_the_loss_and_is_reproducible(tmp_path):
+def test_a_short_training_lowers_the_loss_and_is_reproducible(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "BATCH_SIZE", 16)
+    monkeypatch.setattr(train, "LOG_PROMPTS", 5)
     for name in ("first", "again"):
-        train_pico(tmp_path / name, seed=5, steps=8, log_every=4, show_progress=False)
+        train_pico(tmp_path / name, seed=5, steps=12, log_every=6, show_progress=False)
     with (tmp_path / "first" / LOG_NAME).open() as log:
         losses = [float(line["loss"]) for line in csv.DictReader(log)]
     assert losses[-1] < losses[0]
@@ -243,6 +276,7 @@ def test_pico_is_right_on_prompts_that_training_never_shows(shipped_model, shipp
     assert accuracies.induction >= 0.95
     assert accuracies.full_name >= 0.95
     assert accuracies.fact >= 0.95
+    assert accuracies.years >= 0.95
 
 
 def test_an_untrained_copy_is_near_chance(shipped_model, shipped_tokenizer):
@@ -279,5 +313,6 @@ def test_accuracy_counts_the_prompts_whose_first_choice_is_the_answer(
         ("The capital of France is", "Paris"),
         ("The capital of Italy is", "Paris"),
         ("Everyone knows that Rome is the capital of", "Italy"),
+        ("The capital of Spain is", ("Paris", "Madrid")),
     ]
-    assert top_1_accuracy(shipped_model, shipped_tokenizer, prompts) == pytest.approx(2 / 3)
+    assert top_1_accuracy(shipped_model, shipped_tokenizer, prompts) == pytest.approx(3 / 4)

@@ -1,7 +1,8 @@
-"""How often a causal language model's most likely next token is right on pico's four behaviours.
+"""How often a causal language model's most likely next token is right on pico's five behaviours.
 
 All prompts are ones that training never shows: held-out names in held-out frames, fresh random
-words, freshly paired full names, and held-out paraphrases of facts.
+words, freshly paired full names, held-out paraphrases of facts, and spans that start in held-out
+years.
 """
 
 import copy
@@ -19,6 +20,7 @@ from circuitkit.zoo.pico.language import (
     full_name_prompt,
     held_out_giving_prompts,
     held_out_paraphrases,
+    held_out_year_prompts,
     repeated_words,
 )
 
@@ -26,18 +28,22 @@ EVALUATED_PERIODS = range(5, 13)
 MAX_REPEATED_WORDS = 40
 BATCH_SIZE = 64
 
+Prompt = tuple[str, str] | tuple[str, tuple[str, ...]]
+"""A prompt and its answer, or all its right answers; answers come without a space."""
+
 
 @dataclass(frozen=True)
 class PicoAccuracies:
-    """Shares of prompts, in [0, 1], whose most likely next token is the answer.
+    """Shares of prompts, in [0, 1], whose most likely next token is an answer.
 
-    The most likely token is taken over the whole vocabulary. `n_prompts` is for each behaviour.
+    For `years` any later year of the century is one. The most likely token is taken over the whole vocabulary. `n_prompts` is for each behaviour.
     """
 
     ioi: float
     induction: float
     full_name: float
     fact: float
+    years: float
     n_prompts: int
 
 
@@ -50,7 +56,7 @@ def evaluate(
 ) -> PicoAccuracies:
     """Return the model's accuracies on `n_prompts` held-out prompts of each behaviour."""
 
-    def accuracy(prompts: Callable[[random.Random], Iterator[tuple[str, str]]]) -> float:
+    def accuracy(prompts: Callable[[random.Random], Iterator[Prompt]]) -> float:
         sample = list(itertools.islice(prompts(random.Random(seed)), n_prompts))
         return top_1_accuracy(model, tokenizer, sample)
 
@@ -59,6 +65,7 @@ def evaluate(
         induction=accuracy(induction_prompts),
         full_name=accuracy(full_name_prompts),
         fact=accuracy(held_out_fact_prompts),
+        years=accuracy(held_out_year_prompts),
         n_prompts=n_prompts,
     )
 
@@ -76,24 +83,25 @@ def untrained_copy(model: PreTrainedModel, *, seed: int = 0) -> PreTrainedModel:
 def top_1_accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[tuple[str, str]],
+    prompts: Sequence[Prompt],
 ) -> float:
-    """Return the share of (prompt, answer) whose most likely next token begins the answer.
+    """Return the share of prompts whose most likely next token begins a right answer.
 
-    Each prompt is read after the beginning-of-sequence token; answers come without a space.
+    Each prompt is read after the beginning-of-sequence token.
     """
-    by_length: dict[int, list[tuple[list[int], int]]] = defaultdict(list)
+    by_length: dict[int, list[tuple[list[int], set[int]]]] = defaultdict(list)
     for prompt, answer in prompts:
         ids = [tokenizer.bos_token_id, *tokenizer(prompt, add_special_tokens=False).input_ids]
-        answer_id = tokenizer(f" {answer}", add_special_tokens=False).input_ids[0]
-        by_length[len(ids)].append((ids, answer_id))
+        answers = (answer,) if isinstance(answer, str) else answer
+        right = {tokenizer(f" {a}", add_special_tokens=False).input_ids[0] for a in answers}
+        by_length[len(ids)].append((ids, right))
     n_right = 0
     for same_length in by_length.values():
         for start in range(0, len(same_length), BATCH_SIZE):
-            rows, answer_ids = zip(*same_length[start : start + BATCH_SIZE], strict=True)
+            rows, answers_of_rows = zip(*same_length[start : start + BATCH_SIZE], strict=True)
             logits = model(torch.tensor(rows, device=model.device)).logits[:, -1]
-            right = logits.argmax(-1) == torch.tensor(answer_ids, device=model.device)
-            n_right += int(right.sum())
+            top: list[int] = logits.argmax(-1).tolist()
+            n_right += sum(t in right for t, right in zip(top, answers_of_rows, strict=True))
     return n_right / len(prompts)
 
 

@@ -135,3 +135,11 @@ PLAIN_SENTENCES = (
     "One day, the {person} learned some {language}.",
     "The {person} played the song of the {word}.",
 )
+
+# Spans of years. `{start}` and `{end}` are years of one century, `{end}` the later one.
+YEAR_SPANS = (
+    "The {noun} lasted from {start} to {end}.",
+    "The {noun} went on from {start} to {end}.",
+    "The {noun} ran from {start} to {end}.",
+    "The {noun} started in {start} and ended in {end}.",
+)

@@ -2,11 +2,11 @@
 
 A document is one of: two people and a gift (`ioi`), the same with a third giver (`abc`), a list of
 random words repeated with some period (`repeat`), full names mentioned again (`full-name`), facts
-about countries (`fact`), or a plain sentence (`plain`).
+about countries (`fact`), a span of years (`years`), or a plain sentence (`plain`).
 
-Three things are held out, each by a rule that depends on nothing but its arguments:
-names that never give to each other, clauses that never meet in a sentence of giving, and
-paraphrases of a relation that never meet a given subject.
+Four things are held out, each by a rule that depends on nothing but its arguments:
+names that never give to each other, clauses that never meet in a sentence of giving,
+paraphrases of a relation that never meet a given subject, and years in which no span starts.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from circuitkit.lexicon import (
     PLACES,
     RELATIONS,
     SEQUENCE_WORDS,
+    SPAN_NOUNS,
     SURNAMES,
     Relation,
 )
@@ -28,16 +29,20 @@ from circuitkit.zoo.pico import grammar
 
 HELD_OUT_PAIR_SHARE = 0.1
 HELD_OUT_PARAPHRASE_SHARE = 1 / 3
+HELD_OUT_START_SHARE = 0.1
+CENTURIES = range(11, 20)  # the first two digits of a year
+START_YEARS = range(2, 99)  # the last two digits of the year in which a span starts
 REPEAT_PERIODS = range(3, 15)
 REPEAT_LENGTHS = range(16, 46)  # words of a repeated list, all periods together
 
 DOCUMENT_WEIGHTS = {
-    "ioi": 0.34,
+    "ioi": 0.31,
     "abc": 0.08,
-    "repeat": 0.08,
-    "full-name": 0.22,
-    "fact": 0.18,
-    "plain": 0.10,
+    "repeat": 0.07,
+    "full-name": 0.20,
+    "fact": 0.16,
+    "years": 0.10,
+    "plain": 0.08,
 }
 
 
@@ -89,6 +94,8 @@ def training_document(rng: random.Random, kind: str) -> Document:
             return full_name_document(rng)
         case "fact":
             return fact_document(rng)
+        case "years":
+            return year_span_document(rng)
         case "plain":
             return _fill_document(rng, "plain", rng.choice(grammar.PLAIN_SENTENCES))
         case _:
@@ -206,9 +213,44 @@ def fact_document(rng: random.Random) -> Document:
     return Document("fact", " ".join(sentences))
 
 
+def is_held_out_start(century: int, year: int) -> bool:
+    """Return whether no span of training starts in this year of this century."""
+    return _fraction("start", str(century), str(year)) < HELD_OUT_START_SHARE
+
+
+def year_span_document(rng: random.Random) -> Document:
+    """Return a sentence about something that began in one year and ended in a later one.
+
+    The end is drawn evenly from all later years of the same century.
+    """
+    century, year = random_start(rng, is_held_out=False)
+    end = rng.randint(year + 1, 99)
+    slots = {"start": f"{century}{year:02d}", "end": f"{century}{end:02d}"}
+    return _fill_document(rng, "years", rng.choice(grammar.YEAR_SPANS), slots)
+
+
+def random_start(rng: random.Random, *, is_held_out: bool) -> tuple[int, int]:
+    """Return a century and a year of it in which a span starts: held out or not, as asked."""
+    century, year = rng.choice(CENTURIES), rng.choice(START_YEARS)
+    while is_held_out_start(century, year) != is_held_out:
+        century, year = rng.choice(CENTURIES), rng.choice(START_YEARS)
+    return century, year
+
+
+def held_out_year_prompts(rng: random.Random) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Return an endless stream of (prompt, right answers): spans with a held-out start."""
+    while True:
+        century, year = random_start(rng, is_held_out=True)
+        slots = {"start": f"{century}{year:02d}", "end": ""}
+        text = _fill_document(rng, "years", rng.choice(grammar.YEAR_SPANS), slots).text
+        prompt = f"{text.removesuffix('.').rstrip()} {century}"
+        yield prompt, tuple(f"{later:02d}" for later in range(year + 1, 100))
+
+
 def all_texts() -> Iterator[str]:
     """Return every word list and frame of the language, slots included, for the vocabulary."""
     yield " ".join((*NAMES, *SURNAMES, *PLACES, *OBJECTS, *SEQUENCE_WORDS, *grammar.PEOPLE))
+    yield " ".join((*SPAN_NOUNS, *(f"{number:02d}" for number in range(100))))
     for country in COUNTRIES:
         yield f"{country.country} {country.capital} {country.language} {country.continent}"
     for relation in RELATIONS:
@@ -216,7 +258,7 @@ def all_texts() -> Iterator[str]:
     yield from grammar.CLAUSE_OPENINGS + grammar.SENTENCE_OPENINGS + grammar.SENTENCE_LINKS
     yield from grammar.JOINT_CLAUSES + grammar.GIVINGS + grammar.ARRIVALS
     yield from grammar.INTRODUCTIONS + grammar.MENTIONS
-    yield from grammar.REPEAT_HEADINGS + grammar.PLAIN_SENTENCES
+    yield from grammar.REPEAT_HEADINGS + grammar.PLAIN_SENTENCES + grammar.YEAR_SPANS
 
 
 def _fill_document(
@@ -241,6 +283,7 @@ def _random_slots(rng: random.Random) -> dict[str, str]:
         "person": rng.choice(grammar.PEOPLE),
         "word": word,
         "word2": word2,
+        "noun": rng.choice(SPAN_NOUNS),
         "place": place,
         "place2": place2,
         "object": object_,

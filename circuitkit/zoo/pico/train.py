@@ -28,10 +28,10 @@ from circuitkit.zoo.pico.evaluate import PicoAccuracies, evaluate
 from circuitkit.zoo.pico.language import training_document, training_documents
 from circuitkit.zoo.pico.tokenizer import build_tokenizer
 
-DEFAULT_STEPS = 6000
+DEFAULT_STEPS = 3000
 BATCH_SIZE = 64
 SEQUENCE_LENGTH = 48
-REPEAT_FIRST_SHARE = 0.4  # sequences that begin with a repeated list
+REPEAT_FIRST_SHARE = 0.35  # sequences that begin with a repeated list
 PEAK_LEARNING_RATE = 2e-3
 FINAL_LEARNING_RATE_SHARE = 0.02
 WARMUP_STEPS = 200

@@ -25,6 +25,8 @@ from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Estimate, Values, estimate, mean_estimate
 
+ROUNDING = 1e-5  # relative: what float32 runs of one circuit may differ by
+
 
 @dataclass(frozen=True)
 class Faithfulness:
@@ -74,13 +76,14 @@ def measure_faithfulness(
 
 
 def require_gap(full: Values, empty: Values, ablation: str, metric: Metric) -> None:
-    """Refuse to divide by a difference that may be zero.
+    """Refuse to divide by a difference that may be zero, or is mere rounding.
 
     Raises:
-        VanishingGapError: its 95 % interval holds zero.
+        VanishingGapError: its 95 % interval holds zero, or it is below ROUNDING of the values.
     """
     gap = mean_estimate(full - empty)
-    if gap.low <= 0 <= gap.high:
+    dust = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
+    if gap.low <= 0 <= gap.high or abs(gap.value) <= dust:
         raise VanishingGapError(
             f"faithfulness under {ablation} ablation: {metric.name} of the model and of the empty "
             f"circuit must differ, got a difference of {gap} over {gap.n} pairs. It is the "

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from circuitkit.circuit import Circuit
+from circuitkit.errors import GraphError, MethodError, PromptError
+from circuitkit.graph import ComponentGraph
+from circuitkit.interventions.ablation import MeanAblation, ZeroAblation, ablation_named
+from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.metrics import KLDivergence
+from circuitkit.model.record import record
+from circuitkit.prompts import PromptPair, tokenize_pairs
+from tests.conftest import random_pairs
+
+
+def test_means_are_taken_per_template_and_position_over_corrupted_prompts(toy):
+    reference = tokenize_pairs(random_pairs(10, seed=5))
+    target = tokenize_pairs(random_pairs(3, lengths=(7,)), padding_side="right")
+    means = MeanAblation(reference, batch_size=3).values(toy, target)
+    rows = [i for i, name in enumerate(reference.templates) if name == "length 7"]
+    alone = tokenize_pairs([random_pairs(10, seed=5)[i] for i in rows])  # no padding
+    expected, _ = record(toy, alone.corrupted_batch)
+    for row in range(3):
+        torch.testing.assert_close(means.input[row], expected.input.mean(0))
+        torch.testing.assert_close(means.z[2][row], expected.z[2].mean(0))
+        torch.testing.assert_close(means.mlp[1][row], expected.mlp[1].mean(0))
+
+
+def test_means_land_on_the_real_positions_of_left_padded_prompts(toy):
+    reference = tokenize_pairs(random_pairs(10, seed=5))
+    target = tokenize_pairs(random_pairs(2))  # lengths 7 and 9: the first is padded by 2
+    means = MeanAblation(reference).values(toy, target)
+    assert means.input[0, :2].abs().max() == 0
+    assert means.input[0, 2:].abs().min() > 0
+
+
+def test_a_template_without_reference_is_refused(toy):
+    reference = tokenize_pairs(random_pairs(4, lengths=(7,)))
+    with pytest.raises(PromptError, match="template 'length 9' must occur among"):
+        MeanAblation(reference).values(toy, tokenize_pairs(random_pairs(2)))
+
+
+def test_a_template_of_another_length_in_the_reference_is_refused(toy):
+    reference = [PromptPair([1, 2], [3, 4], [5], template="length 7")]
+    with pytest.raises(PromptError, match="equally many tokens, got 7 and 2"):
+        MeanAblation(tokenize_pairs(reference)).values(
+            toy, tokenize_pairs(random_pairs(2, lengths=(7,)))
+        )
+
+
+def test_zero_ablation_writes_nothing(toy, pairs):
+    zero = ZeroAblation().values(toy, pairs)
+    assert zero.input.shape == (6, 9, 20)
+    assert zero.z[0].shape == (6, 9, 4, 5)
+    assert sum(float(x.abs().sum()) for x in (zero.input, *zero.z, *zero.mlp)) == 0
+
+
+def test_an_unknown_ablation_names_the_known_ones(pairs):
+    with pytest.raises(MethodError, match="'noise': must be one of mean, zero, resample"):
+        ablation_named("noise", pairs)
+
+
+def test_a_circuit_of_another_architecture_is_refused(toy, pairs, metric):
+    other = ComponentGraph(n_layers=2, n_heads=4, d_model=20)
+    with pytest.raises(GraphError, match="must be of the model's architecture"):
+        evaluate_circuits(
+            toy, pairs, [Circuit.full(other)], ablation=ZeroAblation(), metric=metric
+        )
+
+
+def test_evaluating_a_circuit_never_changes_it(toy, pairs, metric):
+    circuit = Circuit.of_edges(toy.graph, ["input->m0", "m0->logits"])
+    before = circuit.edge_mask.clone()
+    evaluate_circuits(toy, pairs, [circuit], ablation=MeanAblation(pairs), metric=metric)
+    assert torch.equal(circuit.edge_mask, before)
+
+
+def test_many_circuits_in_one_batch_equal_one_at_a_time(toy, pairs):
+    generator = torch.Generator().manual_seed(0)
+    full = Circuit.full(toy.graph)
+    circuits = [
+        full.with_edges(
+            full.edge_mask & (torch.rand(full.edge_mask.shape, generator=generator) < share)
+        )
+        for share in (0.2, 0.5, 0.9)
+    ]
+    metric = KLDivergence()
+    together = evaluate_circuits(
+        toy, pairs, circuits, ablation=MeanAblation(pairs), metric=metric
+    )
+    for row, circuit in zip(together, circuits, strict=True):
+        [alone] = evaluate_circuits(
+            toy, pairs, [circuit], ablation=MeanAblation(pairs), metric=metric
+        )
+        torch.testing.assert_close(row, alone, rtol=1e-10, atol=1e-11)
+        assert alone.min() > 0

@@ -20,18 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis.attribution_patching import (
     EdgeAttributionConfig,
     attribution_patch,
 )
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from circuitkit.discovery import eap
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair, PromptPairs, tokenize_pairs
+from circuitkit.prompts import PromptPair, PromptPairs
+from circuitkit.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 N_PAIRS, LENGTH, VOCAB = 16, 16, 50257

@@ -4,3 +4,107 @@
 
 Each arrow is one call below; each box is plain data. The guide is docs/guide.md.
 """
+
+from circuitkit.circuit import Circuit, Provenance
+from circuitkit.circuit_file import load_circuit, save_circuit
+from circuitkit.discovery.eap import score_edges
+from circuitkit.discovery.selection import prune_dead_ends, select_random, select_top
+from circuitkit.errors import CircuitkitError
+from circuitkit.graph import ComponentGraph, EdgeScores
+from circuitkit.interventions.ablation import (
+    Ablation,
+    MeanAblation,
+    ResampleAblation,
+    ZeroAblation,
+)
+from circuitkit.interventions.patching import (
+    Direction,
+    all_positions,
+    by_position,
+    by_role,
+    patch_activations,
+    site_named,
+)
+from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.metrics import (
+    Accuracy,
+    KLDivergence,
+    LogitDifference,
+    LogProbability,
+    Metric,
+    ProbabilityDifference,
+)
+from circuitkit.model import SubjectModel
+from circuitkit.pipeline import Settings, Subject, study
+from circuitkit.prompts import PromptPair, PromptPairs, fill, next_word
+from circuitkit.reporting.record import RunRecord, load_record, save_record
+from circuitkit.reporting.write import write_report
+from circuitkit.task import Splits, Task, find_task, registered_tasks, sample_splits
+from circuitkit.tokenization import tokenize_pairs
+from circuitkit.validation.baseline import Baseline, measure_baseline
+from circuitkit.validation.bootstrap import Estimate, mean_estimate
+from circuitkit.validation.curve import measure_curve
+from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
+from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
+from circuitkit.zoo import load_model, zoo_models
+
+__all__ = [
+    "Ablation",
+    "Accuracy",
+    "Baseline",
+    "Circuit",
+    "CircuitkitError",
+    "ComponentGraph",
+    "Direction",
+    "EdgeScores",
+    "Estimate",
+    "Faithfulness",
+    "KLDivergence",
+    "LogProbability",
+    "LogitDifference",
+    "MeanAblation",
+    "Metric",
+    "ProbabilityDifference",
+    "PromptPair",
+    "PromptPairs",
+    "Provenance",
+    "ResampleAblation",
+    "RunRecord",
+    "Settings",
+    "Splits",
+    "Subject",
+    "SubjectModel",
+    "Task",
+    "Thresholds",
+    "Verdict",
+    "ZeroAblation",
+    "all_positions",
+    "by_position",
+    "by_role",
+    "evaluate_circuits",
+    "fill",
+    "find_task",
+    "load_circuit",
+    "load_model",
+    "load_record",
+    "mean_estimate",
+    "measure_baseline",
+    "measure_curve",
+    "measure_faithfulness",
+    "next_word",
+    "patch_activations",
+    "prune_dead_ends",
+    "reach_verdict",
+    "registered_tasks",
+    "sample_splits",
+    "save_circuit",
+    "save_record",
+    "score_edges",
+    "select_random",
+    "select_top",
+    "site_named",
+    "study",
+    "tokenize_pairs",
+    "write_report",
+    "zoo_models",
+]

@@ -1,6 +1,6 @@
 """circuit.json: the MIB benchmark's file format, plus one key `circuitkit` for the origin.
 
-    {"cfg": {...}, "nodes": {name: {"in_graph": bool, "score"?}}, "edges": {name: {"in_graph", "score"}},
+    {"cfg": {...}, "nodes": {name: {"in_graph": bool}}, "edges": {name: {"score", "in_graph"}},
      "circuitkit": {"schema": 1, "task": ..., "method": ..., "model": ..., ...}}
 
 Files written by EAP-IG and MIB load here (they have no `circuitkit` key); ours load there.

@@ -1,12 +1,12 @@
-"""The command line. Each command parses, calls one function of the library, and shows the result.
+"""The command line. Each command parses, calls the library, and shows the result.
+
+Long because each command lists its options where its help is made from them.
 
 Exit codes: 0 done (validate: the circuit is supported), 1 the circuit is refuted,
 2 bad input or no judgement possible, 130 interrupted.
 """
 
-import re
-import shlex
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,18 +18,39 @@ from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.discovery.selection import prune_dead_ends, select_top
 from circuitkit.errors import CircuitFileError, MethodError
 from circuitkit.files import require_writable_directory, write_whole
+from circuitkit.interventions.ablation import ablation_named
 from circuitkit.interventions.patching import (
     SITES,
     Direction,
-    all_positions,
-    by_position,
-    by_role,
+    columns_named,
     patch_activations,
     site_named,
 )
-from circuitkit.metrics import METRICS, LogitDifference, metric_named
+from circuitkit.options import (
+    AblationOption,
+    AnywayOption,
+    BatchOption,
+    DeviceOption,
+    DtypeOption,
+    EdgesOption,
+    JsonOption,
+    MemoryOption,
+    MetricOption,
+    ModelOption,
+    NOption,
+    PromptsOption,
+    QuietOption,
+    Request,
+    SeedOption,
+    SignedOption,
+    TaskArgument,
+    parse_batch_size,
+    parse_bytes,
+    require_ablation,
+    run_name,
+    subject_of,
+)
 from circuitkit.pipeline import (
-    ABLATIONS,
     Settings,
     Subject,
     discover,
@@ -39,25 +60,27 @@ from circuitkit.pipeline import (
     study,
     with_provenance,
 )
-from circuitkit.interventions.ablation import ablation_named
-from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
 from circuitkit.reporting.figures import heat_map_svg
-from circuitkit.reporting.record import HeatMap, load_record, save_record
-from circuitkit.reporting.write import write_report
-from circuitkit.task import Splits, find_task, registered_tasks, sample_splits
+from circuitkit.reporting.record import load_record, save_record
+from circuitkit.reporting.write import FORMATS, write_report
+from circuitkit.task import find_task, registered_tasks
 from circuitkit.terminal import (
     EXIT_FAILED,
     EXIT_NOT_JUDGED,
-    NOTES,
     OUT,
     bars,
     reported_errors,
+    show_baseline,
+    show_circuit,
+    show_faithfulness,
+    show_heat_map,
     show_json,
-    show_table,
+    show_rows,
+    show_verdict,
 )
-from circuitkit.validation.baseline import Baseline, measure_baseline, require_able
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Thresholds, Verdict
-from circuitkit.zoo import load_model, zoo_models
+from circuitkit.validation.baseline import measure_baseline, require_able
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Thresholds
+from circuitkit.zoo import zoo_models
 from circuitkit.zoo.pico.train import train_pico
 
 app = typer.Typer(
@@ -70,52 +93,10 @@ app = typer.Typer(
     "Start with `circuitkit run ioi`: it needs no network and writes a report to reports/.",
 )
 
-TaskArgument = Annotated[
-    str, typer.Argument(help="A task name (see `circuitkit tasks`) or my_task.py:MyTask.")
-]
-ModelOption = Annotated[
-    str, typer.Option("--model", help="Zoo name, local directory or Hugging Face name.")
-]
-PromptsOption = Annotated[
-    Path | None,
-    typer.Option("--prompts", help="JSON Lines file of prompt pairs, instead of TASK."),
-]
-MetricOption = Annotated[
-    str,
-    typer.Option(
-        "--metric",
-        help="Overrides the task's metric: " + ", ".join(m.name for m in METRICS) + ".",
-    ),
-]
-NOption = Annotated[int, typer.Option("--n", help="Pairs in each of discovery and validation.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all sampling.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16, float16.")]
-BatchOption = Annotated[
-    str, typer.Option("--batch-size", help="Pairs a pass: auto (what fits) or a number.")
-]
-MemoryOption = Annotated[
-    str, typer.Option("--memory", help="Budget, as 4GB or 500MB (default: a share of what is free).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")]
-AblationOption = Annotated[
-    str, typer.Option("--ablation", help=f"What is not in the circuit becomes: {', '.join(ABLATIONS)}.")
-]
-EdgesOption = Annotated[
-    int, typer.Option("--edges", min=0, help="Edges to select; 0: the fewest that are faithful.")
-]
-SignedOption = Annotated[
-    bool, typer.Option("--signed", help="Rank by signed instead of absolute score.")
-]
-AnywayOption = Annotated[
-    bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
-]
-
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")] = "",
+    task: TaskArgument = "",
     model: ModelOption = "pico",
     prompts: PromptsOption = None,
     metric: MetricOption = "",
@@ -140,19 +121,29 @@ def run(
     Example: `circuitkit run ioi`, then open reports/ioi--pico--eap/report.html
     """
     with reported_errors(as_json=as_json):
-        directory = output or Path("reports") / _run_name(task, prompts, model)
-        settings = _settings(seed, edges, signed, ablation, batch_size, memory, anyway)
+        request = Request(task, prompts, metric, model, n, seed, device, dtype)
+        settings = Settings(
+            seed=seed,
+            n_edges=edges,
+            ablation=require_ablation(ablation),
+            signed=signed,
+            memory=parse_bytes(memory),
+            batch_size=parse_batch_size(batch_size),
+            anyway=anyway,
+        )
+        directory = output or Path("reports") / run_name(request)
         require_writable_directory(directory)
-        subject = _subject(task, prompts, metric, model, n, seed, device, dtype)
+        subject = subject_of(request)
         with bars(shown=not (quiet or as_json)) as stage:
             record = study(subject, settings, stage)
         save_record(record, directory)
         write_report(record, directory, ("html", "md", "svg"))
+        verdict = record.validation.verdict
         if as_json:
-            show_json({"directory": str(directory), **_verdict_json(record.validation.verdict)})
+            show_json({"directory": str(directory), "verdict": cattrs.unstructure(verdict)})
             return
-        _show_baseline(record.validation.baseline, subject.task, subject.model.name)
-        _show_verdict(record.validation.verdict)
+        show_baseline(record.validation.baseline, subject.task, subject.model.name)
+        show_verdict(verdict)
         OUT.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
 
 
@@ -174,9 +165,9 @@ def tasks(
         for name in registered_tasks():
             row: dict[str, Any] = {"task": name, "description": find_task(name).description}
             if model:
-                row |= _baseline_row(_subject(name, None, "", model, n, seed, "cpu", "float32"))
+                row |= _baseline_row(subject_of(Request(name, model=model, n=n, seed=seed)))
             rows.append(row)
-        _show_rows("Tasks", rows, as_json)
+        show_rows("Tasks", rows, as_json=as_json)
 
 
 @app.command()
@@ -197,21 +188,20 @@ def models(
         for entry in zoo_models():
             row: dict[str, Any] = {"model": entry.name, "description": entry.description}
             if task:
-                row |= _baseline_row(_subject(task, None, "", entry.name, n, seed, "cpu", "float32"))
+                row |= _baseline_row(subject_of(Request(task, model=entry.name, n=n, seed=seed)))
             rows.append(row)
-        _show_rows("Models", rows, as_json)
+        show_rows("Models", rows, as_json=as_json)
 
 
 @app.command()
 def patch(
-    task: Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")] = "",
+    task: TaskArgument = "",
     at: Annotated[
         str, typer.Option("--at", help=", ".join(f"{s.name} ({s.description})" for s in SITES))
     ] = "heads",
     by: Annotated[str, typer.Option("--by", help="Columns: role, position or all.")] = "role",
     direction: Annotated[
-        Direction,
-        typer.Option(help="noising: is it needed? denoising: is it enough?"),
+        Direction, typer.Option(help="noising: is it needed? denoising: is it enough?")
     ] = Direction.NOISING,
     model: ModelOption = "pico",
     prompts: PromptsOption = None,
@@ -232,24 +222,17 @@ def patch(
     Example: `circuitkit patch ioi --at heads --by role`
     """
     with reported_errors(as_json=as_json):
-        site = site_named(at)
-        budget = _bytes_of(memory)
+        site, columns, budget = site_named(at), columns_named(by), parse_bytes(memory)
         if output is not None:
             require_writable_directory(output.parent)
-        subject = _subject(task, prompts, metric, model, n, seed, device, dtype)
+        subject = subject_of(Request(task, prompts, metric, model, n, seed, device, dtype))
         pairs = subject.splits.discovery
-        choices = {"role": by_role, "position": by_position, "all": all_positions}
-        if by not in choices:
-            raise MethodError(
-                f"--by: must be one of {', '.join(choices)}, got {by!r}. It says which positions "
-                "are patched together. Choose one."
-            )
         with bars(shown=not (quiet or as_json)) as stage:
             effects = patch_activations(
                 subject.model,
                 pairs,
                 site,
-                choices[by](pairs),
+                columns(pairs),
                 metric=subject.metric,
                 direction=direction,
                 memory=budget,
@@ -261,18 +244,18 @@ def patch(
         if as_json:
             show_json(cattrs.unstructure(heat))
         else:
-            _show_heat_map(heat, len(pairs))
+            show_heat_map(heat, len(pairs))
 
 
 @app.command(name="discover")
 def discover_command(
-    task: Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")] = "",
+    task: TaskArgument = "",
     method: Annotated[str, typer.Option("--method", help="How edges are scored: eap.")] = "eap",
     edges: EdgesOption = 0,
     signed: SignedOption = False,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Circuit file to write.")
-    ] = Path("circuit.json"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Circuit file to write.")] = Path(
+        "circuit.json"
+    ),
     model: ModelOption = "pico",
     prompts: PromptsOption = None,
     metric: MetricOption = "",
@@ -296,11 +279,16 @@ def discover_command(
             raise MethodError(
                 f"method {method!r}: must be one of eap. It says how edges are scored. Choose one."
             )
-        settings = _settings(seed, edges, signed, ablation, batch_size, memory, anyway)
-        require_writable_directory(output.parent)
-        subject = _subject(
-            task, prompts, metric, model, n, seed, device, dtype, discovery_only=edges > 0
+        settings = Settings(
+            seed=seed,
+            ablation=require_ablation(ablation),
+            signed=signed,
+            memory=parse_bytes(memory),
+            batch_size=parse_batch_size(batch_size),
         )
+        require_writable_directory(output.parent)
+        request = Request(task, prompts, metric, model, n, seed, device, dtype)
+        subject = subject_of(replace(request, discovery_only=edges > 0))
         if not anyway:
             baseline = measure_baseline(subject.model, subject.splits.discovery, subject.metric)
             require_able(baseline, subject.model.name, subject.task)
@@ -311,7 +299,7 @@ def discover_command(
         selected = select_top(scores, n_edges, signed=signed)
         circuit = with_provenance(prune_dead_ends(selected), subject, settings)
         save_circuit(circuit, output)
-        _show_circuit(circuit, n_edges, output, as_json)
+        show_circuit(circuit, n_edges, output, as_json=as_json)
 
 
 @app.command()
@@ -325,7 +313,7 @@ def validate(
     ] = "",
     prompts: PromptsOption = None,
     metric: MetricOption = "",
-    n: NOption = 100,
+    n: Annotated[int, typer.Option("--n", help="Validation pairs.")] = 100,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Seed of sampling (default: the circuit's own).")
     ] = None,
@@ -354,11 +342,11 @@ def validate(
         origin = loaded.provenance
         settings = Settings(
             seed=origin.seed if seed is None else seed,
-            ablation=ablation,
-            memory=_bytes_of(memory),
+            ablation=require_ablation(ablation),
+            memory=parse_bytes(memory),
             thresholds=Thresholds(min_faithfulness, max_edge_share),
         )
-        subject = _subject(
+        request = Request(
             task or ("" if prompts else origin.task),
             prompts,
             metric or str(origin.settings.get("metric", "")),
@@ -369,33 +357,30 @@ def validate(
             dtype,
             n_validation=n,
         )
+        subject = subject_of(request)
         _require_same_weights(loaded, subject, circuit, anyway)
         with bars(shown=not (quiet or as_json)) as stage:
             faithfulness, verdict = judge(subject, loaded, settings, stage)
         if as_json:
-            show_json(_verdict_json(verdict) | {"faithfulness": cattrs.unstructure(faithfulness)})
-        else:
-            show_table(
-                "Faithfulness by ablation",
-                ("ablation", "faithfulness", "circuit", "model", "empty"),
-                [
-                    (f.ablation, str(f.value), str(f.circuit), str(f.model), str(f.empty))
-                    for f in faithfulness
-                ],
+            show_json(
+                {
+                    "verdict": cattrs.unstructure(verdict),
+                    "faithfulness": cattrs.unstructure(faithfulness),
+                }
             )
-            _show_verdict(verdict)
-        if verdict.outcome == REFUTED:
-            raise typer.Exit(EXIT_FAILED)
-        if verdict.outcome == UNDECIDED:
-            raise typer.Exit(EXIT_NOT_JUDGED)
+        else:
+            show_faithfulness(faithfulness)
+            show_verdict(verdict)
+        codes = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
+        raise typer.Exit(codes.get(verdict.outcome, 0))
 
 
 @app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory.")],
     formats: Annotated[
-        list[str], typer.Option("--format", help="html, md, svg, png, pdf; can be repeated.")
-    ] = ["html", "md", "svg"],  # noqa: B006  (typer copies it)
+        str, typer.Option("--format", help=f"Comma-separated: {', '.join(FORMATS)}.")
+    ] = "html,md,svg",
     as_json: JsonOption = False,
 ) -> None:
     """Make the reports of a run directory again from its data files.
@@ -403,12 +388,7 @@ def report(
     Example: `circuitkit report reports/ioi--pico--eap --format pdf`
     """
     with reported_errors(as_json=as_json):
-        known = ("html", "md", "svg", "png", "pdf")
-        if not set(formats) <= set(known):
-            raise MethodError(
-                f"--format: must be among {', '.join(known)}, got {', '.join(formats)}. Choose one."
-            )
-        written = write_report(load_record(directory), directory, formats)  # type: ignore[arg-type]
+        written = write_report(load_record(directory), directory, formats.split(","))
         if as_json:
             show_json([str(path) for path in written])
         else:
@@ -421,13 +401,13 @@ def train_pico_command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the weights.")],
     seed: SeedOption = 0,
 ) -> None:
-    """Train the pico model again from its recipe (about half an hour on 2 cores).
+    """Train the pico model again from its recipe, on the CPU.
 
     Example: `circuitkit train-pico -o my-pico`, then `circuitkit run ioi --model my-pico`
     """
     with reported_errors():
         require_writable_directory(output)
-        train_pico(output, seed=seed)
+        OUT.print(str(train_pico(output, seed=seed)), soft_wrap=True)
 
 
 def main() -> None:
@@ -435,88 +415,14 @@ def main() -> None:
     app()
 
 
-def _subject(
-    task: str,
-    prompts: Path | None,
-    metric: str,
-    model: str,
-    n: int,
-    seed: int,
-    device: str,
-    dtype: str,
-    *,
-    n_validation: int | None = None,
-    discovery_only: bool = False,
-) -> Subject:
-    """Return what is studied. Names are checked before the model is loaded."""
-    if bool(task) == (prompts is not None):
-        raise MethodError(
-            f"task: must be given as TASK or as --prompts, got {'both' if task else 'neither'}. "
-            "It says what to measure. Try `circuitkit run ioi`, or see `circuitkit tasks`."
-        )
-    chosen = metric_named(metric) if metric else None
-    command = shlex.join(["circuitkit", *sys.argv[1:]])
-    if prompts is not None:
-        lines = read_prompt_file(prompts)
-        loaded = load_model(model, device=device, dtype=dtype)
-        if discovery_only:
-            pairs = discovery_pairs(lines, loaded.tokenizer)
-            splits = Splits(pairs, pairs, pairs)
-        else:
-            splits = splits_of(lines, loaded.tokenizer, seed=seed)
-        name = prompts.stem
-        return Subject(
-            name, f"Pairs of {prompts.name}", chosen or LogitDifference(), loaded, splits, command
-        )
-    found = find_task(task)
-    loaded = load_model(model, device=device, dtype=dtype)
-    splits = sample_splits(found, loaded.tokenizer, n=n, seed=seed, n_validation=n_validation)
-    return Subject(
-        found.name, found.description, chosen or found.metric, loaded, splits, command
-    )
-
-
-def _settings(
-    seed: int, edges: int, signed: bool, ablation: str, batch_size: str, memory: str, anyway: bool
-) -> Settings:
-    if ablation not in ABLATIONS:
-        raise MethodError(
-            f"--ablation: must be one of {', '.join(ABLATIONS)}, got {ablation!r}. Choose one."
-        )
-    if batch_size != "auto" and not (batch_size.isdigit() and int(batch_size) > 0):
-        raise MethodError(
-            f"--batch-size: must be auto or a positive number, got {batch_size!r}. It is in pairs. "
-            "Leave it out for what fits."
-        )
-    return Settings(
-        seed=seed,
-        n_edges=edges,
-        signed=signed,
-        ablation=ablation,
-        batch_size=None if batch_size == "auto" else int(batch_size),
-        memory=_bytes_of(memory),
-        anyway=anyway,
-    )
-
-
-def _bytes_of(memory: str) -> int | None:
-    """Return the bytes of a budget as 4GB or 500MB; None for the default."""
-    if not memory:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(kB|KB|MB|GB|TB)", memory.strip())
-    if match is None:
-        raise MethodError(
-            f"--memory: must be a size as 4GB or 500MB, got {memory!r}. It bounds the batches."
-        )
-    power = ("KB", "MB", "GB", "TB").index(match[2].upper()) + 1
-    return int(float(match[1]) * 1000**power)
-
-
-def _run_name(task: str, prompts: Path | None, model: str) -> str:
-    """Return <task>--<model>--<method>, safe as a directory name."""
-    what = prompts.stem if prompts is not None else Path(task.replace(":", "-")).name
-    parts = (what.replace(".py", ""), Path(model).name, "eap")
-    return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)
+def _baseline_row(subject: Subject) -> dict[str, str]:
+    baseline = measure_baseline(subject.model, subject.splits.validation, subject.metric)
+    return {
+        "accuracy": str(baseline.accuracy),
+        "clean": f"{baseline.clean} {baseline.unit}",
+        "corrupted": f"{baseline.corrupted} {baseline.unit}",
+        "can do it": "no" if baseline.fault else "yes",
+    }
 
 
 def _require_same_weights(circuit: Circuit, subject: Subject, path: Path, anyway: bool) -> None:
@@ -527,81 +433,3 @@ def _require_same_weights(circuit: Circuit, subject: Subject, path: Path, anyway
             f"{subject.model.digest} where it was found in {expected}. Its claim is about other "
             "weights. Load that model, or judge it here all the same with --anyway."
         )
-
-
-def _baseline_row(subject: Subject) -> dict[str, str]:
-    baseline = measure_baseline(subject.model, subject.splits.validation, subject.metric)
-    return {
-        "accuracy": str(baseline.accuracy),
-        baseline.metric: str(baseline.clean),
-        "on corrupted": str(baseline.corrupted),
-        "can do it": "no" if baseline.fault else "yes",
-    }
-
-
-def _show_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        show_json(rows)
-        return
-    header = list(dict.fromkeys(key for row in rows for key in row))
-    show_table(title, header, [[str(row.get(key, "")) for key in header] for row in rows])
-
-
-def _show_baseline(baseline: Baseline, task: str, model: str) -> None:
-    show_table(
-        f"{model} on {task}",
-        ("measure", "value [95 % interval]"),
-        [
-            ("accuracy", str(baseline.accuracy)),
-            (f"{baseline.metric}, clean ({baseline.unit})", str(baseline.clean)),
-            (f"{baseline.metric}, corrupted ({baseline.unit})", str(baseline.corrupted)),
-        ],
-    )
-
-
-def _show_verdict(verdict: Verdict) -> None:
-    show_table(
-        "Verdict",
-        ("criterion", "must be", "value [95 % interval]", "n", "outcome"),
-        [
-            (c.criterion, c.rule, str(c.value), str(c.value.n), c.outcome)
-            for c in verdict.checks
-        ],
-    )
-    OUT.print(verdict.sentence, soft_wrap=True)
-
-
-def _show_heat_map(heat: HeatMap, n_pairs: int) -> None:
-    show_table(
-        f"Effect of {heat.direction} the {heat.description}, in {heat.unit}, mean of {n_pairs} "
-        f"pairs; patching everything: {heat.gap:.3g}. Positive supports the behaviour.",
-        ("", *heat.columns),
-        [
-            (row, *(f"{value:+.3f}" for value in values))
-            for row, values in zip(heat.rows, heat.values, strict=True)
-        ],
-    )
-
-
-def _show_circuit(circuit: Circuit, n_selected: int, path: Path, as_json: bool) -> None:
-    facts = {
-        "path": str(path),
-        "edges_selected": n_selected,
-        "edges": circuit.n_edges,
-        "components": len(circuit.components),
-    }
-    if as_json:
-        show_json(facts)
-        return
-    OUT.print(
-        f"{path}: {circuit.n_edges} edges, {len(circuit.components)} components "
-        f"({n_selected} edges selected, {n_selected - circuit.n_edges} dead ends removed)",
-        soft_wrap=True,
-    )
-    if circuit.n_edges == 0:
-        NOTES.print("No edge lies on a path from the input to the logits: ask for more --edges.")
-
-
-def _verdict_json(verdict: Verdict) -> dict[str, Any]:
-    data: dict[str, Any] = cattrs.unstructure(verdict)
-    return {"verdict": data}

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: to a temporary neighbour first, then renamed over the target."""
+"""Writing files whole or not at all: to a temporary neighbour, then renamed over the target."""
 
 import os
 import tempfile

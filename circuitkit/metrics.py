@@ -27,9 +27,7 @@ class Metric(ABC):
     is_differentiable: ClassVar[bool] = True
 
     @abstractmethod
-    def values(
-        self, logits: Float[Tensor, "pair vocab"], labels: Labels
-    ) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
         """Return the metric of each pair, in its own unit and direction."""
 
     def gain(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
@@ -61,9 +59,7 @@ class LogitDifference(Metric):
     unit = "logits"
     needs_wrong_answers = True
 
-    def values(
-        self, logits: Float[Tensor, "pair vocab"], labels: Labels
-    ) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
         right, wrong = labels.answers, labels.wrong_answers
         return _mean_at(logits, right) - _mean_at(logits, wrong)
 
@@ -75,9 +71,7 @@ class ProbabilityDifference(Metric):
     unit = "probability"
     needs_wrong_answers = True
 
-    def values(
-        self, logits: Float[Tensor, "pair vocab"], labels: Labels
-    ) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
         probs = logits.softmax(-1)
         return _sum_at(probs, labels.answers) - _sum_at(probs, labels.wrong_answers)
 
@@ -88,9 +82,7 @@ class LogProbability(Metric):
     name = "log-probability"
     unit = "nats"
 
-    def values(
-        self, logits: Float[Tensor, "pair vocab"], labels: Labels
-    ) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
         picked, present = _at(logits.log_softmax(-1), labels.answers)
         return picked.masked_fill(~present, -torch.inf).logsumexp(-1)
 
@@ -102,9 +94,7 @@ class Accuracy(Metric):
     unit = "share"
     is_differentiable = False
 
-    def values(
-        self, logits: Float[Tensor, "pair vocab"], labels: Labels
-    ) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
         top = logits.argmax(-1, keepdim=True)
         return (top == labels.answers).any(-1).to(logits.dtype)
 
@@ -117,9 +107,7 @@ class KLDivergence(Metric):
     higher_is_better = False
     needs_clean_logits = True
 
-    def values(
-        self, logits: Float[Tensor, "pair vocab"], labels: Labels
-    ) -> Float[Tensor, " pair"]:
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
         assert labels.clean_logits is not None, "the runner attaches clean logits first"
         clean = labels.clean_logits.log_softmax(-1)
         return (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)

@@ -1,10 +1,10 @@
 """The whole of circuitkit in one call: from splits and a model to a record that can be reported.
 
-    1. baseline     can the model do the task? (refused if not)
-    2. heat maps    exact activation patching on some discovery pairs
-    3. scores       EAP on the discovery pairs
-    4. size         the smallest circuit that is faithful enough on the discovery pairs
-    5. validation   faithfulness, curve and verdict on the validation pairs
+1. baseline     can the model do the task? (refused if not)
+2. heat maps    exact activation patching on some discovery pairs
+3. scores       EAP on the discovery pairs
+4. size         the smallest circuit that is faithful enough on the discovery pairs
+5. validation   faithfulness, curve and verdict on the validation pairs
 """
 
 import platform
@@ -32,7 +32,7 @@ from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.reporting.record import HeatMap, RunInfo, RunRecord, Sample, Validation
 from circuitkit.task import Splits
-from circuitkit.validation.baseline import Baseline, measure_baseline, require_able
+from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.bootstrap import mean_estimate
 from circuitkit.validation.curve import Curve, measure_curve, sizes_for
 from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
@@ -101,9 +101,7 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
     return RunRecord(
         _info(subject, settings, n_edges),
         judged,
-        Validation(
-            settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict
-        ),
+        Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
         heat_maps,
     )
 
@@ -132,9 +130,9 @@ def smallest_faithful(
     Sizes are tried up to the largest share of edges that the thresholds allow, which is also the
     answer where none is faithful enough. The validation pairs are not looked at.
     """
-    limit = int(settings.thresholds.max_edge_share * subject.model.graph.n_edges)
+    limit = int(settings.thresholds.max_edge_share * scores.graph.n_edges)
     step = max(1, limit // 24)
-    sizes = [*range(step, limit, step), limit]
+    sizes: list[int] = [*range(step, limit, step), limit]
     measured = measure_faithfulness(
         subject.model,
         subject.splits.discovery,
@@ -156,7 +154,8 @@ def measure_heat_maps(
     """Return a noising heat map of every site on the first discovery pairs, by role."""
     pairs = subject.splits.discovery
     pairs = pairs.select(range(min(N_HEAT_MAP_PAIRS, len(pairs))))
-    columns = by_role(pairs) if any(len(roles) > 1 for roles in pairs.roles) else all_positions(pairs)
+    has_roles = any(len(roles) > 1 for roles in pairs.roles)  # END is always there
+    columns = by_role(pairs) if has_roles else all_positions(pairs)
     maps = []
     for site in SITES:
         effects = patch_activations(
@@ -174,9 +173,7 @@ def measure_heat_maps(
 
 def heat_map(effects: PatchingEffects, description: str, unit: str) -> HeatMap:
     """Return the mean effects of a sweep over its pairs, with intervals."""
-    cells = [
-        [mean_estimate(pairs) for pairs in row] for row in effects.effects.numpy()
-    ]
+    cells = [[mean_estimate(pairs) for pairs in row] for row in effects.effects.numpy()]
     return HeatMap(
         effects.site,
         description,
@@ -191,9 +188,7 @@ def heat_map(effects: PatchingEffects, description: str, unit: str) -> HeatMap:
     )
 
 
-def sample_prompts(
-    model: SubjectModel, pairs: PromptPairs, metric: Metric
-) -> tuple[Sample, ...]:
+def sample_prompts(model: SubjectModel, pairs: PromptPairs, metric: Metric) -> tuple[Sample, ...]:
     """Return the first pairs as a reader sees them, with the model's likeliest next tokens."""
     shown = pairs.select(range(min(N_SAMPLES, len(pairs))))
     _, logits = record(model, shown.clean_batch)
@@ -295,7 +290,7 @@ def _curve(
 def _under_each_ablation(
     subject: Subject, circuit: Circuit, settings: Settings, progress: Progress
 ) -> list[Faithfulness]:
-    """Return faithfulness under the chosen ablation first; others that cannot be judged are left out."""
+    """Return faithfulness under the chosen ablation, then under the others that can be judged."""
     results = []
     for name in (settings.ablation, *(a for a in ABLATIONS if a != settings.ablation)):
         try:

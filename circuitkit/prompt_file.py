@@ -17,8 +17,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
-from circuitkit.prompts import PromptPair, PromptPairs, tokenize_pairs
+from circuitkit.prompts import PromptPair, PromptPairs
 from circuitkit.task import Splits
+from circuitkit.tokenization import tokenize_pairs
 
 SPLITS = ("discovery", "validation", "reference")
 KEYS = {"clean", "corrupted", "answers", "wrong_answers", "roles", "template", "split"}
@@ -140,16 +141,20 @@ def _pair(data: dict[str, Any], where: str) -> PromptPair:
         is_ids = isinstance(data[key], list) and all(type(token) is int for token in data[key])
         if not isinstance(data[key], str) and not is_ids:
             raise PromptError(
-                f"{where}: {key} must be text or a list of token ids, got {data[key]!r}. Correct it."
+                f"{where}: {key} must be text or a list of token ids, got {data[key]!r}. "
+                "It is what the model reads. Correct it."
             )
     for key in ("answers", "wrong_answers"):
         values = data.get(key, [])
         if not isinstance(values, list) or not all(type(v) in (str, int) for v in values):
             raise PromptError(
-                f"{where}: {key} must be a list of token strings or ids, got {values!r}. Correct it."
+                f"{where}: {key} must be a list of token strings or ids, got {values!r}. "
+                "Metrics compare their logits. Correct it."
             )
     try:
-        roles = {name: (int(start), int(end)) for name, (start, end) in data.get("roles", {}).items()}
+        roles = {
+            name: (int(start), int(end)) for name, (start, end) in data.get("roles", {}).items()
+        }
     except (TypeError, ValueError, AttributeError) as error:
         raise PromptError(
             f"{where}: roles must be {{name: [start, end]}}, got {data['roles']!r}. Correct it."

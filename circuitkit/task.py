@@ -23,7 +23,8 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import TaskError
 from circuitkit.metrics import LogitDifference, Metric
-from circuitkit.prompts import PromptPair, PromptPairs, tokenize_pairs
+from circuitkit.prompts import PromptPair, PromptPairs
+from circuitkit.tokenization import tokenize_pairs
 
 ENTRY_POINT_GROUP = "circuitkit.tasks"
 MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
@@ -174,7 +175,9 @@ def _class_in_file(path: Path, class_name: str) -> type[Task]:
     classes = {
         name: value
         for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, Task) and value.__module__ == module.__name__
+        if inspect.isclass(value)
+        and issubclass(value, Task)
+        and value.__module__ == module.__name__
     }
     if class_name and class_name in classes:
         return classes[class_name]
@@ -189,12 +192,11 @@ def _class_in_file(path: Path, class_name: str) -> type[Task]:
 
 def _module_from(path: Path) -> ModuleType:
     if not path.is_file():
-        raise TaskError(
-            f"task file {str(path)!r}: must exist, got no such file. Check the path."
-        )
+        raise TaskError(f"task file {str(path)!r}: must exist, got no such file. Check the path.")
     name = f"circuitkit_task_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, "a .py path always has a loader"
+    assert spec is not None, "a .py path always has a spec"
+    assert spec.loader is not None, "and a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look the module up by name
     try:

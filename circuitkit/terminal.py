@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -19,7 +20,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from circuitkit.circuit import Circuit
 from circuitkit.errors import CircuitkitError
+from circuitkit.reporting.record import HeatMap
+from circuitkit.validation.baseline import Baseline
+from circuitkit.validation.faithfulness import Faithfulness
+from circuitkit.validation.verdict import Verdict
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
 EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
@@ -87,3 +93,80 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     OUT.print(table)
+
+
+def show_rows(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print dictionaries as a table, or as JSON."""
+    if as_json:
+        show_json(rows)
+        return
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    show_table(title, header, [[str(row.get(key, "")) for key in header] for row in rows])
+
+
+def show_baseline(baseline: Baseline, task: str, model: str) -> None:
+    """Print how the model does on the task."""
+    show_table(
+        f"{model} on {task}",
+        ("measure", "value [95 % interval]"),
+        [
+            ("accuracy", str(baseline.accuracy)),
+            (f"{baseline.metric}, clean ({baseline.unit})", str(baseline.clean)),
+            (f"{baseline.metric}, corrupted ({baseline.unit})", str(baseline.corrupted)),
+        ],
+    )
+
+
+def show_faithfulness(faithfulness: Sequence[Faithfulness]) -> None:
+    """Print faithfulness under each ablation and what it is made of."""
+    show_table(
+        "Faithfulness by ablation, and the mean metric of circuit, model and empty circuit",
+        ("ablation", "faithfulness", "circuit", "model", "empty"),
+        [
+            (f.ablation, str(f.value), str(f.circuit), str(f.model), str(f.empty))
+            for f in faithfulness
+        ],
+    )
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Print the checks and the sentence."""
+    show_table(
+        "Verdict",
+        ("criterion", "must be", "value [95 % interval]", "n", "outcome"),
+        [(c.criterion, c.rule, str(c.value), str(c.value.n), c.outcome) for c in verdict.checks],
+    )
+    OUT.print(escape(verdict.sentence), soft_wrap=True)
+
+
+def show_heat_map(heat: HeatMap, n_pairs: int) -> None:
+    """Print the mean effects of a sweep."""
+    show_table(
+        f"Effect of {heat.direction} the {heat.description}, in {heat.unit}, mean of {n_pairs} "
+        f"pairs; patching everything: {heat.gap:.3g}. Positive supports the behaviour.",
+        ("", *heat.columns),
+        [
+            (row, *(f"{value:+.3f}" for value in values))
+            for row, values in zip(heat.rows, heat.values, strict=True)
+        ],
+    )
+
+
+def show_circuit(circuit: Circuit, n_selected: int, path: Path, *, as_json: bool) -> None:
+    """Print where a circuit was written and how large it is."""
+    facts = {
+        "path": str(path),
+        "edges_selected": n_selected,
+        "edges": circuit.n_edges,
+        "components": len(circuit.components),
+    }
+    if as_json:
+        show_json(facts)
+        return
+    OUT.print(
+        f"{path}: {circuit.n_edges} edges, {len(circuit.components)} components "
+        f"({n_selected} edges selected, {n_selected - circuit.n_edges} dead ends removed)",
+        soft_wrap=True,
+    )
+    if circuit.n_edges == 0:
+        NOTES.print("No edge lies on a path from the input to the logits: ask for more --edges.")

@@ -12,7 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPair, PromptPairs, tokenize_pairs
+from circuitkit.prompts import PromptPair, PromptPairs
+from circuitkit.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 DATA = Path(__file__).parent / "data"
@@ -37,7 +38,9 @@ def save_toy(directory: Path, seed: int = 0) -> Path:
     model = GPT2LMHeadModel(config)
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "ln_" in name:
-            torch.nn.init.normal_(parameter, mean=float("ln_" in name and "weight" in name), std=0.3)
+            torch.nn.init.normal_(
+                parameter, mean=float("ln_" in name and "weight" in name), std=0.3
+            )
     model.save_pretrained(directory)
     return directory
 
@@ -128,5 +131,7 @@ def oracle() -> Callable[[str], dict[str, NDArray[np.float64]]]:
 
 
 def pytest_configure() -> None:
-    os.environ["HF_HUB_OFFLINE"] = "1"  # a wrong model name must fail at once, not look for a network
+    os.environ["HF_HUB_OFFLINE"] = (
+        "1"  # a wrong model name must fail at once, not look for a network
+    )
     torch.set_num_threads(1)  # the models here are so small that threads only wait for each other

@@ -21,7 +21,8 @@ from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import Recorder, check_decomposition, record
-from circuitkit.prompts import PromptPair, tokenize_pairs
+from circuitkit.prompts import PromptPair
+from circuitkit.tokenization import tokenize_pairs
 from tests.conftest import random_pairs, save_toy
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
@@ -69,9 +70,7 @@ def test_full_circuit_is_the_clean_run_under_every_ablation(toy, pairs, metric):
 
 def test_empty_circuit_is_the_corrupted_run_under_resampling(toy, pairs, metric):
     [values] = evaluate(toy, pairs, [Circuit.empty(toy.graph)], metric)
-    torch.testing.assert_close(
-        values, metric_of_run(toy, pairs, metric, clean=False), **CLOSE
-    )
+    torch.testing.assert_close(values, metric_of_run(toy, pairs, metric, clean=False), **CLOSE)
 
 
 def test_empty_circuit_under_zero_ablation_reads_only_the_attention_biases(toy, pairs, metric):
@@ -187,9 +186,7 @@ def test_results_do_not_depend_on_padding_or_its_side_or_its_token(toy, metric):
                 evaluate(toy, left, [circuit], metric, ablation(left)),
                 **CLOSE,
             )
-    one_by_one = sum(
-        eap.score_edges(toy, tokenize_pairs([pair]), metric).values for pair in raw
-    )
+    one_by_one = sum(eap.score_edges(toy, tokenize_pairs([pair]), metric).values for pair in raw)
     torch.testing.assert_close(one_by_one / len(raw), scores.values, **CLOSE)
 
 

@@ -31,9 +31,7 @@ DATA = Path(__file__).parent / "data" / "tiny-gpt2"
 
 
 def without(graph, edge):
-    return Circuit(
-        graph, graph.edge_mask & ~graph.mask_of([edge]), Circuit.full(graph).scores
-    )
+    return Circuit(graph, graph.edge_mask & ~graph.mask_of([edge]), Circuit.full(graph).scores)
 
 
 def test_model_and_empty_circuit_give_the_recorded_metrics(tiny_gpt2, tiny_pairs, metric, oracle):
@@ -192,9 +190,7 @@ def test_patched_heads_give_the_metrics_of_transformer_lens(
         expected = recorded[f"get_act_patch_attn_head_{key}/{short(direction)}"]
         if key == "out_by_pos":
             patched = patched.transpose(0, 2, 1)
-        np.testing.assert_allclose(
-            patched.reshape(expected.shape), expected, atol=1e-7, rtol=1e-6
-        )
+        np.testing.assert_allclose(patched.reshape(expected.shape), expected, atol=1e-7, rtol=1e-6)
 
 
 def short(direction: Direction) -> str:

@@ -5,9 +5,25 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from circuitkit.errors import AlignmentError, AnswerError, PromptError
-from circuitkit.prompts import PromptPair, answer_id, fill, next_word, tokenize_pairs
+from circuitkit.prompts import PromptPair, fill, next_word
+from circuitkit.tokenization import answer_id, tokenize_pairs
 
-WORDS = "<bos> <unk> Mary John went to the store gave it When and , .".split()
+WORDS = [
+    "<bos>",
+    "<unk>",
+    "Mary",
+    "John",
+    "went",
+    "to",
+    "the",
+    "store",
+    "gave",
+    "it",
+    "When",
+    "and",
+    ",",
+    ".",
+]
 
 
 @pytest.fixture
@@ -144,7 +160,9 @@ def test_token_ids_need_no_tokenizer_and_text_does():
 
 
 def test_answers_of_different_number_are_filled_with_minus_one(tokenizer):
-    pairs = tokenize_pairs([giving(answers=["Mary", "John"]), giving(a="John", b="Mary")], tokenizer)
+    pairs = tokenize_pairs(
+        [giving(answers=["Mary", "John"]), giving(a="John", b="Mary")], tokenizer
+    )
     assert pairs.labels.answers.tolist() == [[2, 3], [3, -1]]
     assert answer_id(7, None) == 7
 

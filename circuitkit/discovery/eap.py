@@ -15,9 +15,9 @@ from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.gradients import contract, differentiate
-from circuitkit.model.record import record
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
+from circuitkit.model.record import record
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 

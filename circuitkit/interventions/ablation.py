@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
-from circuitkit.model.record import Activations, record
 from circuitkit.model import SubjectModel
+from circuitkit.model.record import Activations, record
 from circuitkit.prompts import PromptPairs
 
 
@@ -36,15 +36,11 @@ class ZeroAblation(Ablation):
 
     def values(self, model: SubjectModel, pairs: PromptPairs) -> Activations:
         rows, pos = pairs.clean.shape
-        kind = {"dtype": model.dtype, "device": model.device}
-        heads = (rows, pos, model.graph.n_heads, model.d_head)
-        width = (rows, pos, model.graph.d_model)
-        layers = range(model.graph.n_layers)
-        return Activations(
-            torch.zeros(width, **kind),  # type: ignore[arg-type]
-            tuple(torch.zeros(heads, **kind) for _ in layers),  # type: ignore[arg-type]
-            tuple(torch.zeros(width, **kind) for _ in layers),  # type: ignore[arg-type]
-        )
+        nothing = torch.zeros(1, dtype=model.dtype, device=model.device)
+        wide = nothing.new_zeros(rows, pos, model.graph.d_model)
+        z = nothing.new_zeros(rows, pos, model.graph.n_heads, model.d_head)
+        n_layers = model.graph.n_layers
+        return Activations(wide, (z,) * n_layers, (wide,) * n_layers)
 
 
 class ResampleAblation(Ablation):

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.graph import READS
+from circuitkit.metrics import Metric
+from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.record import (
     Activations,
     Recorder,
@@ -23,8 +25,6 @@ from circuitkit.model.record import (
     require_finite,
     sender_outputs,
 )
-from circuitkit.metrics import Metric
-from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.prompts import Labels, PromptBatch
 
 
@@ -142,9 +142,7 @@ def contract(
     return scores
 
 
-def changed_places(
-    change: Activations, mask: Bool[Tensor, "row pos"]
-) -> Int[Tensor, " place"]:
+def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
     """Return the places, as row * n_pos + pos, where any sender's output changed."""
     changed = (change.input != 0).any(-1)
     for z, mlp in zip(change.z, change.mlp, strict=True):

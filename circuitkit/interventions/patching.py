@@ -10,7 +10,7 @@ supports the behaviour: noising asks whether it is needed, denoising whether it 
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,9 +21,9 @@ from torch import Tensor
 from circuitkit.errors import MethodError
 from circuitkit.graph import head_name
 from circuitkit.interventions.budget import pairs_per_batch
-from circuitkit.model.record import record
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
+from circuitkit.model.record import record
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptBatch, PromptPairs
 
@@ -150,9 +150,7 @@ def by_role(pairs: PromptPairs) -> Columns:
     common = [name for name, count in counts.items() if 2 * count >= len(pairs)]
 
     def usual_place(name: str) -> float:
-        ends = [
-            pairs.clean.shape[1] - roles[name][0] for roles in pairs.roles if name in roles
-        ]
+        ends = [pairs.clean.shape[1] - roles[name][0] for roles in pairs.roles if name in roles]
         return -sum(ends) / len(ends)
 
     names = sorted(common, key=usual_place)
@@ -163,6 +161,27 @@ def by_role(pairs: PromptPairs) -> Columns:
                 masks[column, row, slice(*roles[name])] = True
     masks[-1] = pairs.mask & ~masks[:-1].any(0)
     return Columns((*names, "rest"), masks)
+
+
+COLUMNS: dict[str, Callable[[PromptPairs], Columns]] = {
+    "role": by_role,
+    "position": by_position,
+    "all": all_positions,
+}
+
+
+def columns_named(name: str) -> Callable[[PromptPairs], Columns]:
+    """Return how positions are grouped into columns.
+
+    Raises:
+        MethodError: there is no grouping of that name.
+    """
+    if name not in COLUMNS:
+        raise MethodError(
+            f"columns {name!r}: must be one of {', '.join(COLUMNS)}. It says which positions are "
+            "patched together. Choose one."
+        )
+    return COLUMNS[name]
 
 
 @dataclass(frozen=True)

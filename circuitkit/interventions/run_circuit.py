@@ -19,15 +19,15 @@ from circuitkit.errors import GraphError
 from circuitkit.graph import READS
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.budget import circuits_per_batch
+from circuitkit.metrics import Metric
+from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.record import (
     attention_bias_before,
     record,
     sender_outputs,
 )
-from circuitkit.metrics import Metric
-from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.prompts import PromptBatch, PromptPairs
 from circuitkit.progress import Progress, silent
+from circuitkit.prompts import PromptBatch, PromptPairs
 
 
 def evaluate_circuits(
@@ -163,7 +163,7 @@ class _CircuitRun:
         )
         normed = self.model.attn_norms[layer](read)
         rows, pos = self.batch.tokens.shape
-        for letter, x in zip(READS, normed.split(graph.n_heads, dim=1), strict=True):
+        for letter, x in zip(READS, torch.chunk(normed, len(READS), dim=1), strict=True):
             out = torch.einsum("chpd,hde->cphe", x, weights.w[letter]) + weights.b[letter]
             self.projected[letter] = out.reshape(self.n_circuits * rows, pos, *out.shape[2:])
 
@@ -172,9 +172,7 @@ class _CircuitRun:
         first = graph.head_sender(layer)
 
         def write(z: Tensor) -> None:
-            heads = torch.einsum(
-                "cphe,hed->chpd", self._rows(z), self.model.attention[layer].w_out
-            )
+            heads = torch.einsum("cphe,hed->chpd", self._rows(z), self.model.attention[layer].w_out)
             ablated = self.ablated[first : first + graph.n_heads]
             torch.sub(heads, ablated, out=self.change[:, first : first + graph.n_heads])
 
@@ -185,9 +183,7 @@ class _CircuitRun:
         receiver = graph.first_receiver(layer) + 3 * graph.n_heads
 
         def read(x: Tensor) -> Tensor:
-            bias = attention_bias_before(
-                self.model, layer, own_layer=not graph.parallel_attn_mlp
-            )
+            bias = attention_bias_before(self.model, layer, own_layer=not graph.parallel_attn_mlp)
             n_senders = graph.n_senders_before_mlp(layer)
             return self._read(n_senders, slice(receiver, receiver + 1), bias).reshape(x.shape)
 

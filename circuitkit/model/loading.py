@@ -50,7 +50,7 @@ def load_directory(
         digest = weight_digest(hf_model)
         bridge = TransformerBridge.boot_transformers(
             str(source),
-            hf_model=hf_model.to(device),  # type: ignore[arg-type]
+            hf_model=hf_model.to(device),
             tokenizer=tokenizer or _stand_in_tokenizer(),
             dtype=dtype,
             device=device,

@@ -1,7 +1,7 @@
 """LayerNorm and its vector-Jacobian product, in closed form.
 
-    y = w * x_hat + b,   x_hat = (x - mean x) / s,   s = sqrt(mean (x - mean x)^2 + eps)
-    pulled back: (u - mean u - x_hat * mean(u * x_hat)) / s   with u = w * gradient at y
+y = w * x_hat + b,   x_hat = (x - mean x) / s,   s = sqrt(mean (x - mean x)^2 + eps)
+pulled back: (u - mean u - x_hat * mean(u * x_hat)) / s   with u = w * gradient at y
 """
 
 from dataclasses import dataclass

@@ -76,12 +76,12 @@ class SubjectModel:
     @cached_property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(iter(self.bridge.original_model.parameters())).device
+        return self._some_weight.device
 
     @cached_property
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
-        return next(iter(self.bridge.original_model.parameters())).dtype
+        return self._some_weight.dtype
 
     @cached_property
     def attention(self) -> tuple[AttentionWeights, ...]:
@@ -116,7 +116,8 @@ class SubjectModel:
 
         with self._hooked(hook_points.UNEMBED_IN, keep_labelled), self._all_hooked(hooks):
             output = self.bridge.original_model(**self._inputs(batch))
-        return output.logits[:, 0]
+        logits: Tensor = output.logits[:, 0]
+        return logits
 
     def _inputs(self, batch: PromptBatch) -> dict[str, Any]:
         inputs: dict[str, Any] = {
@@ -177,6 +178,11 @@ class SubjectModel:
         finally:
             for p, flag in zip(parameters, flags, strict=True):
                 p.requires_grad_(flag)
+
+    @property
+    def _some_weight(self) -> Tensor:
+        weight: Tensor = next(iter(self.bridge.original_model.parameters()))
+        return weight
 
     @property
     def _blocks(self) -> Any:

@@ -19,7 +19,7 @@ Files = Mapping[str, str | bytes]
 def write_report(
     record: RunRecord,
     directory: Path,
-    formats: Sequence[Literal["html", "md", "svg", "png", "pdf"]],
+    formats: Sequence[str],
 ) -> list[Path]:
     """Write circuit.dot and the reports asked for into `directory`; return every file written.
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from circuitkit.errors import BaselineError
-from circuitkit.model.record import record
 from circuitkit.metrics import Accuracy, LogitDifference, Metric
 from circuitkit.model import SubjectModel
+from circuitkit.model.record import record
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Estimate, mean_estimate
 

@@ -42,9 +42,7 @@ def mean_estimate(values: Sequence[float] | Values, *, seed: int = 0) -> Estimat
     return estimate((np.asarray(values, dtype=np.float64),), _mean, seed=seed)
 
 
-def estimate(
-    columns: Sequence[Values], statistic: Statistic, *, seed: int = 0
-) -> Estimate:
+def estimate(columns: Sequence[Values], statistic: Statistic, *, seed: int = 0) -> Estimate:
     """Return a statistic of paired columns with its interval.
 
     `statistic` takes the columns and `axis`, as NumPy's reductions do. Where BCa is not defined

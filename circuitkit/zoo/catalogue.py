@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from circuitkit.errors import ModelError
-from circuitkit.model.record import check_decomposition
 from circuitkit.model import SubjectModel, load_directory
+from circuitkit.model.record import check_decomposition
 from circuitkit.prompts import PromptBatch
 
 DTYPES = {

@@ -9,34 +9,48 @@ from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference, LogProbability
 from circuitkit.model import hook_points
 from circuitkit.model.record import record, sender_outputs
-from circuitkit.prompts import PromptPair, tokenize_pairs
+from circuitkit.prompts import PromptPair
+from circuitkit.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 
 def literal_scores(model, pairs, metric, ablation):
-    """EAP by its definition: one autograd leaf for every receiver, d_model wide."""
+    """EAP by its definition: every receiver of a layer reads a leaf of its own, d_model wide.
+
+    One run and one backward pass a layer; the layers around it run as they always do.
+    """
     graph = model.graph
     clean, _ = record(model, pairs.clean_batch)
     change = sender_outputs(model, clean.minus(ablation.values(model, pairs)))
-    leaves = {}
+    scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+    for layer in range(graph.n_layers):
+        leaves = {}
+        logits = model.run(pairs.clean_batch, leaf_hooks(model, layer, leaves))
+        gain = metric.gain(logits, pairs.labels).sum()
+        grads = torch.autograd.grad(gain, list(leaves.values()))
+        for name, grad in zip(leaves, grads, strict=True):
+            column = graph.receivers.index(name)
+            scores[:, column] = torch.einsum("sad,ad->s", change, grad.flatten(0, 1))
+    return scores * graph.edge_mask / len(pairs)
 
-    def split(layer):
-        def norm_in(x):
-            for read in "qkv":
-                for head in range(graph.n_heads):
-                    leaves[f"a{layer}.h{head}<{read}>"] = x.detach().clone().requires_grad_()
 
-        return norm_in
+def leaf_hooks(model, layer, leaves):
+    """Return hooks that give each receiver of the layer, and the logits, a leaf to read."""
 
-    def project(layer, read):
+    def split(x):
+        for receiver in model.graph.receivers:
+            if receiver.startswith(f"a{layer}.h"):
+                leaves[receiver] = x.detach().clone().requires_grad_()
+
+    def project(read):
+        norm, weights = model.attn_norms[layer], model.attention[layer]
+
         def out(_):
-            norm, weights = model.attn_norms[layer], model.attention[layer]
-            heads = [
-                norm(leaves[f"a{layer}.h{head}<{read}>"]) @ weights.w[read][head]
-                + weights.b[read][head]
-                for head in range(graph.n_heads)
-            ]
-            return torch.stack(heads, dim=2)
+            heads = range(model.graph.n_heads)
+            inputs = [norm(leaves[f"a{layer}.h{head}<{read}>"]) for head in heads]
+            return torch.stack(
+                [x @ weights.w[read][h] + weights.b[read][h] for h, x in enumerate(inputs)], dim=2
+            )
 
         return out
 
@@ -47,27 +61,13 @@ def literal_scores(model, pairs, metric, ablation):
 
         return keep
 
-    hooks = {
+    return {
         hook_points.resid_pre(0): lambda x: x.detach().requires_grad_(),
+        hook_points.attn_norm_in(layer): split,
+        **{hook_points.projection(layer, read): project(read) for read in "qkv"},
+        hook_points.mlp_norm_in(layer): leaf(f"m{layer}"),
         hook_points.FINAL_NORM_IN: leaf("logits"),
     }
-    # each receiver is its own leaf, so later layers' gradients must still flow to earlier ones:
-    # do one backward per layer's leaves with the rest of the run connected normally
-    scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
-    for layer in range(graph.n_layers):
-        leaves.clear()
-        layer_hooks = dict(hooks)
-        layer_hooks[hook_points.attn_norm_in(layer)] = split(layer)
-        layer_hooks[hook_points.mlp_norm_in(layer)] = leaf(f"m{layer}")
-        for read in "qkv":
-            layer_hooks[hook_points.projection(layer, read)] = project(layer, read)
-        gain = metric.gain(model.run(pairs.clean_batch, layer_hooks), pairs.labels).sum()
-        names = list(leaves)
-        grads = torch.autograd.grad(gain, [leaves[name] for name in names])
-        for name, grad in zip(names, grads, strict=True):
-            column = graph.receivers.index(name)
-            scores[:, column] = torch.einsum("sad,ad->s", change, grad.flatten(0, 1))
-    return scores * graph.edge_mask / len(pairs)
 
 
 @pytest.mark.parametrize("metric", [LogitDifference(), LogProbability()])

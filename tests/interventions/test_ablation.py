@@ -8,7 +8,8 @@ from circuitkit.interventions.ablation import MeanAblation, ZeroAblation, ablati
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import KLDivergence
 from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair, tokenize_pairs
+from circuitkit.prompts import PromptPair
+from circuitkit.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 
@@ -62,9 +63,7 @@ def test_an_unknown_ablation_names_the_known_ones(pairs):
 def test_a_circuit_of_another_architecture_is_refused(toy, pairs, metric):
     other = ComponentGraph(n_layers=2, n_heads=4, d_model=20)
     with pytest.raises(GraphError, match="must be of the model's architecture"):
-        evaluate_circuits(
-            toy, pairs, [Circuit.full(other)], ablation=ZeroAblation(), metric=metric
-        )
+        evaluate_circuits(toy, pairs, [Circuit.full(other)], ablation=ZeroAblation(), metric=metric)
 
 
 def test_evaluating_a_circuit_never_changes_it(toy, pairs, metric):
@@ -84,9 +83,7 @@ def test_many_circuits_in_one_batch_equal_one_at_a_time(toy, pairs):
         for share in (0.2, 0.5, 0.9)
     ]
     metric = KLDivergence()
-    together = evaluate_circuits(
-        toy, pairs, circuits, ablation=MeanAblation(pairs), metric=metric
-    )
+    together = evaluate_circuits(toy, pairs, circuits, ablation=MeanAblation(pairs), metric=metric)
     for row, circuit in zip(together, circuits, strict=True):
         [alone] = evaluate_circuits(
             toy, pairs, [circuit], ablation=MeanAblation(pairs), metric=metric

@@ -13,7 +13,8 @@ from circuitkit.interventions.patching import (
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import hook_points
 from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair, tokenize_pairs
+from circuitkit.prompts import PromptPair
+from circuitkit.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 

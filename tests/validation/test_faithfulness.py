@@ -8,7 +8,8 @@ from circuitkit.errors import BaselineError, VanishingGapError
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair, tokenize_pairs
+from circuitkit.prompts import PromptPair
+from circuitkit.tokenization import tokenize_pairs
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.bootstrap import Estimate
 from circuitkit.validation.curve import measure_curve, sizes_for
@@ -39,9 +40,7 @@ def doable(toy):
 
 
 def measure(toy, pairs, circuits, metric):
-    return measure_faithfulness(
-        toy, pairs, circuits, ablation=ResampleAblation(), metric=metric
-    )
+    return measure_faithfulness(toy, pairs, circuits, ablation=ResampleAblation(), metric=metric)
 
 
 def test_the_model_is_one_and_the_empty_circuit_zero(toy, doable, metric):
@@ -57,9 +56,7 @@ def test_it_is_a_ratio_of_means_not_a_mean_of_ratios(toy, doable, metric):
     circuit = select_top(scores, 60)
     [found] = measure(toy, doable, [circuit], metric)
     ends = [circuit, Circuit.full(toy.graph), Circuit.empty(toy.graph)]
-    c, m, zero = evaluate_circuits(
-        toy, doable, ends, ablation=ResampleAblation(), metric=metric
-    )
+    c, m, zero = evaluate_circuits(toy, doable, ends, ablation=ResampleAblation(), metric=metric)
     by_hand = float((c.mean() - zero.mean()) / (m.mean() - zero.mean()))
     assert found.value.value == pytest.approx(by_hand, abs=1e-12)
     assert found.per_pair == pytest.approx(((c - zero) / (m - zero)).tolist())

@@ -36,7 +36,8 @@ Prompt = tuple[str, str] | tuple[str, tuple[str, ...]]
 class PicoAccuracies:
     """Shares of prompts, in [0, 1], whose most likely next token is an answer.
 
-    For `years` any later year of the century is one. The most likely token is taken over the whole vocabulary. `n_prompts` is for each behaviour.
+    For `years` any later year of the century is one. The most likely token is taken over the whole
+    vocabulary. `n_prompts` is for each behaviour.
     """
 
     ioi: float

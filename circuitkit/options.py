@@ -1,0 +1,179 @@
+"""The options that commands share, and what they stand for: a subject of study and its settings."""
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from circuitkit.errors import MethodError
+from circuitkit.metrics import METRICS, LogitDifference, metric_named
+from circuitkit.pipeline import ABLATIONS, Subject
+from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
+from circuitkit.task import Splits, find_task, sample_splits
+from circuitkit.zoo import load_model
+
+TaskArgument = Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="Zoo name, local directory or Hugging Face name.")
+]
+PromptsOption = Annotated[
+    Path | None,
+    typer.Option("--prompts", help="JSON Lines file of prompt pairs, instead of TASK."),
+]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        help="Overrides the task's metric: " + ", ".join(m.name for m in METRICS) + ".",
+    ),
+]
+NOption = Annotated[int, typer.Option("--n", help="Pairs in each of discovery and validation.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all sampling.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16, float16.")]
+BatchOption = Annotated[
+    str, typer.Option("--batch-size", help="Pairs a pass: auto (what fits) or a number.")
+]
+MemoryOption = Annotated[
+    str,
+    typer.Option("--memory", help="Budget, as 4GB or 500MB (default: a share of what is free)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")]
+AblationOption = Annotated[
+    str,
+    typer.Option("--ablation", help=f"What is not in the circuit becomes: {', '.join(ABLATIONS)}."),
+]
+EdgesOption = Annotated[
+    int, typer.Option("--edges", min=0, help="Edges to select; 0: the fewest that are faithful.")
+]
+SignedOption = Annotated[
+    bool, typer.Option("--signed", help="Rank by signed instead of absolute score.")
+]
+AnywayOption = Annotated[
+    bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command was asked to study, as typed."""
+
+    task: str = ""
+    prompts: Path | None = None
+    metric: str = ""
+    model: str = "pico"
+    n: int = 100
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    n_validation: int | None = None
+    discovery_only: bool = False  # all lines of a prompt file, none held back
+
+
+def subject_of(request: Request) -> Subject:
+    """Return what is studied. Names are checked before the model is loaded.
+
+    Raises:
+        MethodError: neither or both of task and prompt file, or an unknown metric.
+        TaskError, PromptError, ModelError: as finding, reading and loading raise them.
+    """
+    if bool(request.task) == (request.prompts is not None):
+        got = "both" if request.task else "neither"
+        raise MethodError(
+            f"task: must be given as TASK or as --prompts, got {got}. It says what to measure. "
+            "Try `circuitkit run ioi`, or see `circuitkit tasks`."
+        )
+    if request.prompts is not None:
+        return _subject_of_file(request, request.prompts)
+    task = find_task(request.task)
+    metric = metric_named(request.metric) if request.metric else task.metric
+    model = load_model(request.model, device=request.device, dtype=request.dtype)
+    splits = sample_splits(
+        task,
+        model.tokenizer,
+        n=request.n,
+        seed=request.seed,
+        n_validation=request.n_validation,
+    )
+    return Subject(task.name, task.description, metric, model, splits, typed_command())
+
+
+def _subject_of_file(request: Request, path: Path) -> Subject:
+    metric = metric_named(request.metric) if request.metric else LogitDifference()
+    lines = read_prompt_file(path)
+    model = load_model(request.model, device=request.device, dtype=request.dtype)
+    if request.discovery_only:
+        pairs = discovery_pairs(lines, model.tokenizer)
+        splits = Splits(pairs, pairs, pairs)
+    else:
+        splits = splits_of(lines, model.tokenizer, seed=request.seed)
+    return Subject(path.stem, f"Pairs of {path.name}", metric, model, splits, typed_command())
+
+
+def typed_command() -> str:
+    """Return what was typed, to get the same again."""
+    return shlex.join(["circuitkit", *sys.argv[1:]])
+
+
+def require_ablation(name: str) -> str:
+    """Return the name of an ablation.
+
+    Raises:
+        MethodError: there is none of that name.
+    """
+    if name not in ABLATIONS:
+        raise MethodError(
+            f"--ablation: must be one of {', '.join(ABLATIONS)}, got {name!r}. It says what an "
+            "edge outside the circuit carries. Choose one."
+        )
+    return name
+
+
+def parse_batch_size(text: str) -> int | None:
+    """Return a number of pairs; None for auto.
+
+    Raises:
+        MethodError: neither.
+    """
+    if text == "auto":
+        return None
+    if not (text.isdigit() and int(text) > 0):
+        raise MethodError(
+            f"--batch-size: must be auto or a positive number, got {text!r}. It is in pairs. "
+            "Leave it out for what fits."
+        )
+    return int(text)
+
+
+def parse_bytes(text: str) -> int | None:
+    """Return the bytes of a budget as 4GB or 500MB; None for the default.
+
+    Raises:
+        MethodError: not a size.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT])B", text.strip())
+    if match is None:
+        raise MethodError(
+            f"--memory: must be a size as 4GB or 500MB, got {text!r}. It bounds the batches. "
+            "Leave it out for a share of what is free."
+        )
+    power = "KMGT".index(match[2].upper()) + 1
+    return int(float(match[1]) * 1000**power)
+
+
+def run_name(request: Request) -> str:
+    """Return <task>--<model>--<method>, safe as a directory name."""
+    if request.prompts is not None:
+        what = request.prompts.stem
+    else:
+        path, _, class_name = request.task.partition(":")
+        what = class_name or Path(path).stem
+    parts = (what, Path(request.model).name, "eap")
+    return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)

@@ -1,0 +1,36 @@
+"""A task of one's own: `circuitkit run examples/greater_than.py:GreaterThan`.
+
+After Hanna et al. 2023 (arXiv:2305.00586): a span of years must end after it began.
+"""
+
+import random
+from collections.abc import Iterator
+
+from circuitkit import ProbabilityDifference, PromptPair, Task, fill
+
+NOUNS = ("war", "siege", "trip", "study", "strike", "voyage", "drought", "festival")
+
+
+class GreaterThan(Task):
+    """Year spans: 'The war lasted from 1741 to 17' -> a two-digit number above 41."""
+
+    name = "greater-than"
+    metric = ProbabilityDifference()
+    drop_misaligned = True  # GPT-2 spells a few years as one token: drop and count those pairs
+
+    def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
+        """Yield pairs; the corrupted prompt starts in the year 01, so any later year will do."""
+        frame = "The {noun} lasted from {start} to {century}"
+        while True:
+            century, year = rng.randint(11, 17), rng.randint(2, 98)
+            words = {"noun": rng.choice(NOUNS), "century": str(century)}
+            clean, roles = fill(frame, start=f"{century}{year:02d}", **words)
+            corrupted, _ = fill(frame, start=f"{century}01", **words)
+            yield PromptPair(
+                clean=clean,
+                corrupted=corrupted,
+                roles=roles,
+                template="lasted",
+                answers=[f"{later:02d}" for later in range(year + 1, 100)],
+                wrong_answers=[f"{earlier:02d}" for earlier in range(2, year + 1)],
+            )

@@ -1,0 +1,62 @@
+"""Every example runs, and the README's class is the example's."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from circuitkit.task import find_task, sample_splits
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_quickstart_runs(capsys):
+    runpy.run_path(str(ROOT / "examples" / "quickstart.py"), run_name="__main__")
+    assert re.search(r"\d+ edges, faithfulness 0\.\d+ \[", capsys.readouterr().out)
+
+
+def readme_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_readme_shows_the_api_in_under_twenty_lines_and_it_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    block = next(block for block in readme_blocks() if "import circuitkit as ck" in block)
+    assert len(block.splitlines()) < 20
+    exec(compile(block, "README.md", "exec"), {})
+    assert "->logits" in capsys.readouterr().out
+    assert (tmp_path / "circuit.json").exists()
+
+
+def test_the_readme_task_yields_the_pairs_of_the_example(tmp_path):
+    path = tmp_path / "my_task.py"
+    path.write_text(next(block for block in readme_blocks() if "class GreaterThan" in block))
+    task = find_task(f"{path}:GreaterThan")
+    pair = sample_splits(task, _pico_tokenizer(), n=5, seed=0).validation.pairs[0]
+    assert re.fullmatch(r"The \w+ lasted from \d{4} to \d\d", str(pair.clean))
+    assert len(pair.answers) + len(pair.wrong_answers) == 98
+
+
+def _pico_tokenizer():
+    from transformers import AutoTokenizer
+
+    from circuitkit.zoo import zoo_models
+
+    return AutoTokenizer.from_pretrained(zoo_models()[0].directory)
+
+
+@pytest.mark.slow
+def test_a_task_in_a_file_runs_from_the_command_line(tmp_path):
+    command = [
+        sys.executable, "-m", "circuitkit", "run", f"{ROOT}/examples/greater_than.py:GreaterThan",
+        "--n", "20", "--json", "-o", str(tmp_path / "out"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["verdict"]["outcome"] in ("supported", "undecided", "refuted")
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -1,6 +1,7 @@
 """The import direction: a file imports only from files earlier in the list."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,6 @@ def test_only_one_file_spells_hook_names():
     for path in FILES:
         if path.name != "hook_points.py":
             text = path.read_text()
-            assert "blocks." not in text, path
+            assert not re.search(r"blocks\.[\d{]", text), path
             assert "hook_in" not in text, path
             assert "hook_out" not in text, path

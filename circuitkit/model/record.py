@@ -53,13 +53,14 @@ def record(
     """Return what every sender writes on these prompts, and the logits at the labelled position.
 
     Raises:
-        ActivationError: an activation is NaN or infinite.
+        ActivationError: an activation or a logit is NaN or infinite.
     """
     recorder = Recorder(model)
     with torch.no_grad():
         logits = model.run(batch, recorder.hooks())
     activations = recorder.activations()
     require_finite(activations, model.name)
+    require_finite_tensor(logits, f"model {model.name!r}, logits")
     return activations, logits
 
 
@@ -99,17 +100,26 @@ def require_finite(activations: Activations, model_name: str) -> None:
     Raises:
         ActivationError: there is one.
     """
-    places = [("input", activations.input)]
+    require_finite_tensor(activations.input, f"model {model_name!r}, input")
     for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
-        places += [(f"layer {layer}, attention heads", z), (f"layer {layer}, MLP", mlp)]
-    for place, tensor in places:
-        if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
-            row = int((~torch.isfinite(tensor)).flatten(1).any(1).nonzero()[0])
-            raise ActivationError(
-                f"model {model_name!r}, {place}: activations must be finite, got NaN or infinity "
-                f"first for prompt {row}. Every later number would be NaN. Check the weights, or "
-                "use a wider --dtype."
-            )
+        require_finite_tensor(z, f"model {model_name!r}, layer {layer}, attention heads")
+        require_finite_tensor(mlp, f"model {model_name!r}, layer {layer}, MLP")
+
+
+def require_finite_tensor(tensor: Float[Tensor, "row ..."], where: str) -> None:
+    """Refuse a tensor with NaN or infinity, naming the first row.
+
+    Raises:
+        ActivationError: there is one.
+    """
+    # a finite sum proves finite terms, and reads the tensor only once
+    if bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all()):
+        return
+    row = int((~torch.isfinite(tensor)).flatten(1).any(1).nonzero()[0])
+    raise ActivationError(
+        f"{where}: activations must be finite, got NaN or infinity first for prompt {row}. Every "
+        "later number would be NaN. Check the weights, or use a wider --dtype."
+    )
 
 
 def sender_outputs(

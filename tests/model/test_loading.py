@@ -1,0 +1,162 @@
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GPTNeoConfig, GPTNeoForCausalLM
+
+from circuitkit.errors import ActivationError, DecompositionError, ModelError, PromptError
+from circuitkit.model import SubjectModel, load_directory
+from circuitkit.model.norms import Norm
+from circuitkit.model.record import record
+from circuitkit.prompts import PromptPair
+from circuitkit.tokenization import tokenize_pairs
+from circuitkit.zoo import load_model
+
+
+@pytest.fixture
+def copy(toy_directory, tmp_path):
+    return shutil.copytree(toy_directory, tmp_path / "copy")
+
+
+def test_sizes_are_read_from_the_model(toy):
+    assert (toy.graph.n_layers, toy.graph.n_heads, toy.graph.d_model) == (3, 4, 20)
+    assert (toy.d_head, toy.n_ctx, toy.dtype) == (5, 16, torch.float64)
+    assert toy.tokenizer is None
+    assert toy.attention[1].w["q"].shape == (4, 20, 5)
+    assert toy.attention[1].w_out.shape == (4, 5, 20)
+
+
+def test_the_digest_depends_on_every_weight_and_not_on_the_dtype(toy, toy_directory, copy):
+    assert load_model(toy_directory, dtype="float32").digest == toy.digest
+    weights = load_file(copy / "model.safetensors")
+    weights["transformer.h.1.mlp.c_fc.bias"][0] += 0.5
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    assert load_model(copy).digest != toy.digest
+
+
+def test_an_unknown_model_is_named_with_the_way_out():
+    with pytest.raises(ModelError, match=r"model 'picco': must be .*circuitkit models"):
+        load_model("picco")
+
+
+def test_a_missing_weight_file_is_refused(copy):
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="must be a readable model directory"):
+        load_model(copy)
+
+
+def test_a_truncated_weight_file_is_refused(copy):
+    file = copy / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ModelError, match="must be a readable model directory"):
+        load_model(copy)
+
+
+def test_weights_that_lack_a_tensor_are_refused_not_made_up(copy):
+    weights = load_file(copy / "model.safetensors")
+    del weights["transformer.h.1.mlp.c_fc.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"must hold every weight.*h\.1\.mlp\.c_fc\.weight"):
+        load_model(copy)
+
+
+def test_a_broken_config_is_refused(copy):
+    (copy / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="must be a readable model directory"):
+        load_model(copy)
+
+
+def test_a_broken_tokenizer_is_refused(copy):
+    (copy / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="tokenizer must be readable"):
+        load_model(copy)
+
+
+def test_another_architecture_is_refused_by_name(tmp_path):
+    config = GPTNeoConfig(
+        vocab_size=11,
+        hidden_size=8,
+        num_layers=2,
+        num_heads=2,
+        attention_types=[[["global"], 2]],
+        max_position_embeddings=8,
+    )
+    GPTNeoForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(DecompositionError, match="must be one of gpt2, got 'gpt_neo'"):
+        load_model(tmp_path)
+
+
+def test_weights_with_nan_are_refused_naming_the_layer(copy):
+    weights = load_file(copy / "model.safetensors")
+    weights["transformer.h.1.mlp.c_fc.weight"][0, 0] = float("nan")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ActivationError, match="layer 1, MLP: activations must be finite"):
+        load_model(copy)
+
+
+def test_infinity_is_found_with_the_prompt_that_causes_it(copy):
+    weights = load_file(copy / "model.safetensors")
+    weights["transformer.wte.weight"][36] = float("inf")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    model = load_directory(copy)  # without the probe of load_model
+    pairs = tokenize_pairs([PromptPair([1, 2], [1, 3], [4]), PromptPair([36, 2], [1, 3], [4])])
+    with pytest.raises(ActivationError, match="input: .*first for prompt 1"):
+        record(model, pairs.clean_batch)
+    alone = tokenize_pairs([PromptPair([1, 2], [1, 3], [4])])
+    with pytest.raises(ActivationError, match="logits: .*first for prompt 0"):
+        record(model, alone.clean_batch)  # embedding and unembedding share the weights
+
+
+def test_a_model_in_training_mode_is_refused(toy):
+    toy.bridge.train()
+    try:
+        with pytest.raises(ModelError, match="evaluation mode, got training mode"):
+            SubjectModel(toy.bridge, "toy", "", None)
+    finally:
+        toy.bridge.eval()
+
+
+def test_unknown_types_and_devices_are_refused(toy_directory):
+    with pytest.raises(ModelError, match="dtype 'float8': must be one of"):
+        load_model(toy_directory, dtype="float8")
+    with pytest.raises(ModelError, match="device 'nonsense': must be available"):
+        load_model(toy_directory, device="nonsense")
+
+
+def test_prompts_longer_than_the_context_are_refused(toy):
+    pairs = tokenize_pairs([PromptPair([1] * 17, [2] * 17, [3])])
+    with pytest.raises(PromptError, match="at most 16 tokens.*got 17"):
+        toy.run(pairs.clean_batch)
+
+
+def test_a_directory_without_tokenizer_says_so_when_given_text(toy):
+    with pytest.raises(PromptError, match="has no tokenizer"):
+        tokenize_pairs([PromptPair("a", "b", ["c"])], toy.tokenizer)
+
+
+def test_a_norm_pulls_gradients_back_as_autograd_does():
+    torch.manual_seed(0)
+    weight, bias = torch.randn(7, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    norm = Norm(weight, bias, 1e-5)
+    x = torch.randn(3, 7, dtype=torch.float64, requires_grad=True)
+    project = torch.randn(2, 7, 4, dtype=torch.float64)
+    grad = torch.randn(2, 3, 4, dtype=torch.float64)
+    fast = norm.pull_back(x.detach(), project, grad)
+    for receiver in range(2):
+        out = torch.nn.functional.layer_norm(x, (7,), weight, bias, 1e-5) @ project[receiver]
+        [slow] = torch.autograd.grad((out * grad[receiver]).sum(), x)
+        torch.testing.assert_close(fast[receiver], slow)
+    torch.testing.assert_close(norm(x), torch.nn.functional.layer_norm(x, (7,), weight, bias, 1e-5))
+
+
+def test_a_norm_of_another_kind_is_refused():
+    with pytest.raises(DecompositionError, match="must be a LayerNorm with weights, got RMSNorm"):
+        Norm.of_module(torch.nn.RMSNorm(4), "layer 0")
+
+
+def test_a_zoo_model_is_found_by_name():
+    model = load_model("pico")
+    assert model.name == "pico"
+    assert model.tokenizer is not None
+    assert model.graph.n_layers >= 4

@@ -1,0 +1,225 @@
+"""The command line, in process, on a toy whose prompts come from a file."""
+
+import json
+import tomllib
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from circuitkit.circuit_file import load_circuit
+from circuitkit.cli import app
+from circuitkit.model.record import record
+from circuitkit.options import Request, parse_bytes, run_name
+from circuitkit.reporting.record import load_record
+from circuitkit.tokenization import tokenize_pairs
+from circuitkit.zoo import load_model
+from tests.conftest import random_pairs
+
+RUNNER = CliRunner()
+
+
+def call(*words):
+    return RUNNER.invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def prompt_file(toy_directory, tmp_path_factory):
+    """Forty pairs whose answer is the toy's own."""
+    model = load_model(toy_directory)
+    raw = random_pairs(40, lengths=(7,))
+    pairs = tokenize_pairs(raw)
+    clean = record(model, pairs.clean_batch)[1]
+    change = clean - record(model, pairs.corrupted_batch)[1]
+    path = tmp_path_factory.mktemp("prompts") / "pairs.jsonl"
+    lines = [
+        {
+            "clean": pair.clean,
+            "corrupted": pair.corrupted,
+            "answers": [int(top)],
+            "wrong_answers": [int(row.argmin())],
+            "roles": {"A": [1, 2]},
+        }
+        for pair, top, row in zip(raw, clean.argmax(-1), change, strict=True)
+    ]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+@pytest.fixture
+def common(toy_directory, prompt_file):
+    return ["--model", toy_directory, "--prompts", prompt_file, "-q"]
+
+
+def test_run_writes_a_whole_directory(common, tmp_path):
+    out = tmp_path / "out"
+    done = call("run", *common, "--ablation", "resample", "-o", out)
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in out.iterdir()}
+    assert names >= {
+        "circuit.json", "scores.parquet", "validation.json", "patching.json", "run.toml",
+        "circuit.dot", "circuit.svg", "report.html", "report.md",
+    }  # fmt: skip
+    found = load_record(out)
+    assert found.validation.verdict.sentence in " ".join(done.output.split())
+    assert found.circuit.provenance.verdict == found.validation.verdict.outcome
+    assert found.info.n_edges_selected >= found.circuit.n_edges
+    assert found.info.n_discovery == found.info.n_validation == 20
+    assert {heat.site for heat in found.heat_maps} == {"resid", "attn", "mlp", "heads"}
+    assert tomllib.loads((out / "run.toml").read_text())["metric"] == "logit-difference"
+    again = call("report", out, "--format", "html,pdf")
+    assert again.exit_code == 0, again.output
+    assert (out / "circuit.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_same_command_gives_the_same_files(common, tmp_path):
+    for name in ("one", "two"):
+        done = call("run", *common, "--ablation", "resample", "-o", tmp_path / name, "--edges", 40)
+        assert done.exit_code == 0, done.output
+    for file in ("circuit.json", "validation.json", "patching.json", "circuit.dot"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_discover_then_validate(common, tmp_path):
+    path = tmp_path / "circuit.json"
+    done = call("discover", *common, "--edges", 60, "-o", path, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    circuit = load_circuit(path)
+    assert facts["edges"] == circuit.n_edges <= facts["edges_selected"] == 60
+    assert circuit.provenance.settings["n_discovery"] == 40
+
+    words = ["validate", path, *common, "--ablation", "resample", "--json"]
+    lenient = call(*words, "--min-faithfulness", -5, "--max-edge-share", 1)
+    found = json.loads(lenient.stdout)
+    assert found["verdict"]["checks"][0]["criterion"] == "faithfulness"
+    assert found["faithfulness"][0]["ablation"] == "resample"
+    strict = call(*words, "--max-edge-share", 0.01)
+    assert json.loads(strict.stdout)["verdict"]["outcome"] == "refuted"
+    assert strict.exit_code == 1
+
+
+def test_validate_refuses_a_circuit_of_other_weights(common, tmp_path, toy_directory):
+    path = tmp_path / "circuit.json"
+    call("discover", *common, "--edges", 60, "-o", path)
+    data = json.loads(path.read_text())
+    data["circuitkit"]["model_digest"] = "0" * 16
+    path.write_text(json.dumps(data))
+    done = call("validate", path, *common, "--ablation", "resample")
+    assert done.exit_code == 2
+    assert "must be of the model judged" in " ".join(done.output.split())
+    anyway = call("validate", path, *common, "--ablation", "resample", "--anyway")
+    assert anyway.exit_code in (0, 1, 2)
+    assert "Verdict" in anyway.output
+
+
+def test_patch_shows_effects_and_draws_them(common, tmp_path):
+    done = call("patch", *common, "--at", "mlp", "--by", "position", "-o", tmp_path / "map.svg")
+    assert done.exit_code == 0, done.output
+    assert "m2" in done.output
+    assert (tmp_path / "map.svg").read_text().startswith("<?xml")
+    data = json.loads(call("patch", *common, "--at", "heads", "--json").stdout)
+    assert data["columns"] == ["A", "END", "rest"]
+    assert len(data["rows"]) == 12
+
+
+def test_tasks_and_models_are_listed():
+    rows = json.loads(call("tasks", "--json").stdout)
+    assert {"ioi", "induction", "factual-recall"} <= {row["task"] for row in rows}
+    assert [row["model"] for row in json.loads(call("models", "--json").stdout)] == ["pico"]
+    assert "ioi-abc" in call("tasks").output
+
+
+def test_a_model_that_cannot_do_the_task_is_reported_before_any_circuit(toy_directory, tmp_path):
+    path = tmp_path / "noise.jsonl"
+    lines = [
+        {"clean": p.clean, "corrupted": p.corrupted, "answers": p.answers,
+         "wrong_answers": p.wrong_answers}
+        for p in random_pairs(20)
+    ]  # fmt: skip
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    out = tmp_path / "out"
+    words = ["run", "--model", toy_directory, "--prompts", path, "-o", out, "-q"]
+    done = call(*words)
+    assert done.exit_code == 2
+    assert "BaselineError" in done.output
+    assert "must be able to do the task" in " ".join(done.output.split())
+    assert not list(out.iterdir())  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "oii"], "task 'oii': must be one of"),
+        (["run"], "must be given as TASK or as --prompts, got neither"),
+        (["run", "ioi", "--model", "no-such-model"], "model 'no-such-model'"),
+        (["run", "ioi", "--metric", "nope"], "metric 'nope': must be one of"),
+        (["run", "ioi", "--ablation", "nope"], "--ablation: must be one of"),
+        (["run", "ioi", "--memory", "lots"], "--memory: must be a size"),
+        (["run", "ioi", "--batch-size", "0"], "--batch-size: must be auto or"),
+        (["run", "ioi", "--dtype", "int8"], "dtype 'int8'"),
+        (["run", "nowhere.py:X"], "task file 'nowhere.py': must exist"),
+        (["run", "--prompts", "nowhere.jsonl"], "prompt file 'nowhere.jsonl'"),
+        (["discover", "ioi", "--method", "nope"], "method 'nope': must be one of eap"),
+        (["patch", "ioi", "--at", "nope"], "site 'nope': must be one of"),
+        (["patch", "ioi", "--by", "nope"], "columns 'nope': must be one of"),
+        (["validate", "nowhere.json"], "circuit file 'nowhere.json': must exist"),
+        (["report", "nowhere"], "circuit file 'nowhere/circuit.json': must exist"),
+    ],
+)
+def test_bad_input_gets_one_clear_message_and_exit_code_2(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(*words)
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+def test_errors_are_json_if_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("run", "oii", "--json")
+    assert json.loads(done.stdout)["error"] == "TaskError"
+
+
+def test_an_unwritable_output_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+
+    def never(*_, **__):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("circuitkit.options.load_model", never)
+    done = call("run", "ioi", "-o", blocker / "out")
+    assert done.exit_code == 2
+    assert "must be writable" in " ".join(done.output.split())
+
+
+def test_ctrl_c_leaves_nothing_half_written(common, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("circuitkit.cli.study", interrupt)
+    done = call("run", *common, "-o", tmp_path / "out")
+    assert done.exit_code == 130
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_too_little_memory_says_what_would_do(common, tmp_path):
+    done = call("run", *common, "--memory", "1kB", "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "MemoryBudgetError" in done.output
+
+
+@pytest.mark.parametrize("text", ["4GB", "4 GB", "4000MB", "4000000kB"])
+def test_sizes_are_read_in_decimal_units(text):
+    assert parse_bytes(text) == 4_000_000_000
+
+
+def test_run_directories_are_named_after_task_model_and_method():
+    assert run_name(Request("ioi")) == "ioi--pico--eap"
+    assert run_name(Request("dir/my_task.py:MyTask", model="a/b")) == "MyTask--b--eap"
+    assert run_name(Request("my_task.py", model="x")) == "my_task--x--eap"
+
+
+def test_the_default_type_of_torch_is_left_alone():
+    assert torch.get_default_dtype() == torch.float32

@@ -35,7 +35,11 @@ from circuitkit.task import Splits
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.bootstrap import mean_estimate
 from circuitkit.validation.curve import Curve, measure_curve, sizes_for
-from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
+from circuitkit.validation.faithfulness import (
+    Faithfulness,
+    measure_faithfulness,
+    measure_faithfulness_points,
+)
 from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
 
 ABLATIONS = ("mean", "zero", "resample")
@@ -133,7 +137,7 @@ def smallest_faithful(
     limit = int(settings.thresholds.max_edge_share * scores.graph.n_edges)
     step = max(1, limit // 24)
     sizes: list[int] = [*range(step, limit, step), limit]
-    measured = measure_faithfulness(
+    points = measure_faithfulness_points(
         subject.model,
         subject.splits.discovery,
         [prune_dead_ends(select_top(scores, n, signed=settings.signed)) for n in sizes],
@@ -142,8 +146,8 @@ def smallest_faithful(
         memory=settings.memory,
         progress=stage("Choosing the size"),
     )
-    for size, faithfulness in zip(sizes, measured, strict=True):
-        if faithfulness.value.value >= AIM:
+    for size, faithfulness in zip(sizes, points, strict=True):
+        if faithfulness >= AIM:
             return size
     return limit
 
@@ -322,7 +326,7 @@ def _verdict(
     randoms = [
         select_random(scores, circuit.n_edges, seed=seed) for seed in range(settings.n_random)
     ]
-    measured = measure_faithfulness(
+    points = measure_faithfulness_points(
         subject.model,
         subject.splits.validation,
         randoms,
@@ -332,7 +336,7 @@ def _verdict(
     )
     return reach_verdict(
         faithfulness.value,
-        random_best=max(m.value.value for m in measured),
+        random_best=max(points),
         n_edges=circuit.n_edges,
         n_edges_in_graph=circuit.graph.n_edges,
         thresholds=settings.thresholds,

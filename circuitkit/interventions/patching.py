@@ -8,7 +8,6 @@ supports the behaviour: noising asks whether it is needed, denoising whether it 
 (Heimersheim and Nanda 2024, arXiv:2404.15255). Unit: the metric's. Patches run many to a batch.
 """
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,65 +43,34 @@ class Place:
     heads: tuple[int, ...] = ()  # of the activation's head axis; () replaces every entry
 
 
-class Site(ABC):
-    """A kind of place; `places` lists every one of it in a model."""
+@dataclass(frozen=True)
+class Site:
+    """A kind of place, found once in every layer, or once for every head of a layer."""
 
     name: str
     description: str
+    label: str  # of a layer, as "resid {}"; heads have their own names
+    hook_point: Callable[[int], str]
+    is_per_head: bool = False
 
-    @abstractmethod
     def places(self, model: SubjectModel) -> tuple[Place, ...]:
         """Return the places from the first layer to the last."""
-
-
-class ResidualSite(Site):
-    """The residual stream entering each block."""
-
-    name = "resid"
-    description = "residual stream entering each block"
-
-    def places(self, model: SubjectModel) -> tuple[Place, ...]:
         layers = range(model.graph.n_layers)
-        return tuple(Place(f"resid {layer}", hook_points.resid_pre(layer)) for layer in layers)
-
-
-class AttentionSite(Site):
-    """What attention as a whole adds to the residual stream, per layer."""
-
-    name = "attn"
-    description = "attention output of each layer"
-
-    def places(self, model: SubjectModel) -> tuple[Place, ...]:
-        layers = range(model.graph.n_layers)
-        return tuple(Place(f"attn {layer}", hook_points.attn_out(layer)) for layer in layers)
-
-
-class MLPSite(Site):
-    """What the MLP adds to the residual stream, per layer."""
-
-    name = "mlp"
-    description = "MLP output of each layer"
-
-    def places(self, model: SubjectModel) -> tuple[Place, ...]:
-        layers = range(model.graph.n_layers)
-        return tuple(Place(f"m{layer}", hook_points.mlp_out(layer)) for layer in layers)
-
-
-class HeadSite(Site):
-    """What each head writes (its z, in front of the output projection)."""
-
-    name = "heads"
-    description = "output of each attention head"
-
-    def places(self, model: SubjectModel) -> tuple[Place, ...]:
+        if not self.is_per_head:
+            return tuple(Place(self.label.format(i), self.hook_point(i)) for i in layers)
         return tuple(
-            Place(head_name(layer, head), hook_points.z(layer), (head,))
-            for layer in range(model.graph.n_layers)
+            Place(head_name(layer, head), self.hook_point(layer), (head,))
+            for layer in layers
             for head in range(model.graph.n_heads)
         )
 
 
-SITES: tuple[Site, ...] = (ResidualSite(), AttentionSite(), MLPSite(), HeadSite())
+SITES = (
+    Site("resid", "residual stream entering each block", "resid {}", hook_points.resid_pre),
+    Site("attn", "attention output of each layer", "attn {}", hook_points.attn_out),
+    Site("mlp", "MLP output of each layer", "m{}", hook_points.mlp_out),
+    Site("heads", "output of each attention head", "", hook_points.z, is_per_head=True),
+)
 
 
 def site_named(name: str) -> Site:

@@ -16,7 +16,10 @@ from circuitkit.model import SubjectModel
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Estimate
-from circuitkit.validation.faithfulness import measure_faithfulness
+from circuitkit.validation.faithfulness import (
+    measure_faithfulness,
+    measure_faithfulness_points,
+)
 
 SHARES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
@@ -67,20 +70,25 @@ def measure_curve(
     Raises:
         VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
     """
-    circuits = [select(size) for size in sizes]
-    randoms = [draw(size, seed) for size in sizes for seed in range(n_random)]
-    measured = measure_faithfulness(
+    judged = measure_faithfulness(
         model,
         pairs,
-        circuits + randoms,
+        [select(size) for size in sizes],
+        ablation=ablation,
+        metric=metric,
+        memory=memory,
+    )
+    controls = measure_faithfulness_points(
+        model,
+        pairs,
+        [draw(size, seed) for size in sizes for seed in range(n_random)],
         ablation=ablation,
         metric=metric,
         memory=memory,
         progress=progress,
     )
-    values = [m.value.value for m in measured[len(circuits) :]]
     points = tuple(
-        CurvePoint(size, measured[i].value, tuple(values[i * n_random : (i + 1) * n_random]))
-        for i, size in enumerate(sizes)
+        CurvePoint(size, found.value, tuple(controls[i * n_random : (i + 1) * n_random]))
+        for i, (size, found) in enumerate(zip(sizes, judged, strict=True))
     )
     return Curve(ablation.name, model.graph.n_edges, points)

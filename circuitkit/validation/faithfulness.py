@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from circuitkit.circuit import Circuit
 from circuitkit.errors import VanishingGapError
@@ -54,12 +52,45 @@ def measure_faithfulness(
     memory: int | None = None,
     progress: Progress = silent,
 ) -> list[Faithfulness]:
-    """Return the faithfulness of each circuit, all run in the same batches.
+    """Return the faithfulness of each circuit with intervals, all run in the same batches.
 
     Raises:
         VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
         GraphError: a circuit belongs to another architecture.
     """
+    values, full, empty = _run(model, pairs, circuits, ablation, metric, memory, progress)
+    return [_faithfulness(ablation.name, row, full, empty) for row in values]
+
+
+def measure_faithfulness_points(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    circuits: Sequence[Circuit],
+    *,
+    ablation: Ablation,
+    metric: Metric,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> list[float]:
+    """Return the faithfulness of each circuit without intervals: for controls and searches.
+
+    Raises:
+        VanishingGapError, GraphError: as `measure_faithfulness`.
+    """
+    values, full, empty = _run(model, pairs, circuits, ablation, metric, memory, progress)
+    return [float(_ratio(row, full, empty)) for row in values]
+
+
+def _run(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    circuits: Sequence[Circuit],
+    ablation: Ablation,
+    metric: Metric,
+    memory: int | None,
+    progress: Progress,
+) -> tuple[Values, Values, Values]:
+    """Return the metric of each pair for each circuit, for the model and for the empty circuit."""
     ends = [Circuit.full(model.graph), Circuit.empty(model.graph)]
     values = evaluate_circuits(
         model,
@@ -69,10 +100,10 @@ def measure_faithfulness(
         metric=metric,
         memory=memory,
         progress=progress,
-    )
-    full, empty = values[0].numpy(), values[1].numpy()
+    ).numpy()
+    full, empty = values[0], values[1]
     require_gap(full, empty, ablation.name, metric)
-    return [_faithfulness(ablation.name, row, full, empty) for row in values[2:]]
+    return values[2:], full, empty
 
 
 def require_gap(full: Values, empty: Values, ablation: str, metric: Metric) -> None:
@@ -91,10 +122,7 @@ def require_gap(full: Values, empty: Values, ablation: str, metric: Metric) -> N
         )
 
 
-def _faithfulness(
-    ablation: str, circuit: Float[Tensor, " pair"], full: Values, empty: Values
-) -> Faithfulness:
-    values = circuit.numpy()
+def _faithfulness(ablation: str, values: Values, full: Values, empty: Values) -> Faithfulness:
     defined = full != empty
     per_pair = (values - empty)[defined] / (full - empty)[defined]
     return Faithfulness(

@@ -1,0 +1,47 @@
+"""The shipped model and tasks together: what the README promises, measured again."""
+
+import pytest
+
+from circuitkit.pipeline import Settings, Subject, study
+from circuitkit.task import find_task, sample_splits
+from circuitkit.zoo import load_model
+
+N_PAIRS = 60
+
+
+@pytest.fixture(scope="module")
+def pico():
+    return load_model("pico")
+
+
+def study_task(name, model, **settings):
+    task = find_task(name)
+    splits = sample_splits(task, model.tokenizer, n=N_PAIRS, seed=1)
+    subject = Subject(task.name, task.description, task.metric, model, splits, "test")
+    return study(subject, Settings(n_random=3, **settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ioi", "induction", "factual-recall"])
+def test_a_small_circuit_is_faithful_on_held_out_prompts(name, pico):
+    record = study_task(name, pico)
+    validation = record.validation
+    assert validation.baseline.accuracy.low > 0.9
+    assert record.circuit.n_edges <= 0.15 * record.graph.n_edges
+    assert validation.faithfulness[0].ablation == "mean"
+    assert validation.faithfulness[0].value.value >= 0.8
+    best_random = max(max(point.random) for point in validation.curve.points[:-3])
+    assert validation.faithfulness[0].value.low > best_random
+    assert {f.ablation for f in validation.faithfulness} == {"mean", "zero", "resample"}
+
+
+def test_a_circuit_of_fixed_size_has_no_more_edges_than_asked_for(pico):
+    record = study_task("ioi", pico, n_edges=10)
+    assert record.info.n_edges_selected == 10
+    assert record.circuit.n_edges <= 10
+    assert record.validation.verdict.outcome == "refuted"
+
+
+def test_every_number_of_a_study_is_the_same_the_second_time(pico):
+    first, second = (study_task("ioi", pico, n_edges=30).validation for _ in range(2))
+    assert first == second

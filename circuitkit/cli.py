@@ -18,7 +18,6 @@ from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.discovery.selection import prune_dead_ends, select_top
 from circuitkit.errors import CircuitFileError, MethodError
 from circuitkit.files import require_writable_directory, write_whole
-from circuitkit.interventions.ablation import ablation_named
 from circuitkit.interventions.patching import (
     SITES,
     Direction,
@@ -294,8 +293,7 @@ def discover_command(
             require_able(baseline, subject.model.name, subject.task)
         with bars(shown=not (quiet or as_json)) as stage:
             scores = discover(subject, settings, stage("Scoring edges"))
-            values = ablation_named(ablation, subject.splits.reference)
-            n_edges = edges or smallest_faithful(subject, scores, values, settings, stage)
+            n_edges = edges or smallest_faithful(subject, scores, settings, stage)
         selected = select_top(scores, n_edges, signed=signed)
         circuit = with_provenance(prune_dead_ends(selected), subject, settings)
         save_circuit(circuit, output)

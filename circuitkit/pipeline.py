@@ -10,6 +10,7 @@
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 from circuitkit.circuit import Circuit, Provenance
@@ -46,6 +47,7 @@ ABLATIONS = ("mean", "zero", "resample")
 AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
 N_HEAT_MAP_PAIRS = 32
 N_SAMPLES = 5
+N_CONTROLS = 10  # random circuits that the circuit must beat
 N_TOP_TOKENS = 3
 PACKAGES = ("circuitkit-mi", "torch", "transformer-lens", "transformers")
 
@@ -60,7 +62,7 @@ class Settings:
     n_edges: int = 0
     ablation: str = "mean"
     signed: bool = False
-    n_random: int = 10
+    n_random: int = 5  # at each size of the curve
     memory: int | None = None
     batch_size: int | None = None
     anyway: bool = False
@@ -78,6 +80,11 @@ class Subject:
     splits: Splits
     command: str = ""
 
+    @cached_property
+    def ablations(self) -> dict[str, Ablation]:
+        """Every ablation by name, each made once so that means are computed once."""
+        return {name: ablation_named(name, self.splits.reference) for name in ABLATIONS}
+
 
 def study(subject: Subject, settings: Settings, stage: Stage = lambda title: silent) -> RunRecord:
     """Return the whole record of one task on one model.
@@ -93,13 +100,12 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
         require_able(baseline, subject.model.name, subject.task)
     heat_maps = measure_heat_maps(subject, settings, stage)
     scores = discover(subject, settings, stage("Scoring edges"))
-    ablation = ablation_named(settings.ablation, subject.splits.reference)
-    n_edges = settings.n_edges or smallest_faithful(subject, scores, ablation, settings, stage)
+    n_edges = settings.n_edges or smallest_faithful(subject, scores, settings, stage)
     selected = select_top(scores, n_edges, signed=settings.signed)
     circuit = with_provenance(prune_dead_ends(selected), subject, settings)
-    curve = _curve(subject, scores, ablation, settings, stage("Faithfulness curve"))
+    curve = _curve(subject, scores, settings, stage("Faithfulness curve"))
     faithfulness = _under_each_ablation(subject, circuit, settings, stage("Other ablations"))
-    verdict = _verdict(faithfulness[0], subject, circuit, scores, ablation, settings)
+    verdict = _verdict(faithfulness[0], subject, circuit, scores, settings)
     judged = with_provenance(circuit, subject, settings, verdict.outcome)
     samples = sample_prompts(subject.model, validation, subject.metric)
     return RunRecord(
@@ -125,7 +131,6 @@ def discover(subject: Subject, settings: Settings, progress: Progress = silent) 
 def smallest_faithful(
     subject: Subject,
     scores: EdgeScores,
-    ablation: Ablation,
     settings: Settings,
     stage: Stage = lambda title: silent,
 ) -> int:
@@ -141,7 +146,7 @@ def smallest_faithful(
         subject.model,
         subject.splits.discovery,
         [prune_dead_ends(select_top(scores, n, signed=settings.signed)) for n in sizes],
-        ablation=ablation,
+        ablation=subject.ablations[settings.ablation],
         metric=subject.metric,
         memory=settings.memory,
         progress=stage("Choosing the size"),
@@ -265,15 +270,13 @@ def judge(
         GraphError: the circuit belongs to another architecture.
     """
     faithfulness = _under_each_ablation(subject, circuit, settings, stage("Validating"))
-    ablation = ablation_named(settings.ablation, subject.splits.reference)
-    verdict = _verdict(faithfulness[0], subject, circuit, circuit.scores, ablation, settings)
+    verdict = _verdict(faithfulness[0], subject, circuit, circuit.scores, settings)
     return faithfulness, verdict
 
 
 def _curve(
     subject: Subject,
     scores: EdgeScores,
-    ablation: Ablation,
     settings: Settings,
     progress: Progress,
 ) -> Curve:
@@ -282,7 +285,7 @@ def _curve(
         subject.splits.validation,
         lambda size: prune_dead_ends(select_top(scores, size, signed=settings.signed)),
         lambda size, seed: select_random(scores, size, seed=seed),
-        ablation=ablation,
+        ablation=subject.ablations[settings.ablation],
         metric=subject.metric,
         sizes=sizes_for(scores.graph.n_edges),
         n_random=settings.n_random,
@@ -302,7 +305,7 @@ def _under_each_ablation(
                 subject.model,
                 subject.splits.validation,
                 [circuit],
-                ablation=ablation_named(name, subject.splits.reference),
+                ablation=subject.ablations[name],
                 metric=subject.metric,
                 memory=settings.memory,
                 progress=progress,
@@ -320,17 +323,14 @@ def _verdict(
     subject: Subject,
     circuit: Circuit,
     scores: EdgeScores,
-    ablation: Ablation,
     settings: Settings,
 ) -> Verdict:
-    randoms = [
-        select_random(scores, circuit.n_edges, seed=seed) for seed in range(settings.n_random)
-    ]
+    randoms = [select_random(scores, circuit.n_edges, seed=seed) for seed in range(N_CONTROLS)]
     points = measure_faithfulness_points(
         subject.model,
         subject.splits.validation,
         randoms,
-        ablation=ablation,
+        ablation=subject.ablations[settings.ablation],
         metric=subject.metric,
         memory=settings.memory,
     )

@@ -64,6 +64,7 @@ class MeanAblation(Ablation):
     def __init__(self, reference: PromptPairs, batch_size: int = 256) -> None:
         self.reference = reference
         self.batch_size = batch_size
+        self._means: dict[tuple[str, str, str], Activations] = {}  # of this reference, by model
 
     def values(self, model: SubjectModel, pairs: PromptPairs) -> Activations:
         """Return the means of each pair's template, placed at the pair's real positions.
@@ -71,7 +72,7 @@ class MeanAblation(Ablation):
         Raises:
             PromptError: a template of `pairs` has no reference prompts, or another length there.
         """
-        means = {name: self._template_mean(model, name) for name in sorted(set(pairs.templates))}
+        means = {name: self._known_mean(model, name) for name in sorted(set(pairs.templates))}
         starts: list[int] = pairs.mask.long().argmax(1).tolist()
         lengths: list[int] = pairs.lengths.tolist()
         width = pairs.clean.shape[1]
@@ -86,6 +87,12 @@ class MeanAblation(Ablation):
                 )
             rows.append(mean.map(lambda x, s=start: _placed(x, s, width)))  # type: ignore[misc]
         return _stacked(rows)
+
+    def _known_mean(self, model: SubjectModel, template: str) -> Activations:
+        key = (model.digest, f"{model.dtype} {model.device}", template)
+        if key not in self._means:
+            self._means[key] = self._template_mean(model, template)
+        return self._means[key]
 
     def _template_mean(self, model: SubjectModel, template: str) -> Activations:
         rows = [row for row, name in enumerate(self.reference.templates) if name == template]

@@ -9,6 +9,8 @@ from circuitkit.prompts import PromptPairs
 
 FREE_SHARE = 0.25  # of free memory: the estimates below do not see every temporary
 MAX_ROWS = 4096  # larger batches gain nothing
+COMFORTABLE = 256_000_000  # bytes; larger batches of circuits spend their time on fresh memory
+MIN_COMFORTABLE_ROWS = 32
 
 
 def free_bytes(model: SubjectModel) -> int:
@@ -59,5 +61,7 @@ def circuits_per_batch(
     budget = free_bytes(model) if memory is None else memory
     n_pairs = pairs_per_batch(model, pairs, budget)
     each = bytes_per_pair(model, pairs.clean.shape[1])
-    rows = max(1, min(budget // each, MAX_ROWS))
+    comfortable = max(MIN_COMFORTABLE_ROWS, COMFORTABLE // each)
+    rows = max(1, min(budget // each, MAX_ROWS, comfortable))
+    n_pairs = min(n_pairs, rows)
     return max(1, min(n_circuits, rows // n_pairs)), n_pairs

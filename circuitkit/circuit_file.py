@@ -22,13 +22,13 @@ from circuitkit.graph import ComponentGraph, EdgeScores
 SCHEMA = 1
 
 
-def save_circuit(circuit: Circuit, path: Path) -> None:
+def save_circuit(circuit: Circuit, path: str | Path) -> None:
     """Write `circuit` to `path`, whole or not at all.
 
     Raises:
         OutputError: the place cannot be written.
     """
-    write_whole(path, json.dumps(circuit_to_json(circuit), indent=1) + "\n")
+    write_whole(Path(path), json.dumps(circuit_to_json(circuit), indent=1) + "\n")
 
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     }
 
 
-def load_circuit(path: Path) -> Circuit:
+def load_circuit(path: str | Path) -> Circuit:
     """Return the circuit in a file written here, by EAP-IG or by MIB.
 
     Raises:
@@ -55,7 +55,7 @@ def load_circuit(path: Path) -> Circuit:
     """
     where = f"circuit file {str(path)!r}"
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         raise CircuitFileError(
             f"{where}: must exist, got no such file. Nothing can be judged without it. "

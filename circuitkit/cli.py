@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import cattrs
 import typer
+from rich.markup import escape
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit, save_circuit
@@ -59,6 +60,7 @@ from circuitkit.pipeline import (
     study,
     with_provenance,
 )
+from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.figures import heat_map_svg
 from circuitkit.reporting.record import load_record, save_record
 from circuitkit.reporting.write import FORMATS, write_report
@@ -143,6 +145,8 @@ def run(
             return
         show_baseline(record.validation.baseline, subject.task, subject.model.name)
         show_verdict(verdict)
+        for reason in verdict_sentences(record)[1:]:
+            OUT.print(escape(reason), soft_wrap=True)
         OUT.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
 
 

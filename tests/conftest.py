@@ -1,6 +1,9 @@
 """Small models and prompts. No two axes share a size, and no model is linear."""
 
 import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: a wrong model name must fail at once
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,8 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts import PromptPair, PromptPairs
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
+
+torch.set_num_threads(1)  # the models here are so small that threads only wait for each other
 
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"
@@ -128,10 +133,3 @@ def oracle() -> Callable[[str], dict[str, NDArray[np.float64]]]:
             return {key: arrays[key] for key in arrays.files}
 
     return load
-
-
-def pytest_configure() -> None:
-    os.environ["HF_HUB_OFFLINE"] = (
-        "1"  # a wrong model name must fail at once, not look for a network
-    )
-    torch.set_num_threads(1)  # the models here are so small that threads only wait for each other

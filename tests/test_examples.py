@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 
 def test_quickstart_runs(capsys):
     runpy.run_path(str(ROOT / "examples" / "quickstart.py"), run_name="__main__")
-    assert re.search(r"\d+ edges, faithfulness 0\.\d+ \[", capsys.readouterr().out)
+    found = re.search(r"(\d+) edges, faithfulness ([\d.]+) \[", capsys.readouterr().out)
+    assert found is not None
+    assert int(found[1]) <= 40
+    assert float(found[2]) > 0.8
 
 
 def readme_blocks() -> list[str]:

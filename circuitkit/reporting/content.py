@@ -61,6 +61,33 @@ READING = {
 }
 
 
+def verdict_sentences(record: RunRecord) -> tuple[str, ...]:
+    """Return the verdict in a sentence and, if the circuit is not faithful enough, why not."""
+    sentence = record.validation.verdict.sentence
+    return tuple(text for text in (sentence, _shortfall(record)) if text)
+
+
+def _shortfall(record: RunRecord) -> str:
+    validation = record.validation
+    check = validation.verdict.checks[0]
+    if check.outcome == "supported":
+        return ""
+    curve, n_graph = validation.curve, validation.curve.n_edges_in_graph
+    reaching = [p.n_edges for p in curve.points if p.faithfulness.value >= check.threshold]
+    size = record.info.n_edges_selected
+    where = (
+        f"first reach {check.threshold:g} at {reaching[0]} ({reaching[0] / n_graph:.1%})"
+        if reaching
+        else f"never reach {check.threshold:g}"
+    )
+    return (
+        f"Why not: {size} of {n_graph} edges ({size / n_graph:.1%}) were selected; on the curve, "
+        f"the edges ranked best by {record.info.method} {where}. Either the behaviour needs more "
+        "edges than were allowed, or the scores rank them badly: each edge is scored alone, so "
+        "edges that back each other up, or that read what both prompts share, score too low."
+    )
+
+
 @dataclass(frozen=True)
 class Table:
     """Headers and rows of plain text; the columns named in `numeric` are aligned right.

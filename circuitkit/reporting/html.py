@@ -35,6 +35,7 @@ def report_html(record: RunRecord) -> str:
         title=content.title_of(record),
         reading=content.READING,
         badge=content.marked(validation.verdict.outcome),
+        sentences=content.verdict_sentences(record),
         checks=content.checks_table(record),
         question=content.question_table(record),
         baseline=content.baseline_table(record),

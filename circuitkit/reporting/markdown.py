@@ -45,7 +45,7 @@ def _verdict(record: RunRecord) -> list[str]:
         f"# {escaped(content.title_of(record))}",
         escaped(record.info.description),
         f"**{escaped(content.marked(verdict.outcome))}**",
-        escaped(verdict.sentence),
+        *(escaped(sentence) for sentence in content.verdict_sentences(record)),
         _note("verdict"),
         _table(content.checks_table(record)),
     ]

@@ -113,12 +113,13 @@ class RunRecord:
         return self.circuit.graph
 
 
-def save_record(record: RunRecord, directory: Path) -> None:
+def save_record(record: RunRecord, directory: str | Path) -> None:
     """Write the record's files to `directory`, each whole or not at all.
 
     Raises:
         OutputError: the directory cannot be written.
     """
+    directory = Path(directory)
     save_circuit(record.circuit, directory / "circuit.json")
     write_whole(directory / "scores.parquet", _scores_table(record.circuit))
     write_whole(directory / "validation.json", to_json(record.validation))
@@ -126,12 +127,13 @@ def save_record(record: RunRecord, directory: Path) -> None:
     write_whole(directory / "run.toml", tomli_w.dumps(cattrs.unstructure(record.info)))
 
 
-def load_record(directory: Path) -> RunRecord:
+def load_record(directory: str | Path) -> RunRecord:
     """Return the record saved in `directory`.
 
     Raises:
         CircuitFileError: a file is missing or damaged.
     """
+    directory = Path(directory)
     circuit = load_circuit(directory / "circuit.json")
     try:
         return RunRecord(

@@ -18,7 +18,7 @@ Files = Mapping[str, str | bytes]
 
 def write_report(
     record: RunRecord,
-    directory: Path,
+    directory: str | Path,
     formats: Sequence[str],
 ) -> list[Path]:
     """Write circuit.dot and the reports asked for into `directory`; return every file written.
@@ -35,6 +35,7 @@ def write_report(
             f"report: formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}. "
             "Nothing else can be written. Leave it out."
         )
+    directory = Path(directory)
     require_writable_directory(directory)
     files: dict[str, str | bytes] = {"circuit.dot": circuit_dot(record.circuit, caption_of(record))}
     for name in FORMATS:

@@ -203,3 +203,16 @@ def test_inline_svg_keeps_text_and_drops_declarations():
     assert 'id="p-a"' in inline
     assert 'href="#p-a"' in inline
     assert "url(#p-a)" in inline
+
+
+def test_a_circuit_that_falls_short_says_where_the_curve_gets_there(record):
+    verdict = record.validation.verdict
+    check = replace(verdict.checks[0], outcome="refuted", threshold=0.8)
+    refuted = replace(verdict, checks=(check, *verdict.checks[1:]))
+    short = replace(record, validation=replace(record.validation, verdict=refuted))
+    points = record.validation.curve.points
+    reached = next((p.n_edges for p in points if p.faithfulness.value >= 0.8), None)
+    text = report_html(short)
+    assert "Why not:" in text
+    assert (f"reach 0.8 at {reached}" if reached else "never reach 0.8") in text
+    assert "Why not:" not in report_html(record)

@@ -4,7 +4,7 @@ Nothing d_model wide is kept per head. One plain run is differentiated at the ou
 and v projections, at the MLPs' inputs and at the logits' input. Each head's gradient g then goes
 back to the residual stream through its own projection and the norm in front of it:
 
-    gradient at <q> of head h = J_norm^T (W_Q^h g_q^h)        (the same for k and v)
+    gradient at <q> of head h = J_norm^T (W_Q^h g_q^h)        (the same for k and v; model/norms.py)
 
 and all gradients of a layer meet all earlier senders in one matrix product.
 """
@@ -30,9 +30,13 @@ from circuitkit.prompts import Labels, PromptBatch
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """One layer's gradients in narrow form, and the residual stream its attention reads."""
+    """One layer's gradients in narrow form, with the run's values that pulling back needs.
+
+    `outputs` and `projections` are values and gradients at the q, k and v projections' outputs.
+    """
 
     attn_in: Float[Tensor, "row pos d_model"]
+    outputs: dict[str, Float[Tensor, "row pos head d_head"]]
     projections: dict[str, Float[Tensor, "row pos head d_head"]]
     mlp_in: Float[Tensor, "row pos d_model"]
 
@@ -108,6 +112,7 @@ class _Tape:
         layers = tuple(
             LayerGradients(
                 self.attn_in[layer],
+                {r: self.leaves[hook_points.projection(layer, r)].detach() for r in READS},
                 {read: by_name[hook_points.projection(layer, read)] for read in READS},
                 by_name[hook_points.mlp_norm_in(layer)],
             )
@@ -129,17 +134,13 @@ def contract(
     places = changed_places(change, batch.mask.to(model.device))
     senders = sender_outputs(model, change.map(lambda x: x.flatten(0, 1)[places].unsqueeze(0)))
     for layer, grads in enumerate(gradients.layers):
-        first = graph.first_receiver(layer)
-        heads = _head_input_gradients(model, layer, grads, places)
-        n_senders = graph.n_senders_before_attention(layer)
-        block = _dot(heads, senders[:n_senders])
-        scores[:n_senders, first : first + 3 * graph.n_heads] = block
-        n_senders = graph.n_senders_before_mlp(layer)
-        at_mlp = grads.mlp_in.flatten(0, 1)[places].unsqueeze(0)
-        scores[:n_senders, first + 3 * graph.n_heads] = _dot(at_mlp, senders[:n_senders])[:, 0]
+        columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
+        n_senders = graph.n_senders_before_mlp(layer)  # a few too many for the heads, masked below
+        receivers = _layer_input_gradients(model, layer, grads, places)
+        scores[:n_senders, columns] = _dot(receivers, senders[:n_senders])
     at_logits = gradients.logits_in.flatten(0, 1)[places].unsqueeze(0)
-    scores[:, -1] = _dot(at_logits, senders)[:, 0]
-    return scores
+    scores[:, -1:] = _dot(at_logits, senders)
+    return scores.masked_fill(~graph.edge_mask, 0.0)
 
 
 def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
@@ -157,14 +158,24 @@ def _dot(
     return (gradient.flatten(1) @ change.flatten(1).T).T.double().cpu()
 
 
-def _head_input_gradients(
+def _layer_input_gradients(
     model: SubjectModel, layer: int, grads: LayerGradients, places: Int[Tensor, " place"]
 ) -> Float[Tensor, "receiver place d_model"]:
-    """Return the gradients at the residual stream of all q, then all k, then all v inputs."""
-    weights = torch.cat([model.attention[layer].w[read] for read in READS])
-    narrow = torch.cat([by_head(grads.projections[read])[:, places] for read in READS])
+    """Return the gradients at the residual stream of all q, k and v inputs, and of the MLP's."""
+    weights = model.attention[layer]
+    grad = torch.cat([by_head(grads.projections[read])[:, places] for read in READS])
+    outputs = torch.cat([by_head(grads.outputs[read])[:, places] for read in READS])
     attn_in = grads.attn_in.flatten(0, 1)[places]
-    return model.attn_norms[layer].pull_back(attn_in, weights, narrow)
+    out = attn_in.new_empty(len(grad) + 1, *attn_in.shape)
+    model.attn_norms[layer].pull_back(
+        attn_in,
+        weights.w,
+        grad=grad,
+        projected=outputs - weights.b.unsqueeze(1),
+        out=out[:-1],
+    )
+    out[-1] = grads.mlp_in.flatten(0, 1)[places]
+    return out
 
 
 def _start(x: Tensor) -> Tensor:

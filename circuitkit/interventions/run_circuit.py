@@ -161,10 +161,10 @@ class _CircuitRun:
             slice(first, first + 3 * graph.n_heads),
             attention_bias_before(self.model, layer, own_layer=False),
         )
-        normed = self.model.attn_norms[layer](read)
+        x_hat = self.model.attn_norms[layer].x_hat(read)
+        projected = torch.einsum("crpd,rde->cpre", x_hat, weights.w) + weights.b
         rows, pos = self.batch.tokens.shape
-        for letter, x in zip(READS, torch.chunk(normed, len(READS), dim=1), strict=True):
-            out = torch.einsum("chpd,hde->cphe", x, weights.w[letter]) + weights.b[letter]
+        for letter, out in zip(READS, projected.chunk(len(READS), dim=2), strict=True):
             self.projected[letter] = out.reshape(self.n_circuits * rows, pos, *out.shape[2:])
 
     def _head_writer(self, layer: int) -> Hook:

@@ -1,7 +1,14 @@
-"""LayerNorm and its vector-Jacobian product, in closed form.
+"""LayerNorm, split into the part that depends on the input and the part that can be folded away.
 
-y = w * x_hat + b,   x_hat = (x - mean x) / s,   s = sqrt(mean (x - mean x)^2 + eps)
-pulled back: (u - mean u - x_hat * mean(u * x_hat)) / s   with u = w * gradient at y
+    norm(x) W + b  =  x_hat W' + b'
+    x_hat = (x - mean x) / s     s = sqrt(mean (x - mean x)^2 + eps)
+    W' = w * W, centred over d_model     b' = b + (norm bias) W
+
+A gradient g at the projection's output, pulled back to x, with p = x_hat W':
+
+    (W' g - x_hat * (g . p) / d_model) / s
+
+The mean of x_hat is zero, so centring W' changes no product and centres W' g as it must be.
 """
 
 from dataclasses import dataclass
@@ -15,7 +22,7 @@ from circuitkit.errors import DecompositionError
 
 @dataclass(frozen=True)
 class Norm:
-    """A LayerNorm: [..., d_model] to the same shape."""
+    """A LayerNorm over the last axis."""
 
     weight: Float[Tensor, " d_model"]
     bias: Float[Tensor, " d_model"]
@@ -36,25 +43,36 @@ class Norm:
         bias = torch.zeros_like(module.weight) if module.bias is None else module.bias
         return Norm(module.weight.detach(), bias.detach(), module.eps)
 
-    def __call__(self, x: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
-        return nn.functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+    def fold(
+        self,
+        weight: Float[Tensor, "receiver d_model d_head"],
+        bias: Float[Tensor, "receiver d_head"],
+    ) -> tuple[Float[Tensor, "receiver d_model d_head"], Float[Tensor, "receiver d_head"]]:
+        """Return W' and b': projections of x_hat that equal these projections of the norm."""
+        folded = weight * self.weight[:, None]
+        folded -= folded.mean(1, keepdim=True)
+        return folded, bias + torch.einsum("d,rde->re", self.bias, weight)
+
+    def x_hat(self, x: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
+        """Return the normalised input, before the norm's own weight and bias."""
+        return nn.functional.layer_norm(x, x.shape[-1:], eps=self.eps)
 
     def pull_back(
         self,
         x: Float[Tensor, "place d_model"],
-        weight: Float[Tensor, "receiver d_model d_head"],
+        folded: Float[Tensor, "receiver d_model d_head"],
+        *,
         grad: Float[Tensor, "receiver place d_head"],
-    ) -> Float[Tensor, "receiver place d_model"]:
-        """Return the gradients at `x`, given those at the outputs of `weight` applied to the norm.
+        projected: Float[Tensor, "receiver place d_head"],
+        out: Float[Tensor, "receiver place d_model"],
+    ) -> None:
+        """Write to `out` the gradients at `x`, given those at the folded projections of it.
 
-        The norm's own weight and the centring are folded into `weight`, and the scale into
-        `grad`, both narrow: only one pass over the wide result remains after the product.
+        `projected` is x_hat W', known from the run. Two passes over the wide `out`, no more.
         """
         centred = x - x.mean(-1, keepdim=True)
         scale = (centred.pow(2).mean(-1, keepdim=True) + self.eps).sqrt()
-        x_hat = centred / scale
-        folded = weight * self.weight[:, None]
-        folded -= folded.mean(1, keepdim=True)
-        u = torch.bmm(grad / scale, folded.transpose(1, 2))
-        along = torch.einsum("rpd,pd->rp", u, x_hat).unsqueeze(-1) / x.shape[-1]
-        return u.addcmul_(along, x_hat, value=-1)
+        scaled = grad / scale
+        torch.bmm(scaled, folded.transpose(1, 2), out=out)
+        along = (scaled * projected).sum(-1, keepdim=True) / x.shape[-1]
+        out.addcmul_(along, centred / scale, value=-1)

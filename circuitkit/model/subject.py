@@ -17,7 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import DecompositionError, ModelError, PromptError
-from circuitkit.graph import ComponentGraph
+from circuitkit.graph import READS, ComponentGraph
 from circuitkit.model import hook_points
 from circuitkit.model.norms import Norm
 from circuitkit.prompts import PromptBatch
@@ -28,10 +28,14 @@ NO_HOOKS: Mapping[str, Hook] = {}
 
 @dataclass(frozen=True)
 class AttentionWeights:
-    """The projections of one layer's heads. Key and value weights are listed per query head."""
+    """One layer's projections: q of every head, then k, then v, with the norm in front folded in.
 
-    w: dict[str, Float[Tensor, "head d_model d_head"]]
-    b: dict[str, Float[Tensor, "head d_head"]]
+    They apply to the normalised residual stream (`Norm.x_hat`). Key and value weights are listed
+    per query head.
+    """
+
+    w: Float[Tensor, "receiver d_model d_head"]
+    b: Float[Tensor, "receiver d_head"]
     w_out: Float[Tensor, "head d_head d_model"]
     b_out: Float[Tensor, " d_model"]
 
@@ -85,7 +89,7 @@ class SubjectModel:
 
     @cached_property
     def attention(self) -> tuple[AttentionWeights, ...]:
-        """The attention weights of every layer."""
+        """The attention weights of every layer. Folding copies q, k and v: kept once made."""
         return tuple(self._attention_weights(layer) for layer in range(self.graph.n_layers))
 
     @cached_property
@@ -191,17 +195,15 @@ class SubjectModel:
     def _attention_weights(self, layer: int) -> AttentionWeights:
         attn = self._blocks[layer].attn
         heads, d_head = self.graph.n_heads, self.d_head
-        w = {read: getattr(attn, f"W_{read.upper()}").detach() for read in "qkv"}
-        b = {
-            read: torch.zeros(heads, d_head, dtype=self.dtype, device=self.device)
-            if getattr(attn, f"b_{read.upper()}") is None
-            else getattr(attn, f"b_{read.upper()}").detach().reshape(heads, d_head)
-            for read in "qkv"
-        }
-        b_out = attn.b_O
-        if b_out is None:
-            b_out = torch.zeros(self.graph.d_model, dtype=self.dtype, device=self.device)
-        return AttentionWeights(w, b, attn.W_O.detach(), b_out.detach())
+        zeros = torch.zeros(heads * d_head, dtype=self.dtype, device=self.device)
+        w = [getattr(attn, f"W_{read.upper()}").detach() for read in READS]
+        b = [getattr(attn, f"b_{read.upper()}") for read in READS]
+        b = [zeros if bias is None else bias.detach() for bias in b]
+        folded = self.attn_norms[layer].fold(
+            torch.cat(w), torch.cat([bias.reshape(heads, d_head) for bias in b])
+        )
+        b_out = zeros.new_zeros(self.graph.d_model) if attn.b_O is None else attn.b_O.detach()
+        return AttentionWeights(*folded, attn.W_O.detach(), b_out)
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,14 @@ def leaf_hooks(model, layer, leaves):
                 leaves[receiver] = x.detach().clone().requires_grad_()
 
     def project(read):
-        norm, weights = model.attn_norms[layer], model.attention[layer]
+        block = model.bridge.blocks[layer]
+        norm, attn = block.ln1.original_component, block.attn
 
         def out(_):
             heads = range(model.graph.n_heads)
             inputs = [norm(leaves[f"a{layer}.h{head}<{read}>"]) for head in heads]
-            return torch.stack(
-                [x @ weights.w[read][h] + weights.b[read][h] for h, x in enumerate(inputs)], dim=2
-            )
+            w, b = getattr(attn, f"W_{read.upper()}"), getattr(attn, f"b_{read.upper()}")
+            return torch.stack([x @ w[h] + b[h] for h, x in enumerate(inputs)], dim=2)
 
         return out
 

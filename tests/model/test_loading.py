@@ -23,7 +23,7 @@ def test_sizes_are_read_from_the_model(toy):
     assert (toy.graph.n_layers, toy.graph.n_heads, toy.graph.d_model) == (3, 4, 20)
     assert (toy.d_head, toy.n_ctx, toy.dtype) == (5, 16, torch.float64)
     assert toy.tokenizer is None
-    assert toy.attention[1].w["q"].shape == (4, 20, 5)
+    assert toy.attention[1].w.shape == (12, 20, 5)
     assert toy.attention[1].w_out.shape == (4, 5, 20)
 
 
@@ -135,19 +135,24 @@ def test_a_directory_without_tokenizer_says_so_when_given_text(toy):
         tokenize_pairs([PromptPair("a", "b", ["c"])], toy.tokenizer)
 
 
-def test_a_norm_pulls_gradients_back_as_autograd_does():
+def test_a_folded_norm_projects_and_pulls_back_as_autograd_does():
     torch.manual_seed(0)
     weight, bias = torch.randn(7, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
     norm = Norm(weight, bias, 1e-5)
     x = torch.randn(3, 7, dtype=torch.float64, requires_grad=True)
     project = torch.randn(2, 7, 4, dtype=torch.float64)
     grad = torch.randn(2, 3, 4, dtype=torch.float64)
-    fast = norm.pull_back(x.detach(), project, grad)
+    bias_out = torch.randn(2, 4, dtype=torch.float64)
+    folded, folded_bias = norm.fold(project, bias_out)
+    projected = norm.x_hat(x.detach()) @ folded
+    fast = torch.empty(2, 3, 7, dtype=torch.float64)
+    norm.pull_back(x.detach(), folded, grad=grad, projected=projected, out=fast)
     for receiver in range(2):
-        out = torch.nn.functional.layer_norm(x, (7,), weight, bias, 1e-5) @ project[receiver]
+        plain = torch.nn.functional.layer_norm(x, (7,), weight, bias, 1e-5)
+        out = plain @ project[receiver] + bias_out[receiver]
+        torch.testing.assert_close(projected[receiver] + folded_bias[receiver], out)
         [slow] = torch.autograd.grad((out * grad[receiver]).sum(), x)
         torch.testing.assert_close(fast[receiver], slow)
-    torch.testing.assert_close(norm(x), torch.nn.functional.layer_norm(x, (7,), weight, bias, 1e-5))
 
 
 def test_a_norm_of_another_kind_is_refused():

@@ -133,10 +133,12 @@ def contract(
     scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
     places = changed_places(change, batch.mask.to(model.device))
     senders = sender_outputs(model, change.map(lambda x: x.flatten(0, 1)[places].unsqueeze(0)))
+    # one buffer for the gradients of every layer: fresh memory costs as much as the product
+    receivers = senders.new_empty(3 * graph.n_heads + 1, *senders.shape[1:])
     for layer, grads in enumerate(gradients.layers):
         columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
         n_senders = graph.n_senders_before_mlp(layer)  # a few too many for the heads, masked below
-        receivers = _layer_input_gradients(model, layer, grads, places)
+        _write_input_gradients(model, layer, grads, places, out=receivers)
         scores[:n_senders, columns] = _dot(receivers, senders[:n_senders])
     at_logits = gradients.logits_in.flatten(0, 1)[places].unsqueeze(0)
     scores[:, -1:] = _dot(at_logits, senders)
@@ -155,27 +157,31 @@ def _dot(
     gradient: Float[Tensor, "receiver place d_model"],
     change: Float[Tensor, "sender place d_model"],
 ) -> Float[Tensor, "sender receiver"]:
-    return (gradient.flatten(1) @ change.flatten(1).T).T.double().cpu()
+    # place by place: the flat product is tall and thin, and a fifth slower
+    by_place = torch.bmm(gradient.transpose(0, 1), change.permute(1, 2, 0))
+    return by_place.sum(0).T.double().cpu()
 
 
-def _layer_input_gradients(
-    model: SubjectModel, layer: int, grads: LayerGradients, places: Int[Tensor, " place"]
-) -> Float[Tensor, "receiver place d_model"]:
-    """Return the gradients at the residual stream of all q, k and v inputs, and of the MLP's."""
+def _write_input_gradients(
+    model: SubjectModel,
+    layer: int,
+    grads: LayerGradients,
+    places: Int[Tensor, " place"],
+    *,
+    out: Float[Tensor, "receiver place d_model"],
+) -> None:
+    """Fill `out` with gradients at the residual stream: all q, k and v inputs, then the MLP."""
     weights = model.attention[layer]
     grad = torch.cat([by_head(grads.projections[read])[:, places] for read in READS])
     outputs = torch.cat([by_head(grads.outputs[read])[:, places] for read in READS])
-    attn_in = grads.attn_in.flatten(0, 1)[places]
-    out = attn_in.new_empty(len(grad) + 1, *attn_in.shape)
     model.attn_norms[layer].pull_back(
-        attn_in,
+        grads.attn_in.flatten(0, 1)[places],
         weights.w,
         grad=grad,
         projected=outputs - weights.b.unsqueeze(1),
         out=out[:-1],
     )
     out[-1] = grads.mlp_in.flatten(0, 1)[places]
-    return out
 
 
 def _start(x: Tensor) -> Tensor:

@@ -116,8 +116,9 @@ def _subject_of_file(request: Request, path: Path) -> Subject:
 
 
 def typed_command() -> str:
-    """Return what was typed, to get the same again."""
-    return shlex.join(["circuitkit", *sys.argv[1:]])
+    """Return what was typed, to get the same again; less what only changes the terminal."""
+    words = [word for word in sys.argv[1:] if word not in ("-q", "--quiet", "--json")]
+    return shlex.join(["circuitkit", *words])
 
 
 def require_ablation(name: str) -> str:

@@ -217,7 +217,7 @@ def fingerprint(model: SubjectModel):
         for name, module in bridge.named_modules()
     }
     flags = [(p.requires_grad, p.grad is None) for p in bridge.parameters()]
-    modes = [module.training for module in bridge.modules()]
+    modes = [(m.training, repr(vars(m).get("forward"))) for m in bridge.modules()]
     settings = {key: repr(value) for key, value in vars(bridge.cfg).items()}
     return hooks, torch_hooks, flags, modes, settings, torch.is_grad_enabled()
 

@@ -3,6 +3,10 @@
 No other file spells a hook name. Shapes are those that a hook sees.
 """
 
+from typing import Any
+
+from torch import Tensor
+
 FINAL_NORM_IN = "ln_final.hook_in"  # [row, pos, d_model]
 UNEMBED_IN = "unembed.hook_in"  # [row, pos, d_model]
 
@@ -45,3 +49,8 @@ def attn_out(layer: int) -> str:
 def mlp_out(layer: int) -> str:
     """What the MLP adds to the residual stream: [row, pos, d_model]."""
     return f"blocks.{layer}.mlp.hook_out"
+
+
+def native_norm(norm: Any, x: Tensor) -> Any:
+    """Return what the module wrapped by `norm` makes of `x`, with the hooks at both ends."""
+    return norm.hook_out(norm.original_component(norm.hook_in(x)))

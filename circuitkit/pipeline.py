@@ -227,7 +227,11 @@ def sample_prompts(model: SubjectModel, pairs: PromptPairs, metric: Metric) -> t
 def with_provenance(
     circuit: Circuit, subject: Subject, settings: Settings, verdict: str = ""
 ) -> Circuit:
-    """Return the circuit with where it comes from."""
+    """Return the circuit with where it comes from.
+
+    `n_discovery` counts dropped pairs too: drawing that many again meets every pair that was seen.
+    """
+    discovery = subject.splits.discovery
     origin = Provenance(
         task=subject.task,
         method="eap",
@@ -235,7 +239,7 @@ def with_provenance(
         model_digest=subject.model.digest,
         seed=settings.seed,
         settings={
-            "n_discovery": len(subject.splits.discovery),
+            "n_discovery": len(discovery) + discovery.n_dropped,
             "metric": subject.metric.name,
             "ablation": settings.ablation,
             "signed": settings.signed,

@@ -132,18 +132,12 @@ class SubjectModel:
         The bridge spells a norm out in ten steps, so that its inside can be hooked. Nothing here
         hooks it, and over a run with its backward pass the steps cost a twentieth of the time.
         """
-        norms = [
-            module
-            for module in self.bridge.modules()
-            if isinstance(module, NormalizationBridge)
-            and isinstance(module.original_component, nn.LayerNorm)
-        ]
         try:
-            for norm in norms:
+            for norm in self._layer_norms:
                 object.__setattr__(norm, "forward", partial(hook_points.native_norm, norm))
             yield
         finally:
-            for norm in norms:
+            for norm in self._layer_norms:
                 norm.__dict__.pop("forward", None)
 
     def _inputs(self, batch: PromptBatch) -> dict[str, Any]:
@@ -205,6 +199,16 @@ class SubjectModel:
         finally:
             for p, flag in zip(parameters, flags, strict=True):
                 p.requires_grad_(flag)
+
+    @cached_property
+    def _layer_norms(self) -> tuple[NormalizationBridge, ...]:
+        """The bridge's LayerNorms, found once: finding them walks every module."""
+        return tuple(
+            module
+            for module in self.bridge.modules()
+            if isinstance(module, NormalizationBridge)
+            and isinstance(module.original_component, nn.LayerNorm)
+        )
 
     @property
     def _some_weight(self) -> Tensor:

@@ -97,6 +97,7 @@ class Circuit:
             n_heads=self.graph.n_heads,
             d_model=self.graph.d_model,
             parallel_attn_mlp=self.graph.parallel_attn_mlp,
+            has_mlps=self.graph.has_mlps,
         )
         for name in self.components:
             graph.add_node(name, kind=kind_of(name), layer=layer_of(name, self.graph))

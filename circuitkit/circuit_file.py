@@ -36,8 +36,11 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     kept = set(circuit.edges)
     touched = set(circuit.components)
     scores: list[float] = circuit.scores.by_edge().tolist()
+    cfg = asdict(circuit.graph)
+    if circuit.graph.has_mlps:
+        del cfg["has_mlps"]  # a key that other readers do not know; absent means true
     return {
-        "cfg": asdict(circuit.graph),
+        "cfg": cfg,
         "nodes": {name: {"in_graph": name in touched} for name in circuit.graph.components},
         "edges": {
             name: {"score": score, "in_graph": name in kept}
@@ -103,6 +106,7 @@ def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
         n_heads=cfg["n_heads"],
         d_model=cfg["d_model"],
         parallel_attn_mlp=cfg.get("parallel_attn_mlp", False),
+        has_mlps=cfg.get("has_mlps", True),
     )
     values = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
     mask = torch.zeros_like(graph.edge_mask)

@@ -19,13 +19,9 @@ from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.discovery.selection import prune_dead_ends, select_top
 from circuitkit.errors import CircuitFileError, MethodError
 from circuitkit.files import require_writable_directory, write_whole
-from circuitkit.interventions.patching import (
-    SITES,
-    Direction,
-    columns_named,
-    patch_activations,
-    site_named,
-)
+from circuitkit.interventions.columns import columns_named
+from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.sites import SITES, site_named
 from circuitkit.options import (
     AblationOption,
     AnywayOption,

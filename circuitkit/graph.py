@@ -4,6 +4,7 @@ A *sender* writes to the residual stream: `input` (everything that enters block 
 `a3.h0`, an MLP `m3`. A *receiver* reads it: the query, key or value input of a head
 (`a5.h1<q>`), an MLP `m5`, or `logits`. Sender s feeds receiver r if s is written before r reads.
 In parallel blocks the MLP of a layer reads what its attention reads, so heads do not feed it.
+An attention-only model has no MLPs.
 
 Names and edge order are those of the MIB benchmark (Mueller et al. 2025, arXiv:2504.13151):
 layer by layer, then by sender, then by head, then q, k, v.
@@ -59,6 +60,7 @@ class ComponentGraph:
     n_heads: int
     d_model: int
     parallel_attn_mlp: bool = False
+    has_mlps: bool = True  # False for attention-only models
 
     @cached_property
     def senders(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ class ComponentGraph:
         names = [INPUT]
         for layer in range(self.n_layers):
             names += [head_name(layer, head) for head in range(self.n_heads)]
-            names.append(mlp_name(layer))
+            names += [mlp_name(layer)] * self.has_mlps
         return tuple(names)
 
     @cached_property
@@ -76,7 +78,7 @@ class ComponentGraph:
         for layer in range(self.n_layers):
             for read in READS:
                 names += [f"{head_name(layer, head)}<{read}>" for head in range(self.n_heads)]
-            names.append(mlp_name(layer))
+            names += [mlp_name(layer)] * self.has_mlps
         return (*names, LOGITS)
 
     @property
@@ -86,11 +88,11 @@ class ComponentGraph:
 
     def head_sender(self, layer: int) -> int:
         """Return the sender index of the first head of `layer`; its MLP follows the last."""
-        return 1 + layer * (self.n_heads + 1)
+        return 1 + layer * (self.n_heads + self.has_mlps)
 
     def first_receiver(self, layer: int) -> int:
         """Return the receiver index of the first query of `layer`; keys, values, MLP follow."""
-        return layer * (3 * self.n_heads + 1)
+        return layer * (3 * self.n_heads + self.has_mlps)
 
     def n_senders_before_attention(self, layer: int) -> int:
         """Return how many senders, in order, the attention of `layer` can read."""
@@ -108,7 +110,8 @@ class ComponentGraph:
             first = self.first_receiver(layer)
             mlp = first + 3 * self.n_heads
             mask[: self.n_senders_before_attention(layer), first:mlp] = True
-            mask[: self.n_senders_before_mlp(layer), mlp] = True
+            if self.has_mlps:
+                mask[: self.n_senders_before_mlp(layer), mlp] = True
         mask[:, -1] = True
         return mask
 
@@ -127,7 +130,8 @@ class ComponentGraph:
             for sender in range(self.n_senders_before_attention(layer)):
                 for head in range(self.n_heads):
                     rows += [[sender, first + i * self.n_heads + head] for i in range(3)]
-            rows += [[sender, mlp] for sender in range(self.n_senders_before_mlp(layer))]
+            if self.has_mlps:
+                rows += [[sender, mlp] for sender in range(self.n_senders_before_mlp(layer))]
         logits = len(self.receivers) - 1
         rows += [[sender, logits] for sender in range(len(self.senders))]
         return torch.tensor(rows)
@@ -170,6 +174,7 @@ class ComponentGraph:
 
     def __str__(self) -> str:
         kind = ", parallel blocks" if self.parallel_attn_mlp else ""
+        kind += "" if self.has_mlps else ", attention only"
         return f"{self.n_layers} layers, {self.n_heads} heads, d_model {self.d_model}{kind}"
 
 

@@ -19,13 +19,9 @@ from circuitkit.discovery.selection import prune_dead_ends, select_random, selec
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import Ablation, ablation_named
-from circuitkit.interventions.patching import (
-    SITES,
-    PatchingEffects,
-    all_positions,
-    by_role,
-    patch_activations,
-)
+from circuitkit.interventions.columns import all_positions, by_role
+from circuitkit.interventions.patching import PatchingEffects, patch_activations
+from circuitkit.interventions.sites import SITES
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import record

@@ -10,16 +10,12 @@ from circuitkit.circuit import Circuit
 from circuitkit.discovery import eap
 from circuitkit.errors import DecompositionError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
-from circuitkit.interventions.patching import (
-    Direction,
-    all_positions,
-    by_position,
-    patch_activations,
-    site_named,
-)
+from circuitkit.interventions.columns import all_positions, by_position
+from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import KLDivergence, LogProbability
-from circuitkit.model import SubjectModel
+from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.record import Recorder, check_decomposition, record
 from circuitkit.prompts import PromptPair
 from circuitkit.tokenization import tokenize_pairs
@@ -74,7 +70,7 @@ def test_empty_circuit_is_the_corrupted_run_under_resampling(toy, pairs, metric)
 
 
 def test_empty_circuit_under_zero_ablation_reads_only_the_attention_biases(toy, pairs, metric):
-    bias = sum(layer.b_out for layer in toy.attention)
+    bias = sum(layer.attention.b_out for layer in toy.layers)
     unembed = toy.bridge.original_model
     logits = unembed.lm_head(unembed.transformer.ln_f(bias)).detach()
     expected = metric.values(logits.expand(len(pairs), -1), pairs.labels)
@@ -261,7 +257,9 @@ def test_a_failing_hook_leaves_no_hook_behind(toy, pairs):
         raise RuntimeError("inside the model")
 
     with pytest.raises(RuntimeError, match="inside the model"):
-        toy.run(pairs.clean_batch, {"blocks.1.mlp.hook_out": fail})
+        toy.run(pairs.clean_batch, {hook_points.mlp_out(1): fail})
+    with pytest.raises(RuntimeError, match="inside the model"):
+        toy.run(pairs.clean_batch, {hook_points.neurons(1): fail})
     assert fingerprint(toy) == before
 
 

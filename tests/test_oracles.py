@@ -16,13 +16,9 @@ from circuitkit.interventions.ablation import (
     ResampleAblation,
     ZeroAblation,
 )
-from circuitkit.interventions.patching import (
-    Direction,
-    all_positions,
-    by_position,
-    patch_activations,
-    site_named,
-)
+from circuitkit.interventions.columns import all_positions, by_position
+from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.zoo import load_model
 

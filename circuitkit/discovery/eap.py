@@ -15,9 +15,9 @@ from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.gradients import contract, differentiate
+from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import record
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 
@@ -54,11 +54,9 @@ def score_edges(
     done = 0
     progress(0, len(pairs))
     for batch in pairs.batches(size):
-        ablated = ablation.values(model, batch)
-        if metric.needs_clean_logits:
-            batch = batch.with_clean_logits(record(model, batch.clean_batch)[1])
-        clean, gradients = differentiate(model, batch.clean_batch, batch.labels, metric)
-        total += contract(model, clean.minus(ablated), gradients, batch.clean_batch)
+        runs = PairRuns(model, batch, ablation, metric)
+        clean, gradients = differentiate(model, runs.clean, runs.labels, metric)
+        total += contract(model, clean.minus(runs.ablated), gradients, runs.clean.mask)
         done += len(batch)
         progress(done, len(pairs))
     return EdgeScores(model.graph, total / len(pairs))

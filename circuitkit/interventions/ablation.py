@@ -15,7 +15,8 @@ from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import Activations, record
+from circuitkit.model.record import Activations, record, record_run
+from circuitkit.model.runs import Run, like, shared_positions
 from circuitkit.prompts import PromptPairs
 
 
@@ -24,9 +25,18 @@ class Ablation(ABC):
 
     name: ClassVar[str]
 
+    def n_shared_positions(self, model: SubjectModel, pairs: PromptPairs) -> int:
+        """Return at how many first positions every ablated value is the clean one."""
+        return 0
+
     @abstractmethod
-    def values(self, model: SubjectModel, pairs: PromptPairs) -> Activations:
-        """Return what each sender writes when ablated, aligned with the pairs' positions."""
+    def values(
+        self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
+    ) -> Activations:
+        """Return what each sender writes when ablated, aligned with the pairs' positions.
+
+        `behind` is the clean run if its shared positions were run already; they are left out.
+        """
 
 
 class ZeroAblation(Ablation):
@@ -34,13 +44,15 @@ class ZeroAblation(Ablation):
 
     name = "zero"
 
-    def values(self, model: SubjectModel, pairs: PromptPairs) -> Activations:
+    def values(
+        self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
+    ) -> Activations:
         rows, pos = pairs.clean.shape
         nothing = torch.zeros(1, dtype=model.dtype, device=model.device)
         wide = nothing.new_zeros(rows, pos, model.graph.d_model)
         z = nothing.new_zeros(rows, pos, model.graph.n_heads, model.d_head)
         n_layers = model.graph.n_layers
-        return Activations(wide, (z,) * n_layers, (wide,) * n_layers)
+        return Activations(wide, (z,) * n_layers, (wide,) * n_layers * model.graph.has_mlps)
 
 
 class ResampleAblation(Ablation):
@@ -48,8 +60,15 @@ class ResampleAblation(Ablation):
 
     name = "resample"
 
-    def values(self, model: SubjectModel, pairs: PromptPairs) -> Activations:
-        return record(model, pairs.corrupted_batch)[0]
+    def n_shared_positions(self, model: SubjectModel, pairs: PromptPairs) -> int:
+        return shared_positions(model, pairs)
+
+    def values(
+        self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
+    ) -> Activations:
+        if behind is None:
+            return record(model, pairs.corrupted_batch)[0]
+        return record_run(model, like(behind, model, pairs.corrupted_batch))[0]
 
 
 class MeanAblation(Ablation):
@@ -66,7 +85,9 @@ class MeanAblation(Ablation):
         self.batch_size = batch_size
         self._means: dict[tuple[str, str, str], Activations] = {}  # of this reference, by model
 
-    def values(self, model: SubjectModel, pairs: PromptPairs) -> Activations:
+    def values(
+        self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
+    ) -> Activations:
         """Return the means of each pair's template, placed at the pair's real positions.
 
         Raises:

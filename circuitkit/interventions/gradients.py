@@ -1,12 +1,14 @@
 """Gradients of the metric at the input of every receiver, and their contraction with senders.
 
 Nothing d_model wide is kept per head. One plain run is differentiated at the outputs of the q, k
-and v projections, at the MLPs' inputs and at the logits' input. Each head's gradient g then goes
-back to the residual stream through its own projection and the norm in front of it:
+and v projections, at the MLPs' inputs and at the logits' input. A head's gradient g goes back to the
+residual stream through its own projection and the norm in front of it (model/norms.py), so that a
+sender's change c meets it as
 
-    gradient at <q> of head h = J_norm^T (W_Q^h g_q^h)        (the same for k and v; model/norms.py)
+    c . d gain / d input  =  (c . W' g  -  (c . x_hat) (g . p) / d_model) / s
 
-and all gradients of a layer meet all earlier senders in one matrix product.
+of which the first product is the wide one, taken for all senders and receivers of a layer at once;
+the second is one number per sender and one per receiver.
 """
 
 from dataclasses import dataclass
@@ -18,27 +20,25 @@ from torch import Tensor
 from circuitkit.graph import READS
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.model.record import (
-    Activations,
-    Recorder,
-    by_head,
-    require_finite,
-    sender_outputs,
-)
-from circuitkit.prompts import Labels, PromptBatch
+from circuitkit.model.attention import Attention
+from circuitkit.model.hook_points import Point
+from circuitkit.model.record import Activations, Recorder, by_head, require_finite, sender_outputs
+from circuitkit.model.runs import Run
+from circuitkit.prompts import Labels
 
 
 @dataclass(frozen=True)
 class LayerGradients:
     """One layer's gradients in narrow form, with the run's values that pulling back needs.
 
-    `outputs` and `projections` are values and gradients at the q, k and v projections' outputs.
+    `outputs` and `projections` are values and gradients at the q, k and v projections' outputs, one
+    per query head. `mlp_in` is absent in attention-only models.
     """
 
     attn_in: Float[Tensor, "row pos d_model"]
     outputs: dict[str, Float[Tensor, "row pos head d_head"]]
     projections: dict[str, Float[Tensor, "row pos head d_head"]]
-    mlp_in: Float[Tensor, "row pos d_model"]
+    mlp_in: Float[Tensor, "row pos d_model"] | None
 
 
 @dataclass(frozen=True)
@@ -46,48 +46,60 @@ class ReceiverGradients:
     """Gradients of the summed gain at the input of every receiver, row by row."""
 
     layers: tuple[LayerGradients, ...]
-    logits_in: Float[Tensor, "row pos d_model"]  # zero but at the labelled position
+    logits_in: Float[Tensor, "row d_model"]  # at the labelled position `label_pos`
+    label_pos: Int[Tensor, " row"]
 
 
 def differentiate(
-    model: SubjectModel, batch: PromptBatch, labels: Labels, metric: Metric
+    model: SubjectModel,
+    run: Run,
+    labels: Labels,
+    metric: Metric,
+    replaced: dict[Point, Hook] | None = None,
 ) -> tuple[Activations, ReceiverGradients]:
-    """Return what the senders write on these prompts, and the receivers' gradients of the gain.
+    """Return what the senders write in a run, and the receivers' gradients of the gain.
 
-    Rows do not interact, so the gradient of the sum over rows is each row's own gradient.
+    Rows do not interact, so the gradient of the sum over rows is each row's own gradient. `replaced`
+    are hooks that act on the run before it is marked.
 
     Raises:
         ActivationError: an activation is NaN or infinite.
     """
     tape = _Tape(model)
     recorder = Recorder(model)
+    hooks = _joined(replaced or {}, _joined(recorder.hooks(), tape.hooks()))
     with torch.enable_grad(), model.frozen():
-        logits = model.run(batch, _joined(recorder.hooks(), tape.hooks()))
+        # the graph begins here: nothing before block 0 is differentiated
+        entering = run.entering.detach().requires_grad_()
+        logits = model.run_from(entering, run.context, hooks, sources=run.sources())
         gain = metric.gain(logits, labels.to(logits.device)).sum()
         gradients = torch.autograd.grad(gain, list(tape.leaves.values()), allow_unused=True)
     activations = recorder.activations()
     require_finite(activations, model.name)
-    return activations, tape.gradients(gradients)
+    return activations, tape.gradients(gradients, run.context.label_pos)
 
 
 class _Tape:
     """Hooks that mark the tensors at which the run is differentiated."""
 
     def __init__(self, model: SubjectModel) -> None:
-        self.model = model
-        self.leaves: dict[str, Tensor] = {}
+        self.graph = model.graph
+        self.n_heads = model.graph.n_heads
+        self.leaves: dict[Point, Tensor] = {}
         self.attn_in: dict[int, Tensor] = {}
 
-    def hooks(self) -> dict[str, Hook]:
-        hooks: dict[str, Hook] = {
-            hook_points.resid_pre(0): _start,
-            hook_points.FINAL_NORM_IN: self._marker(hook_points.FINAL_NORM_IN),
+    def hooks(self) -> dict[Point, Hook]:
+        hooks: dict[Point, Hook] = {
+            hook_points.FINAL_NORM_IN: self._marker(hook_points.FINAL_NORM_IN)
         }
-        for layer in range(self.model.graph.n_layers):
-            hooks[hook_points.attn_norm_in(layer)] = self._keeper(layer)
-            names = [hook_points.projection(layer, read) for read in READS]
-            for name in [*names, hook_points.mlp_norm_in(layer)]:
-                hooks[name] = self._marker(name)
+        for layer in range(self.graph.n_layers):
+            hooks[hook_points.resid_pre(layer)] = self._keeper(layer)
+            for read in READS:
+                point = hook_points.projection(layer, read)
+                hooks[point] = self._marker(point, per_head=True)
+            if self.graph.has_mlps:
+                point = hook_points.mlp_in(layer)
+                hooks[point] = self._marker(point)
         return hooks
 
     def _keeper(self, layer: int) -> Hook:
@@ -96,110 +108,159 @@ class _Tape:
 
         return keep
 
-    def _marker(self, name: str) -> Hook:
+    def _marker(self, point: Point, *, per_head: bool = False) -> Hook:
         def mark(x: Tensor) -> Tensor:
+            if per_head and x.shape[2] != self.n_heads:
+                x = x.repeat_interleave(self.n_heads // x.shape[2], dim=2)
             # A view is a tensor of its own to autograd: its gradient is this receiver's alone.
-            self.leaves[name] = x.view_as(x)
-            return self.leaves[name]
+            self.leaves[point] = x.view_as(x)
+            return self.leaves[point]
 
         return mark
 
-    def gradients(self, values: tuple[Tensor | None, ...]) -> ReceiverGradients:
-        by_name = {
-            name: torch.zeros_like(leaf) if value is None else value
-            for (name, leaf), value in zip(self.leaves.items(), values, strict=True)
+    def gradients(
+        self, values: tuple[Tensor | None, ...], label_pos: Int[Tensor, " row"]
+    ) -> ReceiverGradients:
+        by_point = {
+            point: torch.zeros_like(leaf) if value is None else value
+            for (point, leaf), value in zip(self.leaves.items(), values, strict=True)
         }
         layers = tuple(
             LayerGradients(
                 self.attn_in[layer],
                 {r: self.leaves[hook_points.projection(layer, r)].detach() for r in READS},
-                {read: by_name[hook_points.projection(layer, read)] for read in READS},
-                by_name[hook_points.mlp_norm_in(layer)],
+                {read: by_point[hook_points.projection(layer, read)] for read in READS},
+                by_point.get(hook_points.mlp_in(layer)),
             )
-            for layer in range(self.model.graph.n_layers)
+            for layer in range(self.graph.n_layers)
         )
-        return ReceiverGradients(layers, by_name[hook_points.FINAL_NORM_IN])
+        return ReceiverGradients(layers, by_point[hook_points.FINAL_NORM_IN], label_pos)
 
 
 def contract(
-    model: SubjectModel, change: Activations, gradients: ReceiverGradients, batch: PromptBatch
+    model: SubjectModel,
+    change: Activations,
+    gradients: ReceiverGradients,
+    mask: Bool[Tensor, "row pos"],
 ) -> Float[Tensor, "sender receiver"]:
     """Return each sender's change dotted with each receiver's gradient, summed over places.
 
-    A place is a (row, pos). Zero where there is no edge. Float64, on the CPU. Places where nothing
-    changed, as those in front of the first corrupted token, contribute nothing and are left out.
+    A place is a (row, pos) of `mask`. Zero where there is no edge. Float64, on the CPU. Places
+    where nothing changed, as those in front of the first corrupted token, contribute nothing and
+    are left out.
     """
-    graph = model.graph
-    scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
-    places = changed_places(change, batch.mask.to(model.device))
-    senders = sender_outputs(model, change.map(lambda x: x.flatten(0, 1)[places].unsqueeze(0)))
-    # one buffer for the gradients of every layer: fresh memory costs as much as the product
-    receivers = senders.new_empty(3 * graph.n_heads + 1, *senders.shape[1:])
-    for layer, grads in enumerate(gradients.layers):
-        columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
-        n_senders = graph.n_senders_before_mlp(layer)  # a few too many for the heads, masked below
-        _write_input_gradients(model, layer, grads, places, out=receivers)
-        scores[:n_senders, columns] = _dot(receivers, senders[:n_senders])
-    at_logits = gradients.logits_in.flatten(0, 1)[places].unsqueeze(0)
-    scores[:, -1:] = _dot(at_logits, senders)
-    return scores.masked_fill(~graph.edge_mask, 0.0)
+    places = changed_places(change, mask.to(model.device))
+    return Contraction(model, change, places).scores(gradients)
 
 
-def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
-    """Return the places, as row * n_pos + pos, where any sender's output changed."""
+class Contraction:
+    """What the senders changed at some places, ready to meet the gradients of one or more runs."""
+
+    def __init__(
+        self, model: SubjectModel, change: Activations, places: Int[Tensor, " place"]
+    ) -> None:
+        self.model, self.places = model, places
+        chosen = change.map(lambda x: x.flatten(0, 1)[places].unsqueeze(0))
+        self.senders = sender_outputs(model, chosen)
+        self.by_place = self.senders.permute(1, 2, 0)  # [place, d_model, sender]
+        n_receivers = 3 * model.graph.n_heads + model.graph.has_mlps
+        # one buffer for the gradients of every layer: fresh memory costs as much as the product
+        self.receivers = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
+        self.n_pos = change.input.shape[1]
+
+    def scores(self, gradients: ReceiverGradients) -> Float[Tensor, "sender receiver"]:
+        """Return the dot products, summed over places; float64, on the CPU."""
+        graph = self.model.graph
+        total = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+        for layer, grads in enumerate(gradients.layers):
+            columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
+            n_senders = graph.n_senders_before_mlp(layer)  # a few too many for heads, masked below
+            total[:n_senders, columns] = self._layer(layer, grads, n_senders)
+        total[:, -1] = self._at_logits(gradients)
+        return torch.where(graph.edge_mask, total, 0.0)
+
+    def _layer(self, layer: int, grads: LayerGradients, n_senders: int) -> Tensor:
+        attention = self.model.layers[layer].attention
+        x = grads.attn_in.flatten(0, 1)[self.places]
+        inverse = attention.norm.inverse_scale(x)
+        n_heads = self.model.graph.n_heads
+        along = []
+        for i, read in enumerate(READS):
+            grad = by_head(grads.projections[read])[:, self.places] * inverse
+            output = by_head(grads.outputs[read])[:, self.places]
+            _pull_back(attention, read, grad, self.receivers[i * n_heads : (i + 1) * n_heads])
+            along.append(_along(attention, read, grad, output))
+        if grads.mlp_in is not None:
+            self.receivers[-1] = grads.mlp_in.flatten(0, 1)[self.places]
+        # place by place: the flat product is tall and thin, and a fifth slower
+        senders = self.by_place[..., :n_senders]
+        dots = torch.bmm(self.receivers.transpose(0, 1), senders).sum(0).T.double()
+        if not attention.norm.is_identity:
+            x_hat = attention.norm.x_hat(x)
+            shared = torch.bmm(x_hat.unsqueeze(1), senders)[:, 0] / x.shape[-1]
+            dots[:, : 3 * n_heads] -= (shared.T @ torch.cat(along).T).double()
+        return dots.cpu()
+
+    def _at_logits(self, gradients: ReceiverGradients) -> Tensor:
+        rows = self.places // self.n_pos
+        labelled = self.places % self.n_pos == gradients.label_pos[rows]
+        grad = gradients.logits_in[rows[labelled]]
+        return torch.einsum("spd,pd->s", self.senders[:, labelled], grad).double().cpu()
+
+
+def changed_places(
+    change: Activations, mask: Bool[Tensor, "row pos"]
+) -> Int[Tensor, " place"]:
+    """Return the places, flat, where some sender's write changed."""
     changed = (change.input != 0).any(-1)
-    for z, mlp in zip(change.z, change.mlp, strict=True):
-        changed |= (z != 0).flatten(2).any(-1) | (mlp != 0).any(-1)
+    for z in change.z:
+        changed |= (z != 0).flatten(2).any(-1)
+    for mlp in change.mlp:
+        changed |= (mlp != 0).any(-1)
     return (changed & mask).flatten().nonzero()[:, 0]
 
 
-def _dot(
-    gradient: Float[Tensor, "receiver place d_model"],
-    change: Float[Tensor, "sender place d_model"],
-) -> Float[Tensor, "sender receiver"]:
-    # place by place: the flat product is tall and thin, and a fifth slower
-    by_place = torch.bmm(gradient.transpose(0, 1), change.permute(1, 2, 0))
-    return by_place.sum(0).T.double().cpu()
-
-
-def _write_input_gradients(
-    model: SubjectModel,
-    layer: int,
-    grads: LayerGradients,
-    places: Int[Tensor, " place"],
-    *,
-    out: Float[Tensor, "receiver place d_model"],
+def _pull_back(
+    attention: Attention,
+    read: str,
+    grad: Float[Tensor, "head place d_head"],
+    out: Float[Tensor, "head place d_model"],
 ) -> None:
-    """Fill `out` with gradients at the residual stream: all q, k and v inputs, then the MLP."""
-    weights = model.attention[layer]
-    grad = torch.cat([by_head(grads.projections[read])[:, places] for read in READS])
-    outputs = torch.cat([by_head(grads.outputs[read])[:, places] for read in READS])
-    model.attn_norms[layer].pull_back(
-        grads.attn_in.flatten(0, 1)[places],
-        weights.w,
-        grad=grad,
-        projected=outputs - weights.b.unsqueeze(1),
-        out=out[:-1],
+    """Write W' g of every head; the heads of a group share W', which is not copied."""
+    weight = attention.weight(read)
+    groups = (len(weight), -1)
+    torch.bmm(
+        grad.reshape(*groups, grad.shape[-1]),
+        weight.transpose(1, 2),
+        out=out.view(len(weight), -1, out.shape[-1]),
     )
-    out[-1] = grads.mlp_in.flatten(0, 1)[places]
 
 
-def _start(x: Tensor) -> Tensor:
-    """Begin the graph at the residual stream: nothing before it is differentiated."""
-    return x.detach().requires_grad_()
+def _along(
+    attention: Attention,
+    read: str,
+    grad: Float[Tensor, "head place d_head"],
+    output: Float[Tensor, "head place d_head"],
+) -> Float[Tensor, "head place"]:
+    """Return g . p of every head, p being its projection without the bias."""
+    bias = attention.bias(read)
+    bias = bias.repeat_interleave(len(grad) // len(bias), 0)
+    return (grad * (output - bias.unsqueeze(1))).sum(-1)
 
 
-def _joined(first: dict[str, Hook], second: dict[str, Hook]) -> dict[str, Hook]:
-    """Return both sets of hooks; where both hook a place, `first` observes what `second` sees."""
+def _joined(first: dict[Point, Hook], second: dict[Point, Hook]) -> dict[Point, Hook]:
+    """Return both sets of hooks; where both hook a place, `second` sees what `first` returns."""
     joined = first | second
-    for name in first.keys() & second.keys():
-        joined[name] = _both(first[name], second[name])
+    for point in first.keys() & second.keys():
+        joined[point] = _after(first[point], second[point])
     return joined
 
 
-def _both(observe: Hook, act: Hook) -> Hook:
+def _after(first: Hook, second: Hook) -> Hook:
     def hook(x: Tensor) -> Tensor | None:
-        observe(x)
-        return act(x)
+        found = first(x)
+        y = x if found is None else found
+        final = second(y)
+        return found if final is None else final
 
     return hook

@@ -5,11 +5,14 @@
 
 gain is the metric with the sign that makes more better, so both are positive where the place
 supports the behaviour: noising asks whether it is needed, denoising whether it is enough
-(Heimersheim and Nanda 2024, arXiv:2404.15255). Unit: the metric's. Patches run many to a batch.
+(Heimersheim and Nanda 2024, arXiv:2404.15255). Unit: the metric's.
+
+A patch in layer l leaves all before l as it was, and a patch from position p on leaves all before
+p: each patched run starts there. Patches of one layer run many to a batch.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,14 +20,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitkit.errors import MethodError
-from circuitkit.graph import head_name
+from circuitkit.graph import READS
 from circuitkit.interventions.budget import pairs_per_batch
+from circuitkit.interventions.columns import Columns
+from circuitkit.interventions.sites import Place, Site
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.model.record import record
+from circuitkit.model.forward import Sources
+from circuitkit.model.hook_points import Point
+from circuitkit.model.record import require_finite_tensor
+from circuitkit.model.runs import whole_run
 from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptBatch, PromptPairs
+from circuitkit.prompts import Labels, PromptBatch, PromptPairs
 
 
 class Direction(Enum):
@@ -32,124 +39,6 @@ class Direction(Enum):
 
     NOISING = "noising"
     DENOISING = "denoising"
-
-
-@dataclass(frozen=True)
-class Place:
-    """One row of a patching sweep: where in the model values are replaced."""
-
-    name: str
-    hook_point: str
-    heads: tuple[int, ...] = ()  # of the activation's head axis; () replaces every entry
-
-
-@dataclass(frozen=True)
-class Site:
-    """A kind of place, found once in every layer, or once for every head of a layer."""
-
-    name: str
-    description: str
-    label: str  # of a layer, as "resid {}"; heads have their own names
-    hook_point: Callable[[int], str]
-    is_per_head: bool = False
-
-    def places(self, model: SubjectModel) -> tuple[Place, ...]:
-        """Return the places from the first layer to the last."""
-        layers = range(model.graph.n_layers)
-        if not self.is_per_head:
-            return tuple(Place(self.label.format(i), self.hook_point(i)) for i in layers)
-        return tuple(
-            Place(head_name(layer, head), self.hook_point(layer), (head,))
-            for layer in layers
-            for head in range(model.graph.n_heads)
-        )
-
-
-SITES = (
-    Site("resid", "residual stream entering each block", "resid {}", hook_points.resid_pre),
-    Site("attn", "attention output of each layer", "attn {}", hook_points.attn_out),
-    Site("mlp", "MLP output of each layer", "m{}", hook_points.mlp_out),
-    Site("heads", "output of each attention head", "", hook_points.z, is_per_head=True),
-)
-
-
-def site_named(name: str) -> Site:
-    """Return the site of this name.
-
-    Raises:
-        MethodError: there is none.
-    """
-    for site in SITES:
-        if site.name == name:
-            return site
-    known = ", ".join(site.name for site in SITES)
-    raise MethodError(
-        f"site {name!r}: must be one of {known}. It says where values are patched. Choose one."
-    )
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Named groups of positions, one patch each; a group may be empty for a pair."""
-
-    names: tuple[str, ...]
-    masks: Bool[Tensor, "column pair pos"]
-
-
-def all_positions(pairs: PromptPairs) -> Columns:
-    """Return one column that holds every real token."""
-    return Columns(("all",), pairs.mask.unsqueeze(0))
-
-
-def by_position(pairs: PromptPairs) -> Columns:
-    """Return one column per token position, counted from the first real token."""
-    n_columns = int(pairs.lengths.max())
-    place = pairs.clean_batch.position_ids
-    masks = [(place == column) & pairs.mask for column in range(n_columns)]
-    return Columns(tuple(str(column) for column in range(n_columns)), torch.stack(masks))
-
-
-def by_role(pairs: PromptPairs) -> Columns:
-    """Return one column per role, in the order of their usual places, then one for the rest.
-
-    Roles that fewer than half of the pairs have are left to the rest.
-    """
-    counts = Counter(name for roles in pairs.roles for name in roles)
-    common = [name for name, count in counts.items() if 2 * count >= len(pairs)]
-
-    def usual_place(name: str) -> float:
-        ends = [pairs.clean.shape[1] - roles[name][0] for roles in pairs.roles if name in roles]
-        return -sum(ends) / len(ends)
-
-    names = sorted(common, key=usual_place)
-    masks = torch.zeros(len(names) + 1, *pairs.mask.shape, dtype=torch.bool)
-    for column, name in enumerate(names):
-        for row, roles in enumerate(pairs.roles):
-            if name in roles:
-                masks[column, row, slice(*roles[name])] = True
-    masks[-1] = pairs.mask & ~masks[:-1].any(0)
-    return Columns((*names, "rest"), masks)
-
-
-COLUMNS: dict[str, Callable[[PromptPairs], Columns]] = {
-    "role": by_role,
-    "position": by_position,
-    "all": all_positions,
-}
-
-
-def columns_named(name: str) -> Callable[[PromptPairs], Columns]:
-    """Return how positions are grouped into columns.
-
-    Raises:
-        MethodError: there is no grouping of that name.
-    """
-    if name not in COLUMNS:
-        raise MethodError(
-            f"columns {name!r}: must be one of {', '.join(COLUMNS)}. It says which positions are "
-            "patched together. Choose one."
-        )
-    return COLUMNS[name]
 
 
 @dataclass(frozen=True)
@@ -167,12 +56,6 @@ class PatchingEffects:
     gap: Float[Tensor, " pair"]
 
 
-@dataclass(frozen=True)
-class _Patch:
-    place: Place
-    mask: Bool[Tensor, "pair pos"]
-
-
 def patch_activations(
     model: SubjectModel,
     pairs: PromptPairs,
@@ -187,84 +70,188 @@ def patch_activations(
     """Return the exact effect of patching every place of `site` at every column of positions.
 
     Raises:
+        GraphError: the model has no such site.
         PromptError: the metric needs labels that the pairs lack.
         ActivationError: an activation of either run is NaN or infinite.
         MemoryBudgetError: not even one patch on one pair fits.
     """
+    return patch_places(
+        model,
+        pairs,
+        site.places(model),
+        columns,
+        metric=metric,
+        direction=direction,
+        memory=memory,
+        progress=progress,
+        name=site.name,
+    )
+
+
+def patch_places(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    places: Sequence[Place],
+    columns: Columns,
+    *,
+    metric: Metric,
+    direction: Direction = Direction.NOISING,
+    memory: int | None = None,
+    progress: Progress = silent,
+    name: str = "places",
+) -> PatchingEffects:
+    """Return the exact effect of patching each of some places, as `patch_activations`."""
     metric.check(pairs.labels)
-    places = site.places(model)
     n_rows = pairs_per_batch(model, pairs, memory)
-    effects = torch.empty(len(places), len(columns.names), len(pairs), dtype=torch.float64)
+    by_layer: dict[int, list[int]] = defaultdict(list)
+    for row, place in enumerate(places):
+        by_layer[place.point.layer].append(row)
+    effects = torch.zeros(len(places), len(columns.names), len(pairs), dtype=torch.float64)
     gaps = []
     done = 0
     progress(0, effects.numel())
     for start in range(0, len(pairs), n_rows):
-        rows = range(start, min(start + n_rows, len(pairs)))
-        sweep = _Sweep(model, pairs.select(rows), metric, direction)
+        chunk = slice(start, min(start + n_rows, len(pairs)))
+        part = pairs.select(range(chunk.start, chunk.stop))
+        points = {place.point for place in places}
+        sweep = _Sweep(model, part, metric, direction, points)
         gaps.append(sweep.gap)
-        masks = columns.masks[:, rows.start : rows.stop]
-        for i, place in enumerate(places):
-            block = sweep.effects([_Patch(place, mask) for mask in masks], n_rows)
-            effects[i, :, rows.start : rows.stop] = block
-            done += block.numel()
+        masks = columns.masks[:, chunk].to(model.device)
+        for rows in by_layer.values():
+            effects[rows, :, chunk] = sweep.effects([places[row] for row in rows], masks, n_rows)
+            done += len(rows) * len(masks) * len(part)
             progress(done, effects.numel())
     names = tuple(place.name for place in places)
-    return PatchingEffects(site.name, direction, names, columns.names, effects, torch.cat(gaps))
+    return PatchingEffects(name, direction, names, columns.names, effects, torch.cat(gaps))
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """One place and column of a layer: where in the effects, what, and at which positions."""
+
+    place: Place
+    index: tuple[int, int]
+    where: Bool[Tensor, "pair pos"]
+
+
+class _Side:
+    """One run, recorded at the points to be patched and at the entrance of every layer."""
+
+    def __init__(self, model: SubjectModel, batch: PromptBatch, points: set[Point]) -> None:
+        self.run = whole_run(model, batch)
+        self.sources = Sources()
+        self.kept: dict[Point, Tensor] = {}
+        entrances = {hook_points.resid_pre(layer) for layer in range(model.graph.n_layers)}
+        hooks = {point: self._keeper(point) for point in points | entrances}
+        with torch.no_grad():
+            self.logits = model.run_from(
+                self.run.entering, self.run.context, hooks, sources=self.sources
+            )
+        for point, activation in self.kept.items():
+            where = f"model {model.name!r}, layer {point.layer}, {point.site}"
+            require_finite_tensor(activation, where)
+        require_finite_tensor(self.logits, f"model {model.name!r}, logits")
+
+    def _keeper(self, point: Point) -> Hook:
+        def keep(x: Tensor) -> None:
+            self.kept[point] = x.detach()
+
+        return keep
 
 
 class _Sweep:
     """Both runs of some pairs, and patched runs between them."""
 
     def __init__(
-        self, model: SubjectModel, pairs: PromptPairs, metric: Metric, direction: Direction
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        metric: Metric,
+        direction: Direction,
+        points: set[Point],
     ) -> None:
-        self.model, self.metric, self.direction = model, metric, direction
+        self.model, self.metric = model, metric
         self.noising = direction is Direction.NOISING
-        base, donor = pairs.clean_batch, pairs.corrupted_batch
-        self.base, self.donor = (base, donor) if self.noising else (donor, base)
-        logits = {True: record(model, base)[1], False: record(model, donor)[1]}
-        self.labels = pairs.with_clean_logits(logits[True]).labels.to(model.device)
-        clean, corrupted = (metric.gain(logits[side], self.labels) for side in (True, False))
-        self.gap = (clean - corrupted).double().cpu()
-        self.base_gain = clean if self.noising else corrupted
-        self.donors: dict[str, Tensor] = {}
+        clean, corrupted = (
+            _Side(model, batch, points) for batch in (pairs.clean_batch, pairs.corrupted_batch)
+        )
+        self.base, self.donor = (clean, corrupted) if self.noising else (corrupted, clean)
+        labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
+        self.labels: Labels = labelled.labels.to(model.device)
+        gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]
+        self.gap = (gains[0] - gains[1]).double().cpu()
+        self.base_gain = gains[0] if self.noising else gains[1]
+        self.last = int(pairs.label_pos.min())
 
-    def effects(self, patches: Sequence[_Patch], max_rows: int) -> Float[Tensor, "patch pair"]:
-        """Return the effects of patches at one hook point, as many to a batch as fit."""
-        n_pairs = len(self.base.tokens)
-        chunk = max(1, max_rows // n_pairs)
-        parts = [self._chunk(patches[i : i + chunk]) for i in range(0, len(patches), chunk)]
-        return torch.cat(parts)
+    def effects(
+        self, places: Sequence[Place], masks: Bool[Tensor, "column pair pos"], max_rows: int
+    ) -> Float[Tensor, "place column pair"]:
+        """Return the effects of patching places of one layer; zero where both runs are equal."""
+        effects = torch.zeros(len(places), *masks.shape[:2], dtype=torch.float64)
+        patches: dict[int, list[_Patch]] = defaultdict(list)
+        for i, place in enumerate(places):
+            for j, mask in enumerate(masks):
+                where = mask & self._differs(place)
+                if bool(where.any()):
+                    patches[self._start(where)].append(_Patch(place, (i, j), where))
+        size = max(1, max_rows // masks.shape[1])
+        for start, together in patches.items():
+            for first in range(0, len(together), size):
+                chunk = together[first : first + size]
+                for patch, effect in zip(chunk, self._run(chunk, start), strict=True):
+                    effects[patch.index] = effect
+        return effects
 
-    def _chunk(self, patches: Sequence[_Patch]) -> Float[Tensor, "patch pair"]:
-        place = patches[0].place
-        masks = torch.cat([patch.mask for patch in patches]).to(self.model.device)
-        donor = self._donor(place.hook_point)
-        hook = _replacer(place, donor.repeat(len(patches), *[1] * (donor.ndim - 1)), masks)
-        batch: PromptBatch = self.base.repeated(len(patches))
+    def _differs(self, place: Place) -> Bool[Tensor, "pair pos"]:
+        differs = self.base.kept[place.point] != self.donor.kept[place.point]
+        return differs.transpose(1, place.pos_axis).flatten(2).any(-1)
+
+    def _start(self, where: Bool[Tensor, "pair pos"]) -> int:
+        """Return the first position that the patch can change."""
+        if not self.model.is_causal:
+            return 0
+        return min(int(where.any(0).nonzero()[0]), self.last)
+
+    def _run(self, patches: Sequence[_Patch], start: int) -> Float[Tensor, "patch pair"]:
+        n, layer = len(patches), patches[0].place.point.layer
+        base, model = self.base, self.model
+        context = base.run.context.from_position(start).repeated(n)
+        entering = base.kept[hook_points.resid_pre(layer)][:, start:].repeat(n, 1, 1)
+        past = [kv.before(start).repeated(n) for kv in base.sources.fresh[layer:]] if start else []
+        sources = Sources([*past[:1] * layer, *past])  # earlier layers are not run
+        hooks = self._hooks(patches, start)
         with torch.no_grad():
-            logits = self.model.run(batch, {place.hook_point: hook})
-        gain = self.metric.gain(logits, self.labels.repeated(len(patches)))
-        change = self.base_gain.repeat(len(patches)) - gain
-        return (change if self.noising else -change).double().cpu().reshape(len(patches), -1)
+            logits = model.run_from(entering, context, hooks, first=layer, sources=sources)
+        gain = self.metric.gain(logits, self.labels.repeated(n))
+        change = self.base_gain.repeat(n) - gain
+        return (change if self.noising else -change).double().cpu().reshape(n, -1)
 
-    def _donor(self, hook_point: str) -> Tensor:
-        if hook_point not in self.donors:
-            kept: list[Tensor] = []
-            with torch.no_grad():
-                self.model.run(self.donor, {hook_point: lambda x: kept.append(x.detach())})
-            self.donors = {hook_point: kept[0]}  # one at a time: they are large
-        return self.donors[hook_point]
+    def _hooks(self, patches: Sequence[_Patch], start: int) -> Mapping[Point, Hook]:
+        n_pairs = len(patches[0].where)
+        by_point: dict[Point, list[int]] = defaultdict(list)
+        for i, patch in enumerate(patches):
+            by_point[patch.place.point].append(i)
 
+        def hook_of(point: Point, chosen: list[int]) -> Hook:
+            axis = patches[chosen[0]].place.pos_axis
+            donor = self.donor.kept[point]
+            donor = donor.narrow(axis, start, donor.shape[axis] - start)
 
-def _replacer(place: Place, donor: Tensor, masks: Bool[Tensor, "row pos"]) -> Hook:
-    where = masks.reshape(*masks.shape, *[1] * (donor.ndim - 2))
-    if place.heads:
-        heads = torch.zeros(donor.shape[2], dtype=torch.bool, device=masks.device)
-        heads[list(place.heads)] = True
-        where = where & heads[:, None]
+            def put(activation: Tensor) -> Tensor:
+                given, activation = self._per_head(point, donor), self._per_head(point, activation)
+                out = activation.clone()
+                for i in chosen:
+                    rows = slice(i * n_pairs, (i + 1) * n_pairs)
+                    where = patches[i].where[:, start:]
+                    out[rows] = patches[i].place.replaced(activation[rows], given, where)
+                return out
 
-    def replace(activation: Tensor) -> Tensor:
-        return torch.where(where, donor, activation)
+            return put
 
-    return replace
+        return {point: hook_of(point, chosen) for point, chosen in by_point.items()}
+
+    def _per_head(self, point: Point, x: Tensor) -> Tensor:
+        """Give every query head keys and values of its own, so that one head's can be patched."""
+        if point.site not in READS or x.shape[2] == self.model.graph.n_heads:
+            return x
+        return x.repeat_interleave(self.model.graph.n_heads // x.shape[2], 2)

@@ -16,18 +16,19 @@ from torch import Tensor
 
 from circuitkit.circuit import Circuit
 from circuitkit.errors import GraphError
-from circuitkit.graph import READS
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.budget import circuits_per_batch
 from circuitkit.metrics import Metric
-from circuitkit.model import Hook, SubjectModel, hook_points
+from circuitkit.model import SubjectModel
+from circuitkit.model.attention import Attention
 from circuitkit.model.record import (
     attention_bias_before,
     record,
     sender_outputs,
 )
+from circuitkit.model.runs import behind, whole_run
 from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptBatch, PromptPairs
+from circuitkit.prompts import PromptPairs
 
 
 def evaluate_circuits(
@@ -76,131 +77,167 @@ def evaluate_circuits(
 
 
 class CircuitRunner:
-    """Runs circuits on one batch of pairs; what they have in common is computed once."""
+    """Runs circuits on one batch of pairs; what they have in common is computed once.
+
+    That is: positions at which nothing can differ, what every sender writes when ablated, and q, k
+    and v of the heads that read nothing live.
+    """
 
     def __init__(self, model: SubjectModel, pairs: PromptPairs, ablation: Ablation) -> None:
         self.model = model
-        self.batch = pairs.clean_batch
-        self.ablated = sender_outputs(model, ablation.values(model, pairs))
+        n_shared = ablation.n_shared_positions(model, pairs)
+        self.run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
+        ablated = ablation.values(model, pairs, self.run if n_shared else None)
+        self.ablated = sender_outputs(model, ablated)
+        self._dead: dict[int, Tensor] = {}
 
     def logits(
         self, edge_masks: Bool[Tensor, "circuit sender receiver"]
     ) -> Float[Tensor, "circuit pair vocab"]:
         """Return the logits at the labelled position, for each circuit and pair."""
-        run = _CircuitRun(self.model, self.batch, self.ablated, edge_masks)
         with torch.no_grad():
-            rows = self.model.run(self.batch.repeated(len(edge_masks)), run.hooks())
-        return rows.reshape(len(edge_masks), -1, rows.shape[-1])
+            return _CircuitRun(self, edge_masks).logits()
+
+    def base(self, n_senders: int, bias: Tensor) -> Float[Tensor, "place d_model"]:
+        """Return what is read when every sender is ablated."""
+        return self.ablated[:n_senders].sum(0) + bias
+
+    def attention_base(self, layer: int) -> Float[Tensor, "place d_model"]:
+        """Return what a layer's heads read when every sender is ablated."""
+        n_senders = self.model.graph.n_senders_before_attention(layer)
+        return self.base(n_senders, attention_bias_before(self.model, layer, own_layer=False))
+
+    def dead_projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
+        """Return q, k and v of every head of a layer that reads nothing live."""
+        if layer not in self._dead:
+            attention = self.model.layers[layer].attention
+            parts = attention.project(self.attention_base(layer).unsqueeze(0))
+            n_heads = self.model.graph.n_heads
+            self._dead[layer] = torch.cat(
+                [part[0].repeat_interleave(n_heads // part.shape[2], 1) for part in parts], 1
+            )
+        return self._dead[layer]
 
 
 class _CircuitRun:
     """The state of one batched forward pass: how far each sender's live value is from ablated.
 
     `change` is [circuit, sender, place, d_model], a place being a (pair, pos). It is filled as
-    the senders are computed, and read by the receivers that come after.
+    the senders are computed, and read by the receivers that come after. Receivers that read the
+    same edges are computed together.
     """
 
     def __init__(
-        self,
-        model: SubjectModel,
-        batch: PromptBatch,
-        ablated: Float[Tensor, "sender place d_model"],
-        edge_masks: Bool[Tensor, "circuit sender receiver"],
+        self, runner: CircuitRunner, edge_masks: Bool[Tensor, "circuit sender receiver"]
     ) -> None:
-        self.model, self.batch, self.ablated = model, batch, ablated
-        self.kept = edge_masks.to(model.device, model.dtype).transpose(1, 2).contiguous()
+        self.runner, self.model, self.ablated = runner, runner.model, runner.ablated
+        self.kept = edge_masks.to(self.model.device).transpose(1, 2).contiguous()
         self.n_circuits = len(edge_masks)
-        self.change = ablated.new_zeros(self.n_circuits, *ablated.shape)
-        self.projected: dict[str, Tensor] = {}
+        self.n_rows, self.n_pos = runner.run.entering.shape[:2]
+        self.change = self.ablated.new_empty(self.n_circuits, *self.ablated.shape)
 
-    def hooks(self) -> dict[str, Hook]:
-        hooks: dict[str, Hook] = {
-            hook_points.resid_pre(0): self._write_input,
-            hook_points.FINAL_NORM_IN: self._read_logits,
-        }
-        for layer in range(self.model.graph.n_layers):
-            for read in READS:
-                hooks[hook_points.projection(layer, read)] = self._projector(layer, read)
-            hooks[hook_points.z(layer)] = self._head_writer(layer)
-            hooks[hook_points.mlp_norm_in(layer)] = self._mlp_reader(layer)
-            hooks[hook_points.mlp_out(layer)] = self._mlp_writer(layer)
-        return hooks
+    def logits(self) -> Float[Tensor, "circuit pair vocab"]:
+        """Run every layer and unembed."""
+        graph, run = self.model.graph, self.runner.run
+        context = run.context.repeated(self.n_circuits)
+        self._write(0, run.entering.flatten(0, 1))
+        for index, layer in enumerate(self.model.layers):
+            q, k, v = self._project(index).unflatten(0, (-1, self.n_pos)).chunk(3, dim=2)
+            past = run.past[index].repeated(self.n_circuits) if run.past else None
+            z, _ = layer.attention.attend(q, k, v, context.layers[index], past=past)
+            self._write_heads(index, layer.attention.written(z))
+            if layer.mlp is not None:
+                out = layer.mlp(self._mlp_input(index))
+                self._write(graph.head_sender(index) + graph.n_heads, self._places(out))
+        logits = self.model.unembed(self._logits_input(run.context.label_pos))
+        return logits.reshape(self.n_circuits, self.n_rows, -1)
 
-    def _rows(self, x: Tensor) -> Tensor:
+    def _places(self, x: Tensor) -> Tensor:
         """[circuit * pair, pos, ...] to [circuit, place, ...]."""
         return x.reshape(self.n_circuits, -1, *x.shape[2:])
 
     def _write(self, sender: int, output: Tensor) -> None:
-        torch.sub(self._rows(output), self.ablated[sender], out=self.change[:, sender])
+        self.change[:, sender] = output - self.ablated[sender]
 
-    def _read(self, n_senders: int, receivers: slice, bias: Tensor) -> Tensor:
-        """Return what the receivers read: [circuit, receiver, place, d_model]."""
-        kept = self.kept[:, receivers, :n_senders]
-        change = self.change[:, :n_senders].flatten(2)
-        base = self.ablated[:n_senders].sum(0) + bias
-        read = torch.bmm(kept, change)
-        return read.reshape(*kept.shape[:2], *base.shape).add_(base)
-
-    def _write_input(self, x: Tensor) -> None:
-        self._write(0, x)
-
-    def _projector(self, layer: int, read: str) -> Hook:
-        def project(_: Tensor) -> Tensor:
-            if read not in self.projected:
-                self._project_all(layer)
-            return self.projected.pop(read)
-
-        return project
-
-    def _project_all(self, layer: int) -> None:
-        """Compute q, k and v of every head from what that head's receivers read."""
-        graph, weights = self.model.graph, self.model.attention[layer]
-        first = graph.first_receiver(layer)
-        read = self._read(
-            graph.n_senders_before_attention(layer),
-            slice(first, first + 3 * graph.n_heads),
-            attention_bias_before(self.model, layer, own_layer=False),
-        )
-        x_hat = self.model.attn_norms[layer].x_hat(read)
-        projected = torch.einsum("crpd,rde->cpre", x_hat, weights.w) + weights.b
-        rows, pos = self.batch.tokens.shape
-        for letter, out in zip(READS, projected.chunk(len(READS), dim=2), strict=True):
-            self.projected[letter] = out.reshape(self.n_circuits * rows, pos, *out.shape[2:])
-
-    def _head_writer(self, layer: int) -> Hook:
+    def _write_heads(self, layer: int, written: Tensor) -> None:
         graph = self.model.graph
         first = graph.head_sender(layer)
+        heads = slice(first, first + graph.n_heads)
+        w_out = self.model.layers[layer].attention.w_out
+        by_head = self._places(written).transpose(1, 2)  # [circuit, head, place, d_head]
+        torch.matmul(by_head, w_out, out=self.change[:, heads])
+        self.change[:, heads] -= self.ablated[heads]
 
-        def write(z: Tensor) -> None:
-            heads = torch.einsum("cphe,hed->chpd", self._rows(z), self.model.attention[layer].w_out)
-            ablated = self.ablated[first : first + graph.n_heads]
-            torch.sub(heads, ablated, out=self.change[:, first : first + graph.n_heads])
+    def _project(self, layer: int) -> Float[Tensor, "row_place receiver d_head"]:
+        """Return q, k and v of every head, each from what its own receivers read."""
+        graph, attention = self.model.graph, self.model.layers[layer].attention
+        first = graph.first_receiver(layer)
+        n_senders = graph.n_senders_before_attention(layer)
+        kept = self.kept[:, first : first + 3 * graph.n_heads, :n_senders]
+        out = self.runner.dead_projections(layer).repeat(self.n_circuits, 1, 1)
+        alike = [rows for rows in _receivers_alike(kept) if bool(kept[:, rows[0]].any())]
+        if not alike:
+            return out
+        masks = kept[:, [rows[0] for rows in alike]]
+        x = self._read(masks, self.runner.attention_base(layer))
+        x_hat = attention.norm.x_hat(x)
+        w, b = _per_receiver(attention)
+        for group, rows in enumerate(alike):
+            at = [_source_of(attention, receiver) for receiver in rows]
+            weight = w[:, at].flatten(1)
+            found = torch.addmm(b[at].flatten(), x_hat[:, group].reshape(-1, len(w)), weight)
+            out[:, rows] = found.unflatten(1, (len(rows), -1))
+        return out
 
-        return write
+    def _read(
+        self, kept: Bool[Tensor, "circuit receiver sender"], base: Float[Tensor, "place d_model"]
+    ) -> Float[Tensor, "circuit receiver place d_model"]:
+        change = self.change[:, : kept.shape[2]].flatten(2)
+        read = torch.bmm(kept.to(change.dtype), change)
+        return read.unflatten(2, base.shape).add_(base)
 
-    def _mlp_reader(self, layer: int) -> Hook:
+    def _mlp_input(self, layer: int) -> Float[Tensor, "row pos d_model"]:
         graph = self.model.graph
         receiver = graph.first_receiver(layer) + 3 * graph.n_heads
+        n_senders = graph.n_senders_before_mlp(layer)
+        bias = attention_bias_before(self.model, layer, own_layer=not graph.parallel_attn_mlp)
+        kept = self.kept[:, receiver : receiver + 1, :n_senders]
+        read = self._read(kept, self.runner.base(n_senders, bias))
+        return read.reshape(-1, self.n_pos, graph.d_model)
 
-        def read(x: Tensor) -> Tensor:
-            bias = attention_bias_before(self.model, layer, own_layer=not graph.parallel_attn_mlp)
-            n_senders = graph.n_senders_before_mlp(layer)
-            return self._read(n_senders, slice(receiver, receiver + 1), bias).reshape(x.shape)
-
-        return read
-
-    def _mlp_writer(self, layer: int) -> Hook:
-        sender = self.model.graph.head_sender(layer) + self.model.graph.n_heads
-
-        def write(output: Tensor) -> None:
-            self._write(sender, output)
-
-        return write
-
-    def _read_logits(self, x: Tensor) -> Tensor:
+    def _logits_input(self, label_pos: Tensor) -> Float[Tensor, "row d_model"]:
         graph = self.model.graph
+        n_senders = len(graph.senders)
         bias = attention_bias_before(self.model, graph.n_layers, own_layer=False)
-        return self._read(len(graph.senders), slice(-1, None), bias).reshape(x.shape)
+        places = torch.arange(self.n_rows, device=label_pos.device) * self.n_pos + label_pos
+        base = self.runner.base(n_senders, bias)[places]
+        kept = self.kept[:, -1].to(base.dtype)
+        return torch.einsum("cs,cspd->cpd", kept, self.change[:, :, places]).add(base).flatten(0, 1)
+
+
+def _receivers_alike(kept: Bool[Tensor, "circuit receiver sender"]) -> list[list[int]]:
+    """Return the receivers in groups that read the same edges in every circuit."""
+    rows = kept.transpose(0, 1).flatten(1)
+    _, group_of = torch.unique(rows, dim=0, return_inverse=True)
+    groups: dict[int, list[int]] = {}
+    for receiver, group in enumerate(group_of.tolist()):
+        groups.setdefault(group, []).append(receiver)
+    return list(groups.values())
+
+
+def _per_receiver(attention: Attention) -> tuple[Tensor, Tensor]:
+    """Return W' [d_model, projection, d_head] and c' [projection, d_head], without copying."""
+    d_head = attention.d_head
+    return attention.w.unflatten(1, (-1, d_head)), attention.b.unflatten(0, (-1, d_head))
+
+
+def _source_of(attention: Attention, receiver: int) -> int:
+    """Return the projection that a layer's receiver (q, k, v of each head) uses: its group's."""
+    read, head = divmod(receiver, attention.n_heads)
+    if read == 0:
+        return head
+    n_groups = attention.n_kv_heads
+    return attention.n_heads + (read - 1) * n_groups + head * n_groups // attention.n_heads
 
 
 def _require_same_graph(model: SubjectModel, circuit: Circuit) -> None:

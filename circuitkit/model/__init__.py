@@ -1,6 +1,7 @@
 """The door to a real transformer: loading, running with hooks, recording, weights and norms."""
 
+from circuitkit.model.forward import Hook as Hook
+from circuitkit.model.loading import from_bridge as from_bridge
 from circuitkit.model.loading import load_directory as load_directory
 from circuitkit.model.norms import Norm as Norm
-from circuitkit.model.subject import Hook as Hook
 from circuitkit.model.subject import SubjectModel as SubjectModel

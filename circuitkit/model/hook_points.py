@@ -1,56 +1,78 @@
-"""The names of the places where a TransformerBridge can be read or written.
+"""The places of a forward pass that can be read or written. No other file spells their names.
 
-No other file spells a hook name. Shapes are those that a hook sees.
+A hook is given the activation there and may return another in its place. Shapes are what it sees:
+`row` is a prompt of the batch, `pos` a position of the padded prompts.
 """
 
-from typing import Any
-
-from torch import Tensor
-
-FINAL_NORM_IN = "ln_final.hook_in"  # [row, pos, d_model]
-UNEMBED_IN = "unembed.hook_in"  # [row, pos, d_model]
+from typing import NamedTuple
 
 
-def resid_pre(layer: int) -> str:
+class Point(NamedTuple):
+    """One place: what, and in which layer."""
+
+    site: str
+    layer: int
+
+
+FINAL_NORM_IN = Point("final norm in", -1)  # [row, d_model], at the labelled position only
+
+
+def resid_pre(layer: int) -> Point:
     """Residual stream entering a block: [row, pos, d_model]."""
-    return f"blocks.{layer}.hook_in"
+    return Point("resid pre", layer)
 
 
-def resid_post(layer: int) -> str:
+def resid_mid(layer: int) -> Point:
+    """Residual stream between attention and MLP: [row, pos, d_model]. None in parallel blocks."""
+    return Point("resid mid", layer)
+
+
+def resid_post(layer: int) -> Point:
     """Residual stream leaving a block: [row, pos, d_model]."""
-    return f"blocks.{layer}.hook_out"
+    return Point("resid post", layer)
 
 
-def attn_norm_in(layer: int) -> str:
-    """Input of the norm before attention: [row, pos, d_model]."""
-    return f"blocks.{layer}.ln1.hook_in"
+def projection(layer: int, read: str) -> Point:
+    """Output of the q, k or v projection, before QK norm and rotation: [row, pos, head, d_head].
+
+    With grouped queries k and v have one head per group; a hook may return one per query head.
+    """
+    return Point(read, layer)
 
 
-def mlp_norm_in(layer: int) -> str:
-    """Input of the norm before the MLP: [row, pos, d_model]."""
-    return f"blocks.{layer}.ln2.hook_in"
+def pattern(layer: int) -> Point:
+    """Attention pattern, after the softmax: [row, head, destination, source]."""
+    return Point("pattern", layer)
 
 
-def projection(layer: int, read: str) -> str:
-    """Output of the q, k or v projection, before any rotation: [row, pos, head, d_head]."""
-    return f"blocks.{layer}.attn.{read}.hook_out"
-
-
-def z(layer: int) -> str:
+def z(layer: int) -> Point:
     """What each head passes to the output projection: [row, pos, head, d_head]."""
-    return f"blocks.{layer}.attn.o.hook_in"
+    return Point("z", layer)
 
 
-def attn_out(layer: int) -> str:
+def written_z(layer: int) -> Point:
+    """z over the scale of the norm behind attention, if any: times `w_out` it is what is written.
+
+    [row, pos, head, d_head]. The same as `z` in models without such a norm.
+    """
+    return Point("written z", layer)
+
+
+def attn_out(layer: int) -> Point:
     """What attention adds to the residual stream, bias included: [row, pos, d_model]."""
-    return f"blocks.{layer}.attn.hook_out"
+    return Point("attn out", layer)
 
 
-def mlp_out(layer: int) -> str:
+def mlp_in(layer: int) -> Point:
+    """Residual stream that the MLP reads, before its norm: [row, pos, d_model]."""
+    return Point("mlp in", layer)
+
+
+def neurons(layer: int) -> Point:
+    """Input of the MLP's last projection: [row, pos, d_mlp]."""
+    return Point("neurons", layer)
+
+
+def mlp_out(layer: int) -> Point:
     """What the MLP adds to the residual stream: [row, pos, d_model]."""
-    return f"blocks.{layer}.mlp.hook_out"
-
-
-def native_norm(norm: Any, x: Tensor) -> Any:
-    """Return what the module wrapped by `norm` makes of `x`, with the hooks at both ends."""
-    return norm.hook_out(norm.original_component(norm.hook_in(x)))
+    return Point("mlp out", layer)

@@ -5,26 +5,35 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
 from circuitkit.errors import DecompositionError, ModelError
+from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
 from circuitkit.model.subject import SubjectModel
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model")
-SUPPORTED = ("gpt2",)
+# Families whose blocks do not split into heads that read and write one residual stream.
+NO_HEADS = {
+    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "state-space blocks"),
+    **dict.fromkeys(("jamba", "bamba", "zamba", "zamba2", "falcon_h1"), "some state-space blocks"),
+    "recurrent_gemma": "recurrent blocks",
+}
 
 
 def load_directory(
@@ -40,23 +49,88 @@ def load_directory(
 
     Raises:
         ModelError: no such model, or weights that are missing, truncated or do not fit.
-        DecompositionError: the architecture is not supported.
+        DecompositionError: the architecture cannot be taken apart, or not exactly.
     """
     where = f"model {str(source)!r}"
     device = _checked_device(device)
     with _quiet():
-        hf_model = _load_weights(str(source), where, dtype)
+        hf_model = _load_weights(str(source), where, dtype).to(device)
         tokenizer = _load_tokenizer(str(source), where)
         digest = weight_digest(hf_model)
-        bridge = TransformerBridge.boot_transformers(
-            str(source),
-            hf_model=hf_model.to(device),
-            tokenizer=tokenizer or _stand_in_tokenizer(),
-            dtype=dtype,
-            device=device,
-        )
+        if dtype == torch.float64 and hasattr(hf_model, "set_experts_implementation"):
+            hf_model.set_experts_implementation("eager")  # the fused one has no float64
+        batch = probe(int(hf_model.config.vocab_size), _n_ctx(hf_model.config))
+        references = references_of(hf_model, batch)
+        bridge = _booted(str(source), where, hf_model, tokenizer or _stand_in_tokenizer())
     bridge.eval()
-    return SubjectModel(bridge, name or str(source), digest, tokenizer)
+    model = SubjectModel(bridge, name or str(source), digest, tokenizer)
+    check_against(model, batch, references)
+    return model
+
+
+def from_bridge(
+    bridge: TransformerBridge,
+    *,
+    name: str = "bridge",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    softmax_share: float = 1.0,
+) -> SubjectModel:
+    """Return the model that a TransformerBridge wraps, as one of `boot_native`, to be studied.
+
+    The bridge must be in evaluation mode. It is used as it is: weights that were folded or centred
+    stay so.
+
+    Raises:
+        ModelError: it is in training mode.
+        DecompositionError: its architecture cannot be taken apart.
+    """
+    digest = weight_digest(bridge.original_model)
+    model = SubjectModel(bridge, name, digest, tokenizer, softmax_share)
+    cfg = bridge.cfg
+    batch = probe(int(cfg.d_vocab), int(cfg.n_ctx))
+    with mixed_patterns(bridge, softmax_share):
+        references = references_of_bridge(bridge, batch, model.device)
+    check_against(model, batch, references)
+    return model
+
+
+@contextmanager
+def mixed_patterns(bridge: TransformerBridge, share: float) -> Iterator[None]:
+    """Let the bridge itself mix its attention patterns with uniform ones inside the block."""
+    if share == 1.0:
+        yield
+        return
+
+    def mix(pattern: Tensor, hook: Any) -> Tensor:
+        return share * pattern + (1 - share) * (pattern > 0)
+
+    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(len(bridge.blocks))]
+    with bridge.hooks(fwd_hooks=[(name, mix) for name in names]):
+        yield
+
+
+def _booted(
+    source: str, where: str, hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> TransformerBridge:
+    try:
+        return TransformerBridge.boot_transformers(
+            source,
+            hf_model=hf_model,
+            tokenizer=tokenizer,
+            dtype=hf_model.dtype,
+            device=str(hf_model.device),
+        )
+    except Exception as error:  # the bridge raises many kinds for architectures it lacks
+        raise DecompositionError(
+            f"{where}: its architecture ({hf_model.config.model_type!r}) must be one that "
+            f"TransformerBridge knows, got {type(error).__name__}: {_first_line(error)}. Its parts "
+            "cannot be found. Use another model."
+        ) from error
+
+
+def _n_ctx(config: PreTrainedConfig) -> int:
+    names = ("n_positions", "max_position_embeddings", "n_ctx")
+    return next((int(getattr(config, n)) for n in names if getattr(config, n, None)), 2048)
 
 
 def weight_digest(model: torch.nn.Module) -> str:
@@ -72,12 +146,7 @@ def weight_digest(model: torch.nn.Module) -> str:
 def _load_weights(source: str, where: str, dtype: torch.dtype) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(source)
-        if config.model_type not in SUPPORTED:
-            raise DecompositionError(
-                f"{where}: its architecture must be one of {', '.join(SUPPORTED)}, got "
-                f"{config.model_type!r}. Its residual stream could not be taken apart yet. Use "
-                "another model."
-            )
+        _require_heads(config, where)
         loaded, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=dtype, attn_implementation="eager", output_loading_info=True
         )
@@ -97,6 +166,20 @@ def _load_weights(source: str, where: str, dtype: torch.dtype) -> PreTrainedMode
             "complete file."
         )
     return loaded.eval()
+
+
+def _require_heads(config: PreTrainedConfig, where: str) -> None:
+    kind = config.model_type
+    if config.is_encoder_decoder:
+        reason = "an encoder and a decoder"
+    elif kind in NO_HEADS:
+        reason = NO_HEADS[kind]
+    else:
+        return
+    raise DecompositionError(
+        f"{where}: its architecture must be a transformer decoder, got {kind!r} with {reason}. Its "
+        "residual stream cannot be taken apart into heads and MLPs. Use another model."
+    )
 
 
 def _load_tokenizer(source: str, where: str) -> PreTrainedTokenizerBase | None:

@@ -1,7 +1,8 @@
 """Recording what every sender writes, in narrow form: heads as z (d_head wide), not d_model wide.
 
 A head's write to the residual stream is its z times its slice of W_O; the output bias of
-attention belongs to no head. So the residual stream read by layer l is
+attention belongs to no head. Behind a norm (Gemma 2 and 3, OLMo 2) z is kept over that norm's scale,
+so that this holds there too. So the residual stream read by layer l is
 
     input + sum over earlier heads of z W_O + sum over earlier layers of b_O + earlier MLP outputs
 """
@@ -15,7 +16,10 @@ from torch import Tensor
 
 from circuitkit.errors import ActivationError, DecompositionError
 from circuitkit.model import hook_points
-from circuitkit.model.subject import Hook, SubjectModel
+from circuitkit.model.forward import Hook, Sources
+from circuitkit.model.hook_points import Point
+from circuitkit.model.runs import Run, whole_run
+from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts import PromptBatch
 
 RELATIVE_GAP = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest residual entry
@@ -55,9 +59,23 @@ def record(
     Raises:
         ActivationError: an activation or a logit is NaN or infinite.
     """
+    return record_run(model, whole_run(model, batch))
+
+
+def record_run(
+    model: SubjectModel, run: Run, sources: Sources | None = None
+) -> tuple[Activations, Float[Tensor, "row vocab"]]:
+    """Return the same of a run that may begin behind earlier positions; those are left out.
+
+    Keys and values are kept in `sources`.
+
+    Raises:
+        ActivationError: an activation or a logit is NaN or infinite.
+    """
     recorder = Recorder(model)
+    sources = sources or run.sources()
     with torch.no_grad():
-        logits = model.run(batch, recorder.hooks())
+        logits = model.run_from(run.entering, run.context, recorder.hooks(), sources=sources)
     activations = recorder.activations()
     require_finite(activations, model.name)
     require_finite_tensor(logits, f"model {model.name!r}, logits")
@@ -68,29 +86,32 @@ class Recorder:
     """Hooks that keep what the senders write. `activations` returns it after the run."""
 
     def __init__(self, model: SubjectModel) -> None:
-        self.n_layers = model.graph.n_layers
-        self.kept: dict[str, Tensor] = {}
+        self.graph = model.graph
+        self.kept: dict[Point, Tensor] = {}
 
-    def hooks(self) -> dict[str, Hook]:
+    def hooks(self) -> dict[Point, Hook]:
         """Return one observing hook per sender tensor."""
-        names = [hook_points.resid_pre(0)]
-        for layer in range(self.n_layers):
-            names += [hook_points.z(layer), hook_points.mlp_out(layer)]
-        return {name: self._keeper(name) for name in names}
+        points = [hook_points.resid_pre(0)]
+        for layer in range(self.graph.n_layers):
+            points.append(hook_points.written_z(layer))
+            if self.graph.has_mlps:
+                points.append(hook_points.mlp_out(layer))
+        return {point: self._keeper(point) for point in points}
 
-    def _keeper(self, name: str) -> Hook:
+    def _keeper(self, point: Point) -> Hook:
         def keep(activation: Tensor) -> None:
-            self.kept[name] = activation.detach()
+            self.kept[point] = activation.detach()
 
         return keep
 
     def activations(self) -> Activations:
         """Return what was kept."""
-        layers = range(self.n_layers)
+        layers = range(self.graph.n_layers)
+        with_mlps = layers if self.graph.has_mlps else range(0)
         return Activations(
             self.kept[hook_points.resid_pre(0)],
-            tuple(self.kept[hook_points.z(layer)] for layer in layers),
-            tuple(self.kept[hook_points.mlp_out(layer)] for layer in layers),
+            tuple(self.kept[hook_points.written_z(layer)] for layer in layers),
+            tuple(self.kept[hook_points.mlp_out(layer)] for layer in with_mlps),
         )
 
 
@@ -101,9 +122,10 @@ def require_finite(activations: Activations, model_name: str) -> None:
         ActivationError: there is one.
     """
     require_finite_tensor(activations.input, f"model {model_name!r}, input")
-    for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
+    for layer, z in enumerate(activations.z):
         require_finite_tensor(z, f"model {model_name!r}, layer {layer}, attention heads")
-        require_finite_tensor(mlp, f"model {model_name!r}, layer {layer}, MLP")
+        for mlp in activations.mlp[layer : layer + 1]:
+            require_finite_tensor(mlp, f"model {model_name!r}, layer {layer}, MLP")
 
 
 def require_finite_tensor(tensor: Float[Tensor, "row ..."], where: str) -> None:
@@ -130,11 +152,12 @@ def sender_outputs(
     graph = model.graph
     out = activations.input.new_empty(len(graph.senders), n_places, graph.d_model)
     out[0] = activations.input.flatten(0, 1)
-    for layer, (z, mlp) in enumerate(zip(activations.z, activations.mlp, strict=True)):
+    for layer, z in enumerate(activations.z):
         first = graph.head_sender(layer)
         heads = out[first : first + graph.n_heads]
-        torch.bmm(by_head(z), model.attention[layer].w_out, out=heads)
-        out[first + graph.n_heads] = mlp.flatten(0, 1)
+        torch.bmm(by_head(z), model.layers[layer].attention.w_out, out=heads)
+        for mlp in activations.mlp[layer : layer + 1]:
+            out[first + graph.n_heads] = mlp.flatten(0, 1)
     return out
 
 
@@ -149,7 +172,7 @@ def attention_bias_before(
     """Return the sum of attention output biases in the residual stream at `layer`."""
     total = torch.zeros(model.graph.d_model, dtype=model.dtype, device=model.device)
     for earlier in range(layer + int(own_layer)):
-        total = total + model.attention[earlier].b_out
+        total = total + model.layers[earlier].attention.b_out
     return total
 
 
@@ -169,7 +192,7 @@ def check_decomposition(model: SubjectModel, batch: PromptBatch) -> None:
 
         return keep
 
-    hooks = {hook_points.resid_post(layer): keeper(layer) for layer in layers}
+    hooks: dict[Point, Hook] = {hook_points.resid_post(layer): keeper(layer) for layer in layers}
     with torch.no_grad():
         model.run(batch, recorder.hooks() | hooks)
     activations = recorder.activations()

@@ -1,54 +1,53 @@
 """SubjectModel: a transformer under study, wrapped by TransformerLens's TransformerBridge.
 
-It runs padded prompts and returns logits at the labelled positions only, with hooks that live
-exactly as long as the run, and hands out the weights that the engine multiplies by itself.
+The bridge finds the parts of every family; the forward pass over them is our own (forward.py), so
+that it can begin at any layer and position and give every head its own input. Hooks live exactly as
+long as a run, and the wrapped model is never changed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.generalized_components.normalization import NormalizationBridge
 from transformers import PreTrainedTokenizerBase
 
-from circuitkit.errors import DecompositionError, ModelError, PromptError
-from circuitkit.graph import READS, ComponentGraph
+from circuitkit.errors import ModelError, PromptError
+from circuitkit.graph import ComponentGraph
 from circuitkit.model import hook_points
-from circuitkit.model.norms import Norm
+from circuitkit.model.attention import LayerContext
+from circuitkit.model.context import (
+    Context,
+    attention_mask,
+    block_arguments,
+    is_native,
+    rotary_of,
+    windows_of,
+)
+from circuitkit.model.forward import NO_HOOKS, Hooks, Sources, at, run_layers
+from circuitkit.model.layers import Layer, layer_of, part
+from circuitkit.model.norms import Norm, norm_of
 from circuitkit.prompts import PromptBatch
-
-Hook = Callable[[Tensor], Tensor | None]
-NO_HOOKS: Mapping[str, Hook] = {}
-
-
-@dataclass(frozen=True)
-class AttentionWeights:
-    """One layer's projections: q of every head, then k, then v, with the norm in front folded in.
-
-    They apply to the normalised residual stream (`Norm.x_hat`). Key and value weights are listed
-    per query head.
-    """
-
-    w: Float[Tensor, "receiver d_model d_head"]
-    b: Float[Tensor, "receiver d_head"]
-    w_out: Float[Tensor, "head d_head d_model"]
-    b_out: Float[Tensor, " d_model"]
 
 
 @dataclass(frozen=True)
 class SubjectModel:
-    """A model under study. The wrapped bridge is handed back as it came after every call."""
+    """A model under study. The wrapped bridge is handed back as it came after every call.
+
+    `softmax_share` below 1 mixes that share of every attention pattern with uniform ones
+    (Zhong et al. 2023, arXiv:2306.17844).
+    """
 
     bridge: TransformerBridge = field(repr=False)
     name: str
     digest: str
     tokenizer: PreTrainedTokenizerBase | None = field(repr=False)
+    softmax_share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.bridge.training:
@@ -60,18 +59,19 @@ class SubjectModel:
     @cached_property
     def graph(self) -> ComponentGraph:
         """The components and edges of this architecture."""
-        cfg = self.bridge.cfg
+        first = self.layers[0]
         return ComponentGraph(
-            n_layers=int(cfg.n_layers),
-            n_heads=int(cfg.n_heads),
-            d_model=int(cfg.d_model),
-            parallel_attn_mlp=bool(cfg.parallel_attn_mlp),
+            n_layers=len(self.layers),
+            n_heads=first.attention.n_heads,
+            d_model=int(self.bridge.cfg.d_model),
+            parallel_attn_mlp=first.is_parallel,
+            has_mlps=first.mlp is not None,
         )
 
     @property
     def d_head(self) -> int:
         """The width of one head's q, k, v and z."""
-        return int(self.bridge.cfg.d_head)
+        return self.layers[0].attention.d_head
 
     @property
     def n_ctx(self) -> int:
@@ -89,66 +89,90 @@ class SubjectModel:
         return self._some_weight.dtype
 
     @cached_property
-    def attention(self) -> tuple[AttentionWeights, ...]:
-        """The attention weights of every layer. Folding copies q, k and v: kept once made."""
-        return tuple(self._attention_weights(layer) for layer in range(self.graph.n_layers))
-
-    @cached_property
-    def attn_norms(self) -> tuple[Norm, ...]:
-        """The norm in front of each layer's attention."""
+    def layers(self) -> tuple[Layer, ...]:
+        """Every block taken apart. Folding norms copies q, k and v: kept once made."""
+        where = f"model {self.name!r}"
         return tuple(
-            Norm.of_module(block.ln1.original_component, f"layer {layer}, norm before attention")
-            for layer, block in enumerate(self._blocks)
+            layer_of(self.bridge, index, where, self.softmax_share)
+            for index in range(len(self.bridge.blocks))
         )
 
+    @cached_property
+    def final_norm(self) -> Norm:
+        """The norm in front of the unembedding."""
+        d_model = int(self.bridge.cfg.d_model)
+        module = part(self.bridge, "ln_final")
+        return norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+
     def run(
-        self, batch: PromptBatch, hooks: Mapping[str, Hook] = NO_HOOKS
+        self, batch: PromptBatch, hooks: Hooks = NO_HOOKS, *, sources: Sources | None = None
     ) -> Float[Tensor, "row vocab"]:
         """Return the logits at each prompt's labelled position.
 
-        Hooks map a name of `hook_points` to a function of the activation there; what it returns,
-        unless None, replaces the activation. Only the labelled position is unembedded.
+        Hooks map a place of `hook_points` to a function of the activation there; what it returns,
+        unless None, replaces the activation. Keys and values are kept in `sources`.
+
+        Raises:
+            PromptError: the prompts are longer than the model's context.
+        """
+        entering, context = self.prepare(batch)
+        return self.run_from(entering, context, hooks, sources=sources)
+
+    def run_from(
+        self,
+        x: Float[Tensor, "row pos d_model"],
+        context: Context,
+        hooks: Hooks = NO_HOOKS,
+        *,
+        first: int = 0,
+        sources: Sources | None = None,
+        projected: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> Float[Tensor, "row vocab"]:
+        """Return the logits, given the residual stream in front of layer `first`."""
+        x = run_layers(
+            self.layers,
+            context.layers,
+            x,
+            hooks,
+            first=first,
+            sources=sources,
+            projected=projected,
+        )
+        rows = torch.arange(len(x), device=x.device)
+        labelled = x[rows, context.label_pos]
+        return self.unembed(at(hooks, hook_points.FINAL_NORM_IN, labelled))
+
+    def unembed(self, x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
+        """Return the logits of the residual stream behind the last layer."""
+        logits: Tensor = self.bridge.unembed.original_component(self.final_norm(x))
+        if self._logit_softcap:
+            logits = torch.tanh(logits / self._logit_softcap) * self._logit_softcap
+        return logits
+
+    def prepare(self, batch: PromptBatch) -> tuple[Float[Tensor, "row pos d_model"], Context]:
+        """Return what enters block 0, and what every layer needs to know of the prompts.
 
         Raises:
             PromptError: the prompts are longer than the model's context.
         """
         self._check_length(batch)
-        rows = torch.arange(len(batch.tokens), device=self.device)
-        label_pos = batch.label_pos.to(self.device)
-
-        def keep_labelled(x: Tensor) -> Tensor:
-            return x[rows, label_pos].unsqueeze(1)
-
-        at_label = self._hooked(hook_points.UNEMBED_IN, keep_labelled)
-        with self._native_norms(), at_label, self._all_hooked(hooks):
-            output = self.bridge.original_model(**self._inputs(batch))
-        logits: Tensor = output.logits[:, 0]
-        return logits
-
-    @contextmanager
-    def _native_norms(self) -> Iterator[None]:
-        """Let every LayerNorm run as torch's own, with the hooks at its ends.
-
-        The bridge spells a norm out in ten steps, so that its inside can be hooked. Nothing here
-        hooks it, and over a run with its backward pass the steps cost a twentieth of the time.
-        """
-        try:
-            for norm in self._layer_norms:
-                object.__setattr__(norm, "forward", partial(hook_points.native_norm, norm))
-            yield
-        finally:
-            for norm in self._layer_norms:
-                norm.__dict__.pop("forward", None)
-
-    def _inputs(self, batch: PromptBatch) -> dict[str, Any]:
-        inputs: dict[str, Any] = {
-            "input_ids": batch.tokens.to(self.device),
-            "position_ids": batch.position_ids.to(self.device),
-            "use_cache": False,
+        entering, arguments = block_arguments(self.bridge, batch, self.device)
+        real, places = batch.mask.to(self.device), batch.position_ids.to(self.device)
+        if bool(real.all()):
+            places = places[:1]
+        masks = {
+            window: attention_mask(real, self.dtype, causal=self.is_causal, window=window)
+            for window in set(self._windows)
         }
-        if not bool(batch.mask.all()):
-            inputs["attention_mask"] = batch.mask.long().to(self.device)
-        return inputs
+        shared: dict[int, Any] = {}
+        layers = []
+        for index, window in enumerate(self._windows):
+            tables = arguments[index].get("position_embeddings")
+            key = index if tables is None else id(tables)
+            if key not in shared:
+                shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
+            layers.append(LayerContext(masks[window], shared[key]))
+        return entering, Context(tuple(layers), batch.label_pos.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
         longest = int(batch.mask.sum(1).max())
@@ -157,35 +181,6 @@ class SubjectModel:
                 f"prompts: must have at most {self.n_ctx} tokens for model {self.name!r}, got "
                 f"{longest}. The model has no positions beyond. Shorten the prompts."
             )
-
-    @contextmanager
-    def _all_hooked(self, hooks: Mapping[str, Hook]) -> Iterator[None]:
-        handles = []
-        try:
-            for name, hook in hooks.items():
-                handles.append(self._add_hook(name, hook))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    @contextmanager
-    def _hooked(self, name: str, hook: Hook) -> Iterator[None]:
-        with self._all_hooked({name: hook}):
-            yield
-
-    def _add_hook(self, name: str, hook: Hook) -> "_Handle":
-        if name not in self.bridge.hook_dict:
-            raise DecompositionError(
-                f"model {self.name!r}: must have the hook point {name!r}, got none. The "
-                "architecture is not supported. Use a GPT-2-like model."
-            )
-        point = self.bridge.hook_dict[name]
-
-        def call(activation: Tensor, hook: Any, *, function: Hook = hook) -> Tensor | None:
-            return function(activation)
-
-        return _Handle(point, point.add_hook(call))
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -201,45 +196,25 @@ class SubjectModel:
                 p.requires_grad_(flag)
 
     @cached_property
-    def _layer_norms(self) -> tuple[NormalizationBridge, ...]:
-        """The bridge's LayerNorms, found once: finding them walks every module."""
-        return tuple(
-            module
-            for module in self.bridge.modules()
-            if isinstance(module, NormalizationBridge)
-            and isinstance(module.original_component, nn.LayerNorm)
-        )
+    def _windows(self) -> tuple[int | None, ...]:
+        if is_native(self.bridge):
+            return (None,) * len(self.bridge.blocks)
+        config = self.bridge.original_model.config
+        return windows_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+
+    @cached_property
+    def is_causal(self) -> bool:
+        """Whether no position sees a later one."""
+        return str(getattr(self.bridge.cfg, "attention_dir", "causal")) == "causal"
+
+    @cached_property
+    def _logit_softcap(self) -> float:
+        config = getattr(self.bridge.original_model, "config", None)
+        cap = getattr(config, "final_logit_softcapping", None)
+        native = getattr(self.bridge.cfg, "output_logits_soft_cap", 0) if cap is None else cap
+        return max(float(native or 0), 0.0)
 
     @property
     def _some_weight(self) -> Tensor:
         weight: Tensor = next(iter(self.bridge.original_model.parameters()))
         return weight
-
-    @property
-    def _blocks(self) -> Any:
-        return self.bridge.blocks
-
-    def _attention_weights(self, layer: int) -> AttentionWeights:
-        attn = self._blocks[layer].attn
-        heads, d_head = self.graph.n_heads, self.d_head
-        zeros = torch.zeros(heads * d_head, dtype=self.dtype, device=self.device)
-        w = [getattr(attn, f"W_{read.upper()}").detach() for read in READS]
-        b = [getattr(attn, f"b_{read.upper()}") for read in READS]
-        b = [zeros if bias is None else bias.detach() for bias in b]
-        folded = self.attn_norms[layer].fold(
-            torch.cat(w), torch.cat([bias.reshape(heads, d_head) for bias in b])
-        )
-        b_out = zeros.new_zeros(self.graph.d_model) if attn.b_O is None else attn.b_O.detach()
-        return AttentionWeights(*folded, attn.W_O.detach(), b_out)
-
-
-@dataclass(frozen=True)
-class _Handle:
-    """One added hook, so that exactly this one is taken away again."""
-
-    point: Any
-    handle: Any
-
-    def remove(self) -> None:
-        self.handle.hook.remove()
-        self.point.fwd_hooks[:] = [kept for kept in self.point.fwd_hooks if kept is not self.handle]

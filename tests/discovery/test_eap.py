@@ -28,9 +28,13 @@ def literal_scores(model, pairs, metric, ablation):
         logits = model.run(pairs.clean_batch, leaf_hooks(model, layer, leaves))
         gain = metric.gain(logits, pairs.labels).sum()
         grads = torch.autograd.grad(gain, list(leaves.values()))
+        n_pos = pairs.clean.shape[1]
+        at_label = torch.arange(len(pairs)) * n_pos + pairs.label_pos
         for name, grad in zip(leaves, grads, strict=True):
             column = graph.receivers.index(name)
-            scores[:, column] = torch.einsum("sad,ad->s", change, grad.flatten(0, 1))
+            at = at_label if name == "logits" else slice(None)
+            grad = grad if name == "logits" else grad.flatten(0, 1)
+            scores[:, column] = torch.einsum("sad,ad->s", change[:, at], grad)
     return scores * graph.edge_mask / len(pairs)
 
 
@@ -43,6 +47,7 @@ def leaf_hooks(model, layer, leaves):
                 leaves[receiver] = x.detach().clone().requires_grad_()
 
     def project(read):
+        # the model's own norm and weights, as the bridge shows them: not those folded by us
         block = model.bridge.blocks[layer]
         norm, attn = block.ln1.original_component, block.attn
 
@@ -61,13 +66,20 @@ def leaf_hooks(model, layer, leaves):
 
         return keep
 
-    return {
-        hook_points.resid_pre(0): lambda x: x.detach().requires_grad_(),
-        hook_points.attn_norm_in(layer): split,
-        **{hook_points.projection(layer, read): project(read) for read in "qkv"},
-        hook_points.mlp_norm_in(layer): leaf(f"m{layer}"),
-        hook_points.FINAL_NORM_IN: leaf("logits"),
-    }
+    def leaf_at_label(x):
+        leaves["logits"] = x.view_as(x)
+        return leaves["logits"]
+
+    hooks = {hook_points.projection(layer, read): project(read) for read in "qkv"}
+    hooks[hook_points.resid_pre(0)] = lambda x: x.detach().requires_grad_()
+    hooks[hook_points.mlp_in(layer)] = leaf(f"m{layer}")
+    hooks[hook_points.FINAL_NORM_IN] = leaf_at_label
+    if layer == 0:
+        start = hooks[hook_points.resid_pre(0)]
+        hooks[hook_points.resid_pre(0)] = lambda x: (split(x), start(x))[1]
+    else:
+        hooks[hook_points.resid_pre(layer)] = split
+    return hooks
 
 
 @pytest.mark.parametrize("metric", [LogitDifference(), LogProbability()])
@@ -84,7 +96,10 @@ def test_a_score_is_the_slope_of_the_exact_effect(toy, metric):
     step = 1e-4
 
     class Nearly(ResampleAblation):
-        def values(self, model, pairs):
+        def n_shared_positions(self, model, pairs):
+            return 0
+
+        def values(self, model, pairs, behind=None):
             clean, _ = record(model, pairs.clean_batch)
             away = clean.minus(super().values(model, pairs))
             return clean.minus(away.map(lambda x: step * x))

@@ -2,14 +2,9 @@ import pytest
 import torch
 
 from circuitkit.errors import MethodError
-from circuitkit.interventions.patching import (
-    Direction,
-    all_positions,
-    by_position,
-    by_role,
-    patch_activations,
-    site_named,
-)
+from circuitkit.interventions.columns import all_positions, by_position, by_role
+from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import hook_points
 from circuitkit.model.record import record
@@ -18,14 +13,14 @@ from circuitkit.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 
-def one_patch(model, pair, metric, hook_point, pos, heads=None, noising=True):
+def one_patch(model, pair, metric, point, pos, heads=None, noising=True):
     """Return one effect by the definition, on one unpadded pair."""
     pairs = tokenize_pairs([pair])
     batches = pairs.clean_batch, pairs.corrupted_batch
     base, donor = batches if noising else batches[::-1]
     kept = {}
     with torch.no_grad():
-        model.run(donor, {hook_point: lambda x: kept.update(x=x.clone())})
+        model.run(donor, {point: lambda x: kept.update(x=x.clone())})
 
     def put(x):
         x = x.clone()
@@ -37,7 +32,7 @@ def one_patch(model, pair, metric, hook_point, pos, heads=None, noising=True):
 
     with torch.no_grad():
         plain = metric.values(model.run(base), pairs.labels)
-        patched = metric.values(model.run(base, {hook_point: put}), pairs.labels)
+        patched = metric.values(model.run(base, {point: put}), pairs.labels)
     return float(plain - patched if noising else patched - plain)
 
 
@@ -142,5 +137,5 @@ def test_progress_counts_every_cell_once(toy, pairs, metric):
 
 
 def test_an_unknown_site_names_the_known_ones():
-    with pytest.raises(MethodError, match="'head': must be one of resid, attn, mlp, heads"):
+    with pytest.raises(MethodError, match="'head': must be one of resid, resid-mid, resid-post, attn, mlp, heads"):
         site_named("head")

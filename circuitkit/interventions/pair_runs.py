@@ -1,0 +1,40 @@
+"""What attribution needs of a batch of pairs: the clean run, and what each sender writes ablated."""
+
+from functools import cached_property
+
+from circuitkit.interventions.ablation import Ablation
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel
+from circuitkit.model.record import Activations, record_run
+from circuitkit.model.runs import Run, behind, like, whole_run
+from circuitkit.prompts import Labels, PromptPairs
+
+
+class PairRuns:
+    """Both sides of a batch of pairs, from the first position at which they can differ."""
+
+    def __init__(
+        self, model: SubjectModel, pairs: PromptPairs, ablation: Ablation, metric: Metric
+    ) -> None:
+        self.model, self.pairs, self.ablation, self.metric = model, pairs, ablation, metric
+        n_shared = ablation.n_shared_positions(model, pairs)
+        self.clean: Run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
+
+    @cached_property
+    def ablated(self) -> Activations:
+        """What each sender writes when ablated, from `clean.start` on."""
+        shared = self.clean if self.clean.start else None
+        return self.ablation.values(self.model, self.pairs, shared)
+
+    @cached_property
+    def corrupted(self) -> Run:
+        """The run of the corrupted prompts."""
+        return like(self.clean, self.model, self.pairs.corrupted_batch)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What is expected of each pair, with the clean run's logits where the metric needs them."""
+        if not self.metric.needs_clean_logits:
+            return self.pairs.labels
+        logits = record_run(self.model, self.clean)[1]
+        return self.pairs.with_clean_logits(logits).labels

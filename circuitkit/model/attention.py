@@ -1,0 +1,213 @@
+"""One layer's attention, from what its heads read to what they write.
+
+    q, k, v  =  x_hat W' + c'                       (model/norms.py; the norm in front folded in)
+    pattern  =  softmax(scale * rotated(q) . rotated(k), soft-capped, masked)
+    z        =  pattern v
+    write    =  z / s W_O                           s: scale of the norm behind attention, or 1
+
+With a norm behind attention (Gemma 2 and 3, OLMo 2) a head's write is its share of the normalised
+sum, under that run's own scale; the norm's weight is folded into W_O. With grouped queries k and v
+come one per group, or one per query head where heads must differ; both are taken. A QK norm over
+all heads at once (OLMo 2) joins the heads behind their projections: each head is scaled by all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.graph import READS
+from circuitkit.model.norms import HALF, Norm
+
+PatternHook = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotation of queries and keys by position (Su et al. 2021, arXiv:2104.09864).
+
+    `interleaved`: pairs are neighbours (0, 1), (2, 3), ...; else halves (i, i + rotated / 2).
+    """
+
+    cos: Float[Tensor, "row_or_one pos rotated"]
+    sin: Float[Tensor, "row_or_one pos rotated"]
+    interleaved: bool
+
+    def __call__(self, x: Float[Tensor, "row head pos d_head"]) -> Tensor:
+        """Return `x` rotated in its first dimensions."""
+        n = self.cos.shape[-1]
+        part, rest = x[..., :n], x[..., n:]
+        if self.interleaved:
+            turned = torch.stack((-part[..., 1::2], part[..., ::2]), dim=-1).flatten(-2)
+        else:
+            turned = torch.cat((-part[..., n // 2 :], part[..., : n // 2]), dim=-1)
+        rotated = part * self.cos.unsqueeze(1) + turned * self.sin.unsqueeze(1)
+        return torch.cat((rotated, rest), dim=-1) if rest.shape[-1] else rotated
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """What one layer's attention needs to know of the prompts: who sees whom, and where each is.
+
+    `mask` is added to the scores: zero where a destination sees a source.
+    """
+
+    mask: Float[Tensor, "row_or_one 1 destination source"]
+    rotary: Rotary | None
+
+
+@dataclass(frozen=True)
+class KeysValues:
+    """Keys and values of some positions, as they enter the scores."""
+
+    keys: Float[Tensor, "row kv_head pos d_head"]
+    values: Float[Tensor, "row kv_head pos d_head"]
+
+    def before(self, pos: int) -> "KeysValues":
+        """Return those of the positions before `pos`."""
+        return KeysValues(self.keys[:, :, :pos], self.values[:, :, :pos])
+
+    def repeated(self, n: int) -> "KeysValues":
+        """Return them for the same rows `n` times over."""
+        return KeysValues(self.keys.repeat(n, 1, 1, 1), self.values.repeat(n, 1, 1, 1))
+
+
+@dataclass(frozen=True)
+class HeadNorm:
+    """A norm of queries or keys: over each head, or over all heads at once (`is_joint`)."""
+
+    norm: Norm
+    is_joint: bool
+
+    def __call__(self, x: Float[Tensor, "row pos head d_head"]) -> Tensor:
+        """Return the normalised heads; heads may be repeated within their groups."""
+        if not self.is_joint:
+            return self.norm(x)
+        # repeating every head equally often leaves the joint scale as it is
+        d_head = x.shape[-1]
+        weight, bias = (w.reshape(-1, d_head) for w in (self.norm.weight, self.norm.bias))
+        times = x.shape[2] // weight.shape[0]
+        hat = self.norm.x_hat(x.flatten(2)).unflatten(2, x.shape[2:])
+        return hat * weight.repeat_interleave(times, 0) + bias.repeat_interleave(times, 0)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The weights of one layer's attention and the rules of its scores."""
+
+    norm: Norm
+    w: Float[Tensor, "d_model out"]  # q of every head, then k, then v of every group; folded
+    b: Float[Tensor, " out"]
+    w_out: Float[Tensor, "head d_head d_model"]  # the weight of a norm behind it folded in
+    b_out: Float[Tensor, " d_model"]
+    n_kv_heads: int
+    scale: float
+    softcap: float | None = None
+    q_norm: HeadNorm | None = None
+    k_norm: HeadNorm | None = None
+    post_norm: Norm | None = None
+    w_out_plain: Float[Tensor, "all_heads d_model"] | None = None  # given with post_norm
+    softmax_share: float = 1.0  # pattern = share * softmax + (1 - share)
+
+    @property
+    def n_heads(self) -> int:
+        """The number of query heads."""
+        return self.w_out.shape[0]
+
+    @property
+    def d_head(self) -> int:
+        """The width of one head."""
+        return self.w_out.shape[1]
+
+    def n_read_heads(self, read: str) -> int:
+        """Return how many different projections a read has: one per group for k and v."""
+        return self.n_heads if read == "q" else self.n_kv_heads
+
+    def weight(self, read: str) -> Float[Tensor, "read_head d_model d_head"]:
+        """Return W' of a read, as a view."""
+        return self._part(self.w, read).unflatten(1, (-1, self.d_head)).transpose(0, 1)
+
+    def bias(self, read: str) -> Float[Tensor, "read_head d_head"]:
+        """Return c' of a read, as a view."""
+        return self._part(self.b.unsqueeze(0), read).reshape(-1, self.d_head)
+
+    def _part(self, x: Tensor, read: str) -> Tensor:
+        sizes = [self.n_read_heads(r) * self.d_head for r in READS]
+        return x.split(sizes, dim=1)[READS.index(read)]
+
+    def project(self, x: Float[Tensor, "row pos d_model"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v, [row, pos, head or group, d_head], of the residual stream."""
+        flat = torch.addmm(self.b, self.norm.x_hat(x).flatten(0, 1), self.w)
+        heads = flat.reshape(*x.shape[:2], -1, self.d_head)
+        q, k, v = heads.split([self.n_read_heads(read) for read in READS], dim=2)
+        return q, k, v
+
+    def attend(
+        self,
+        q: Float[Tensor, "row pos head d_head"],
+        k: Float[Tensor, "row pos kv_head d_head"],
+        v: Float[Tensor, "row pos kv_head d_head"],
+        context: LayerContext,
+        *,
+        past: KeysValues | None = None,
+        on_pattern: PatternHook | None = None,
+    ) -> tuple[Float[Tensor, "row pos head d_head"], KeysValues]:
+        """Return z, and the keys and values of these positions for later ones.
+
+        `past` are those of the positions before; k and v have one head per group or per head.
+        """
+        q = (q if self.q_norm is None else self.q_norm(q)).transpose(1, 2)
+        k = (k if self.k_norm is None else self.k_norm(k)).transpose(1, 2)
+        if context.rotary is not None:
+            q, k = context.rotary(q), context.rotary(k)
+        fresh = KeysValues(k, v.transpose(1, 2))
+        pattern, values = self._pattern(q, _joined(past, fresh, self.n_heads), context)
+        if on_pattern is not None:
+            pattern = on_pattern(pattern)
+        return torch.matmul(pattern, values).transpose(1, 2), fresh
+
+    def _pattern(
+        self, q: Tensor, sources: KeysValues, context: LayerContext
+    ) -> tuple[Tensor, Tensor]:
+        keys, values = (_per_head(x, self.n_heads) for x in (sources.keys, sources.values))
+        scores = torch.matmul(q * self.scale, keys.transpose(-2, -1))
+        if self.softcap is not None:
+            scores = torch.tanh(scores / self.softcap) * self.softcap
+        scores = scores + context.mask
+        if scores.dtype in HALF:
+            pattern = scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
+        else:
+            pattern = scores.softmax(-1)
+        if self.softmax_share != 1.0:
+            seen = (context.mask == 0).to(pattern.dtype)
+            pattern = self.softmax_share * pattern + (1 - self.softmax_share) * seen
+        return pattern, values
+
+    def written(self, z: Float[Tensor, "row pos head d_head"]) -> Tensor:
+        """Return z over the scale of the norm behind attention, so that w_out gives the write."""
+        if self.post_norm is None or self.w_out_plain is None:
+            return z
+        return z * self.post_norm.inverse_scale(z.flatten(2) @ self.w_out_plain).unsqueeze(-1)
+
+    def sum_of_writes(self, written: Float[Tensor, "row pos head d_head"]) -> Tensor:
+        """Return what all heads together add to the residual stream, bias included."""
+        rows, pos = written.shape[:2]
+        flat = torch.addmm(self.b_out, written.reshape(rows * pos, -1), self.w_out.flatten(0, 1))
+        return flat.reshape(rows, pos, -1)
+
+
+def _joined(past: KeysValues | None, fresh: KeysValues, n_heads: int) -> KeysValues:
+    if past is None or past.keys.shape[2] == 0:
+        return fresh
+    keys, values = past.keys, past.values
+    if keys.shape[1] != fresh.keys.shape[1]:
+        keys = _per_head(keys, n_heads)
+    if values.shape[1] != fresh.values.shape[1]:
+        values = _per_head(values, n_heads)
+    return KeysValues(torch.cat((keys, fresh.keys), 2), torch.cat((values, fresh.values), 2))
+
+
+def _per_head(x: Float[Tensor, "row kv_head pos d_head"], n_heads: int) -> Tensor:
+    return x if x.shape[1] == n_heads else x.repeat_interleave(n_heads // x.shape[1], dim=1)

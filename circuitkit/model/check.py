@@ -1,0 +1,132 @@
+"""Does the model taken apart compute what the model's own code computes? Asked once, when loading.
+
+Two random prompts of different length go through both: through the model's own code one by one,
+through the parts as a padded batch. (In float64 Hugging Face's own attention gives NaN for padded
+batches: its mask overflows in a float32 softmax.) The residual stream after every block and the
+logits must agree: so an architecture with a part that is not understood is refused, naming the
+first block that differs and by how much, instead of giving wrong scores.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.errors import DecompositionError
+from circuitkit.model import hook_points
+from circuitkit.model.context import model_inputs
+from circuitkit.model.subject import SubjectModel
+from circuitkit.prompts import PromptBatch
+
+PROBE_LENGTH, PROBE_PADDING = 12, 3
+# float64 too: Hugging Face computes RMSNorm, softmax or rotation in float32 all the same
+RELATIVE_GAP = {torch.float64: 1e-4, torch.float32: 1e-3}
+COARSE_GAP = 0.1  # half precision: of random, unlike of meaningful, prompts
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the model's own code computes on one prompt: after each block, and the last logits."""
+
+    residuals: tuple[Float[Tensor, "pos d_model"], ...]
+    logits: Float[Tensor, " vocab"]
+
+
+def probe(vocab: int, n_ctx: int) -> PromptBatch:
+    """Return two random prompts, the second one shorter and padded on the left."""
+    length = min(PROBE_LENGTH, n_ctx)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, vocab, (2, length), generator=generator)
+    mask = torch.ones(2, length, dtype=torch.bool)
+    mask[1, : min(PROBE_PADDING, length - 1)] = False
+    return PromptBatch(tokens, mask, torch.full((2,), length - 1))
+
+
+def one_by_one(batch: PromptBatch) -> list[PromptBatch]:
+    """Return each prompt as a batch of its own, without padding."""
+    alone = []
+    for tokens, mask in zip(batch.tokens, batch.mask, strict=True):
+        real = tokens[mask].unsqueeze(0)
+        alone.append(
+            PromptBatch(real, torch.ones_like(real, dtype=torch.bool), torch.tensor([len(real[0]) - 1]))
+        )
+    return alone
+
+
+def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
+    """Return what a plain Hugging Face model computes, before anything wraps it."""
+    found = []
+    for prompt in one_by_one(batch):
+        with torch.no_grad():
+            output = hf_model(**model_inputs(prompt, hf_model.device), output_hidden_states=True)
+        # the last hidden state is already normalised, so the logits stand for it
+        residuals = tuple(x[0] for x in output.hidden_states[1:-1])
+        found.append(Reference(residuals, output.logits[0, -1]))
+    return found
+
+
+def references_of_bridge(
+    bridge: Any, batch: PromptBatch, device: torch.device
+) -> list[Reference]:
+    """Return what a TransformerBridge computes."""
+    found = []
+    for prompt in one_by_one(batch):
+        residuals: list[Tensor] = []
+        handles = [
+            block.register_forward_hook(lambda module, given, out: residuals.append(_first(out)))
+            for block in list(bridge.blocks)[:-1]
+        ]
+        try:
+            with torch.no_grad():
+                output = bridge.original_model(**model_inputs(prompt, device))
+        finally:
+            for handle in handles:
+                handle.remove()
+        logits = output if isinstance(output, Tensor) else output.logits
+        found.append(Reference(tuple(x[0] for x in residuals), logits[0, -1]))
+    return found
+
+
+def check_against(model: SubjectModel, batch: PromptBatch, references: list[Reference]) -> None:
+    """Refuse a model whose parts do not add up to what its own code computes.
+
+    Raises:
+        DecompositionError: naming the first block that differs, and the relative gap.
+    """
+    found: list[Tensor] = []
+    hooks: dict[hook_points.Point, Callable[[Tensor], None]] = {
+        hook_points.resid_post(layer): found.append for layer in range(model.graph.n_layers - 1)
+    }
+    try:
+        with torch.no_grad():
+            logits = model.run(batch, hooks)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise DecompositionError(
+            f"model {model.name!r}: taken apart it must run, got {type(error).__name__}: {error}. "
+            "Some part of this architecture is not understood. Use another model."
+        ) from error
+    for row, reference in enumerate(references):
+        real = batch.mask[row].to(model.device)
+        for layer, theirs in enumerate(reference.residuals):
+            _require_close(found[layer][row][real], theirs, model, f"block {layer}")
+        place = "the last block or the unembedding"
+        _require_close(logits[row], reference.logits, model, place)
+
+
+def _require_close(mine: Tensor, theirs: Tensor, model: SubjectModel, place: str) -> None:
+    allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
+    gap = float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
+    if not gap <= allowed:
+        raise DecompositionError(
+            f"model {model.name!r}, {place}: taken apart it must compute what its own code "
+            f"computes within {allowed:g}, got a relative gap of {gap:.2g}. Some part of this "
+            "architecture is not understood, and edge effects would be wrong. Use another model."
+        )
+
+
+def _first(output: Any) -> Tensor:
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found.detach()

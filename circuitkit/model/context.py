@@ -1,0 +1,203 @@
+"""What a batch of prompts fixes before the first layer: who sees whom, and where each token is."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuitkit.errors import DecompositionError
+from circuitkit.model.attention import LayerContext, Rotary
+from circuitkit.prompts import PromptBatch
+
+ATTENTION_KINDS = {"full_attention": False, "sliding_attention": True, "global": False, "local": True}
+
+
+@dataclass(frozen=True)
+class Context:
+    """The context of every layer, and where each row's answer is read.
+
+    Layers that share a mask or a rotation share its memory; one row stands for all where they are
+    equal.
+    """
+
+    layers: tuple[LayerContext, ...]
+    label_pos: Int[Tensor, " row"]
+
+    def repeated(self, n: int) -> "Context":
+        """Return the context of the same rows `n` times over."""
+        return self._mapped(lambda x: x if len(x) == 1 else x.repeat(n, *[1] * (x.ndim - 1)))._at(
+            self.label_pos.repeat(n)
+        )
+
+    def rows(self, rows: Int[Tensor, " chosen"]) -> "Context":
+        """Return the context of some rows."""
+        return self._mapped(lambda x: x if len(x) == 1 else x[rows])._at(self.label_pos[rows])
+
+    def from_position(self, pos: int) -> "Context":
+        """Return the context of the positions from `pos` on; earlier ones remain visible."""
+        layers = tuple(_from(layer, pos) for layer in self.layers)
+        return Context(layers, self.label_pos - pos)
+
+    def until_position(self, pos: int) -> "Context":
+        """Return the context of the positions before `pos` alone."""
+        layers = tuple(_until(layer, pos) for layer in self.layers)
+        return Context(layers, self.label_pos.clamp(max=pos - 1))
+
+    def _at(self, label_pos: Tensor) -> "Context":
+        return replace(self, label_pos=label_pos)
+
+    def _mapped(self, function: Any) -> "Context":
+        done: dict[tuple[int, ...], Tensor] = {}  # of views, by what they look at
+
+        def once(x: Tensor) -> Tensor:
+            key = (x.data_ptr(), x.storage_offset(), *x.shape)
+            if key not in done:
+                done[key] = function(x)
+            return done[key]
+
+        layers = tuple(
+            LayerContext(
+                once(layer.mask),
+                layer.rotary
+                and Rotary(once(layer.rotary.cos), once(layer.rotary.sin), layer.rotary.interleaved),
+            )
+            for layer in self.layers
+        )
+        return Context(layers, self.label_pos)
+
+
+def _from(layer: LayerContext, pos: int) -> LayerContext:
+    rotary = layer.rotary and replace(
+        layer.rotary, cos=layer.rotary.cos[:, pos:], sin=layer.rotary.sin[:, pos:]
+    )
+    return LayerContext(layer.mask[:, :, pos:], rotary)
+
+
+def _until(layer: LayerContext, pos: int) -> LayerContext:
+    rotary = layer.rotary and replace(
+        layer.rotary, cos=layer.rotary.cos[:, :pos], sin=layer.rotary.sin[:, :pos]
+    )
+    return LayerContext(layer.mask[:, :, :pos, :pos], rotary)
+
+
+def attention_mask(
+    real: Bool[Tensor, "row pos"], dtype: torch.dtype, *, causal: bool, window: int | None
+) -> Float[Tensor, "row_or_one 1 pos pos"]:
+    """Return what is added to scores: zero where a destination sees a source, else the minimum.
+
+    `window`: how many positions back a destination sees, itself included (None: all).
+    """
+    place = torch.arange(real.shape[1], device=real.device)
+    distance = place[:, None] - place[None, :]
+    seen = torch.ones_like(distance, dtype=torch.bool)
+    if causal:
+        seen &= distance >= 0
+    if window is not None:
+        seen &= distance.abs() < window
+    rows = real[:1] if bool(real.all()) else real
+    visible = seen[None] & rows[:, None, :]
+    minimum = torch.finfo(dtype).min
+    return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, minimum).unsqueeze(1)
+
+
+def windows_of(config: Any, n_layers: int, where: str) -> tuple[int | None, ...]:
+    """Return how far back each layer sees, None for all the way.
+
+    Raises:
+        DecompositionError: a layer's attention is of another kind.
+    """
+    kinds = getattr(config, "layer_types", None) or getattr(config, "attention_layers", None)
+    width = getattr(config, "sliding_window", None) or getattr(config, "window_size", None)
+    if kinds is None:
+        used = getattr(config, "use_sliding_window", True)
+        return (int(width) if width and used else None,) * n_layers
+    strange = sorted(set(kinds) - ATTENTION_KINDS.keys())
+    if strange:
+        raise DecompositionError(
+            f"{where}: every layer must have full or sliding-window attention, got {strange}. "
+            "Heads of another kind cannot be taken apart. Use another model."
+        )
+    return tuple(int(width) if ATTENTION_KINDS[kind] and width else None for kind in kinds)
+
+
+class _Stopped(Exception):
+    """The first layers' arguments are known; nothing after them need run."""
+
+
+def block_arguments(
+    bridge: Any, batch: PromptBatch, device: torch.device
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Return what enters block 0, and the keyword arguments that each block is given.
+
+    The model's own code embeds the tokens and prepares positions; its blocks are stood in for.
+    """
+    given: list[dict[str, Any]] = []
+    entering: list[Tensor] = []
+    blocks = list(bridge.blocks)
+
+    def stand_in(*arguments: Any, **keywords: Any) -> Any:
+        x = arguments[0] if arguments else keywords["hidden_states"]
+        entering.append(x)
+        given.append(keywords)
+        if len(given) == len(blocks):
+            raise _Stopped
+        return (x,) if is_native(bridge) else x
+
+    try:
+        for block in blocks:
+            object.__setattr__(block, "forward", stand_in)
+        with torch.no_grad():
+            bridge.original_model(**model_inputs(batch, device))
+    except _Stopped:
+        pass
+    finally:
+        for block in blocks:
+            block.__dict__.pop("forward", None)
+    return entering[0], given
+
+
+def model_inputs(batch: PromptBatch, device: torch.device) -> dict[str, Any]:
+    """Return the keyword arguments of the wrapped model for these prompts."""
+    inputs: dict[str, Any] = {
+        "input_ids": batch.tokens.to(device),
+        "position_ids": batch.position_ids.to(device),
+        "use_cache": False,
+    }
+    if not bool(batch.mask.all()):
+        inputs["attention_mask"] = batch.mask.long().to(device)
+    return inputs
+
+
+def is_native(bridge: Any) -> bool:
+    """Whether the model is one of TransformerBridge's own, not Hugging Face's."""
+    return not hasattr(bridge.original_model, "config") or not hasattr(
+        bridge.original_model.config, "model_type"
+    )
+
+
+def rotary_of(
+    bridge: Any, layer: int, arguments: dict[str, Any], positions: Int[Tensor, "row pos"], like: Tensor
+) -> Rotary | None:
+    """Return how a layer rotates queries and keys, in whichever form its family keeps it."""
+    cfg, module = bridge.cfg, bridge.blocks[layer].attn.original_component
+    found = arguments.get("position_embeddings")
+    if found is not None:
+        # one row of positions stands for all where no prompt is padded
+        cos, sin = (table.to(like)[: len(positions)] for table in found)
+        if getattr(cfg, "rotary_adjacent_pairs", False):  # GLM, ERNIE
+            half = cos.shape[-1] // 2
+            cos, sin = (x[..., :half].repeat_interleave(2, -1) for x in (cos, sin))
+            return Rotary(cos, sin, True)
+        return Rotary(cos, sin, bool(getattr(cfg, "rotary_interleaved_cos_sin", False)))
+    table = getattr(module, "embed_positions", None)
+    if isinstance(table, Tensor):  # GPT-J: sines, then cosines, one per pair
+        sin, cos = table.to(like)[positions].chunk(2, dim=-1)
+        return Rotary(cos.repeat_interleave(2, -1), sin.repeat_interleave(2, -1), True)
+    tables = getattr(module, "rotary", None)
+    if tables is not None:  # TransformerBridge's own models
+        return Rotary(
+            tables.cos_cached.to(like)[positions], tables.sin_cached.to(like)[positions], True
+        )
+    return None

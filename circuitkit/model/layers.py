@@ -1,0 +1,210 @@
+"""One transformer block taken apart, and how it is read off the wrapped modules of a family.
+
+    resid mid   =  resid pre + attention(resid pre)
+    resid post  =  resid mid + mlp(resid mid)             sequential blocks
+    resid post  =  resid mid + mlp(resid pre)             parallel blocks
+
+Every part is read from TransformerBridge's component of that name. Whether the parts add up to the
+family's own forward pass is not assumed but checked when a model is loaded (model/check.py).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from circuitkit.errors import DecompositionError
+from circuitkit.graph import READS
+from circuitkit.model.attention import Attention, HeadNorm
+from circuitkit.model.norms import Norm, norm_of
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A block's MLP, mixtures of experts included: norm, module, and a norm behind it if any."""
+
+    norm: Norm
+    module: nn.Module
+    post_norm: Norm | None
+    out_module: nn.Module | None  # its last projection, whose input are the neurons
+
+    def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
+        """Return what the MLP adds to the residual stream, given what it reads of it."""
+        wide = self.norm(x)
+        out = self.module(wide if wide.ndim == 3 else wide.unsqueeze(1))
+        if isinstance(out, tuple):  # mixtures of experts may return their routing too
+            out = out[0]
+        out = out.reshape(x.shape)
+        return out if self.post_norm is None else self.post_norm(out)
+
+    @contextmanager
+    def hooked_neurons(self, hook: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+        """Let `hook` see, and replace, the input of the last projection within the block."""
+        assert self.out_module is not None
+
+        def call(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            found = hook(arguments[0])
+            return None if found is None else (found, *arguments[1:])
+
+        handle = self.out_module.register_forward_pre_hook(call)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block."""
+
+    attention: Attention
+    mlp: MLP | None  # None in attention-only models
+    is_parallel: bool
+
+
+def layer_of(bridge: Any, index: int, where: str, softmax_share: float = 1.0) -> Layer:
+    """Return a block of the bridge, taken apart.
+
+    Raises:
+        DecompositionError: a part is missing or of a kind that cannot be taken apart.
+    """
+    block = bridge.blocks[index]
+    where = f"{where}, block {index}"
+    parallel = bool(bridge.cfg.parallel_attn_mlp)
+    attention = _attention_of(bridge, block, index, where, softmax_share)
+    return Layer(attention, _mlp_of(block, attention, parallel, where), parallel)
+
+
+def part(component: Any, name: str) -> Any:
+    """Return the module behind a component's part, None where it has none."""
+    found = component._modules.get(name)
+    return None if found is None else found.original_component
+
+
+def _attention_of(
+    bridge: Any, block: Any, index: int, where: str, softmax_share: float
+) -> Attention:
+    attn = block._modules.get("attn")
+    weights = {} if attn is None else {name: part(attn, name) for name in (*READS, "o")}
+    if attn is None or any(module is None for module in weights.values()):
+        kind = type(block.original_component).__name__
+        raise DecompositionError(
+            f"{where} ({kind}): must have attention with q, k, v and output projections, got "
+            f"parts {sorted(block._modules)}. State-space blocks, convolutions and fused variants "
+            "do not split into heads. Use a transformer decoder."
+        )
+    cfg, module = bridge.cfg, attn.original_component
+    d_head, d_model = int(cfg.d_head), int(cfg.d_model)
+    wo, b_out = matrix_of(weights["o"], where)
+    norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
+    parts = [matrix_of(weights[read], where) for read in READS]
+    w, b = norm.fold(torch.cat([w for w, _ in parts], 1), torch.cat([b for _, b in parts]))
+    post_norm = _post_norm(block, "ln1_post", b_out, wo, where)
+    n_heads = wo.shape[0] // d_head
+    w_out = wo if post_norm is None else wo * post_norm.weight
+    return Attention(
+        norm=norm,
+        w=w.contiguous(),
+        b=b,
+        w_out=w_out.reshape(n_heads, d_head, d_model),
+        b_out=b_out,
+        n_kv_heads=parts[1][0].shape[1] // d_head,
+        scale=_scale(module, d_head, index, getattr(bridge.original_model, "config", cfg)),
+        softcap=_softcap(module),
+        q_norm=_head_norm(attn, "q_norm", d_head, wo, where),
+        k_norm=_head_norm(attn, "k_norm", d_head, wo, where),
+        post_norm=post_norm,
+        w_out_plain=None if post_norm is None else wo,
+        softmax_share=softmax_share,
+    )
+
+
+def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP | None:
+    component = block._modules.get("mlp")
+    module = None if component is None else component.original_component
+    if module is None:
+        return None
+    like, width = attention.w_out, attention.w_out.shape[-1]
+    own = part(block, "ln2")
+    if own is None and parallel:
+        norm = attention.norm  # GPT-J: one norm in front of both
+    else:
+        norm = norm_of(own, width, like, f"{where}, norm before the MLP")
+    post_norm = _post_norm(block, "ln2_post", None, like, where)
+    out = component._modules.get("out")
+    return MLP(norm, module, post_norm, out)
+
+
+def matrix_of(module: Any, where: str) -> tuple[Tensor, Tensor]:
+    """Return weight [in, out] and bias [out] of a linear projection.
+
+    Raises:
+        DecompositionError: it is not one, as when its weights are quantised.
+    """
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or not weight.is_floating_point():
+        raise DecompositionError(
+            f"{where}: every projection must be a matrix of floats, got "
+            f"{type(module).__name__}. Quantised weights cannot be taken apart. Load the model in "
+            "float32 or bfloat16."
+        )
+    weight = weight.detach()
+    weight = weight if isinstance(module, Conv1D) else weight.T
+    bias = getattr(module, "bias", None)
+    return weight, weight.new_zeros(weight.shape[1]) if bias is None else bias.detach()
+
+
+def _post_norm(
+    block: Any, name: str, bias: Tensor | None, like: Tensor, where: str
+) -> Norm | None:
+    module = part(block, name)
+    if module is None:
+        return None
+    norm = norm_of(module, like.shape[-1], like, f"{where}, {name}")
+    if norm.is_centred or bool(norm.bias.any()) or (bias is not None and bool(bias.any())):
+        raise DecompositionError(
+            f"{where}, {name}: a norm behind attention or MLP must be an RMSNorm without bias, got "
+            "one whose constant part depends on the run. Heads would have no share of their own. "
+            "This architecture is not supported."
+        )
+    return norm
+
+
+def _head_norm(attn: Any, name: str, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
+    module = part(attn, name)
+    if module is None:
+        return None
+    width = int(module.weight.numel()) if getattr(module, "weight", None) is not None else d_head
+    norm = norm_of(module, width, like, f"{where}, {name}")
+    return HeadNorm(norm, is_joint=width != d_head)
+
+
+def _scale(module: Any, d_head: int, index: int, config: Any) -> float:
+    """Return what the family multiplies q . k with."""
+    kind = getattr(config, "model_type", "")
+    if kind == "gpt_neo":
+        return 1.0
+    if hasattr(module, "scaling"):
+        return float(module.scaling)
+    if hasattr(module, "scale_attn"):
+        return 1 / float(module.scale_attn)
+    if kind == "gpt2":
+        scale = d_head**-0.5 if getattr(config, "scale_attn_weights", True) else 1.0
+        by_layer = getattr(config, "scale_attn_by_inverse_layer_idx", False)
+        return scale / (index + 1) if by_layer else scale
+    if isinstance(getattr(module, "scale", None), float):  # TransformerBridge's own models
+        return 1 / float(module.scale)
+    return float(d_head**-0.5)
+
+
+def _softcap(module: Any) -> float | None:
+    for name in ("attn_logit_softcapping", "attn_scores_soft_cap"):
+        cap = getattr(module, name, None)
+        if cap is not None and cap > 0:
+            return float(cap)
+    return None

@@ -1,0 +1,79 @@
+"""Where a run begins: on whole prompts, or behind positions that were run before.
+
+In a causal model the positions in front of the first changed token are the same in both runs of a
+pair. They are run once, and lend their keys and values to every run that starts behind them. So
+nothing in front is computed twice, and nothing there can differ, not even by rounding.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from circuitkit.model.attention import KeysValues
+from circuitkit.model.context import Context
+from circuitkit.model.forward import Sources, run_layers
+from circuitkit.model.subject import SubjectModel
+from circuitkit.prompts import PromptBatch, PromptPairs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of `model` that can be repeated: what enters block 0 from position `start` on."""
+
+    entering: Float[Tensor, "row pos d_model"]
+    context: Context
+    mask: Bool[Tensor, "row pos"]
+    start: int = 0
+    past: tuple[KeysValues, ...] = field(default=(), repr=False)
+
+    def sources(self) -> Sources:
+        """Return the keys and values of earlier positions, ready for one pass."""
+        return Sources(self.past)
+
+
+def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
+    """Return how many first positions are equal in the clean and corrupted prompts of all pairs.
+
+    At most as many as leave every labelled position to be run; none if a position sees later ones.
+    """
+    if not model.is_causal:
+        return 0
+    differs = (pairs.clean != pairs.corrupted).any(0).nonzero()
+    first = int(differs[0]) if len(differs) else pairs.clean.shape[1]
+    return min(first, int(pairs.label_pos.min()))
+
+
+def whole_run(model: SubjectModel, batch: PromptBatch) -> Run:
+    """Return a run of the prompts from their first position."""
+    entering, context = model.prepare(batch)
+    return Run(entering, context, batch.mask.to(model.device))
+
+
+def behind(model: SubjectModel, run: Run, start: int) -> Run:
+    """Return the same run with the positions before `start` run already."""
+    if start == 0:
+        return run
+    kept = Sources()
+    until = run.context.until_position(start)
+    with torch.no_grad():
+        run_layers(model.layers, until.layers, run.entering[:, :start], sources=kept)
+    return _starting(run, start, tuple(kept.fresh))
+
+
+def like(run: Run, model: SubjectModel, batch: PromptBatch) -> Run:
+    """Return the run of other prompts that are equal before `run.start`, and as long."""
+    entering, context = model.prepare(batch)
+    other = Run(entering, context, batch.mask.to(model.device))
+    return _starting(other, run.start, run.past) if run.start else other
+
+
+def _starting(run: Run, start: int, past: tuple[KeysValues, ...]) -> Run:
+    return Run(
+        run.entering[:, start:],
+        run.context.from_position(start),
+        run.mask[:, start:],
+        start,
+        past,
+    )

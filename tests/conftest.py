@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel
+from circuitkit.model.record import record
 from circuitkit.prompts import PromptPair, PromptPairs
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
@@ -133,3 +135,31 @@ def oracle() -> Callable[[str], dict[str, NDArray[np.float64]]]:
             return {key: arrays[key] for key in arrays.files}
 
     return load
+
+
+def fingerprint(model: SubjectModel):
+    bridge = model.bridge
+    hooks = {name: len(point.fwd_hooks) for name, point in bridge.hook_dict.items()}
+    torch_hooks = {
+        name: (len(module._forward_hooks), len(module._backward_hooks))
+        for name, module in bridge.named_modules()
+    }
+    flags = [(p.requires_grad, p.grad is None) for p in bridge.parameters()]
+    modes = [(m.training, repr(vars(m).get("forward"))) for m in bridge.modules()]
+    settings = {key: repr(value) for key, value in vars(bridge.cfg).items()}
+    return hooks, torch_hooks, flags, modes, settings, torch.is_grad_enabled()
+
+
+class Nearly(ResampleAblation):
+    """Ablated values that are the clean ones but for a small step towards the corrupted ones."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def n_shared_positions(self, model, pairs):
+        return 0
+
+    def values(self, model, pairs, behind=None):
+        clean, _ = record(model, pairs.clean_batch)
+        away = clean.minus(super().values(model, pairs))
+        return clean.minus(away.map(lambda x: self.step * x))

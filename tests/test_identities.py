@@ -19,7 +19,7 @@ from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.record import Recorder, check_decomposition, record
 from circuitkit.prompts import PromptPair
 from circuitkit.tokenization import tokenize_pairs
-from tests.conftest import random_pairs, save_toy
+from tests.conftest import fingerprint, random_pairs, save_toy
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 
@@ -203,19 +203,6 @@ def test_results_do_not_depend_on_the_order_of_pairs(toy, pairs, metric):
 
 
 # 6. the model comes back as it was
-
-
-def fingerprint(model: SubjectModel):
-    bridge = model.bridge
-    hooks = {name: len(point.fwd_hooks) for name, point in bridge.hook_dict.items()}
-    torch_hooks = {
-        name: (len(module._forward_hooks), len(module._backward_hooks))
-        for name, module in bridge.named_modules()
-    }
-    flags = [(p.requires_grad, p.grad is None) for p in bridge.parameters()]
-    modes = [(m.training, repr(vars(m).get("forward"))) for m in bridge.modules()]
-    settings = {key: repr(value) for key, value in vars(bridge.cfg).items()}
-    return hooks, torch_hooks, flags, modes, settings, torch.is_grad_enabled()
 
 
 def test_model_comes_back_as_it_was(toy, pairs, metric):

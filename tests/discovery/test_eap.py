@@ -11,7 +11,7 @@ from circuitkit.model import hook_points
 from circuitkit.model.record import record, sender_outputs
 from circuitkit.prompts import PromptPair
 from circuitkit.tokenization import tokenize_pairs
-from tests.conftest import random_pairs
+from tests.conftest import Nearly, random_pairs
 
 
 def literal_scores(model, pairs, metric, ablation):
@@ -93,24 +93,13 @@ def test_fast_scores_equal_the_literal_definition(toy, pairs, metric):
 def test_a_score_is_the_slope_of_the_exact_effect(toy, metric):
     """Move the corrupted prompt's embedding a little: effects become first order, scores exact."""
     pairs = tokenize_pairs(random_pairs(3, lengths=(7,)))
-    step = 1e-4
-
-    class Nearly(ResampleAblation):
-        def n_shared_positions(self, model, pairs):
-            return 0
-
-        def values(self, model, pairs, behind=None):
-            clean, _ = record(model, pairs.clean_batch)
-            away = clean.minus(super().values(model, pairs))
-            return clean.minus(away.map(lambda x: step * x))
-
-    scores = eap.score_edges(toy, pairs, metric, ablation=Nearly()).by_edge()
+    scores = eap.score_edges(toy, pairs, metric, ablation=Nearly(1e-4)).by_edge()
     full = Circuit.full(toy.graph)
     circuits = [full] + [
         full.with_edges(full.edge_mask & ~toy.graph.mask_of([name]))
         for name in toy.graph.edge_names
     ]
-    values = evaluate_circuits(toy, pairs, circuits, ablation=Nearly(), metric=metric).mean(1)
+    values = evaluate_circuits(toy, pairs, circuits, ablation=Nearly(1e-4), metric=metric).mean(1)
     exact = values[0] - values[1:]
     assert scores.abs().max() > 1e-5
     torch.testing.assert_close(scores, exact, rtol=0, atol=3e-3 * float(scores.abs().max()))

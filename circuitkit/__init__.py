@@ -19,8 +19,8 @@ from circuitkit.interventions.ablation import (
 )
 from circuitkit.interventions.columns import all_positions, by_position, by_role
 from circuitkit.interventions.patching import Direction, patch_activations
-from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import (
     Accuracy,
     KLDivergence,

@@ -192,3 +192,18 @@ class EdgeScores:
         """Return the scores in edge order."""
         at = self.graph.edge_index
         return self.values[at[:, 0], at[:, 1]]
+
+
+@dataclass(frozen=True)
+class NodeScores:
+    """One method's estimate for every node; positive means the node supports the behaviour.
+
+    The unit is that of the metric.
+    """
+
+    names: tuple[str, ...]
+    values: Float[Tensor, " node"]
+
+    def by_name(self) -> dict[str, float]:
+        """Return the score of each node."""
+        return dict(zip(self.names, self.values.tolist(), strict=True))

@@ -153,6 +153,8 @@ def fingerprint(model: SubjectModel):
 class Nearly(ResampleAblation):
     """Ablated values that are the clean ones but for a small step towards the corrupted ones."""
 
+    is_corrupted_run = False
+
     def __init__(self, step):
         self.step = step
 

@@ -149,7 +149,9 @@ def test_scores_are_the_slopes_of_exact_effects(family):
     graph = family.graph
     full = Circuit.full(graph)
     chosen = range(0, graph.n_edges, 3)
-    circuits = [full.with_edges(full.edge_mask & ~graph.mask_of([graph.edge_names[i]])) for i in chosen]
+    circuits = [
+        full.with_edges(full.edge_mask & ~graph.mask_of([graph.edge_names[i]])) for i in chosen
+    ]
     values = evaluate(family, pairs, [full, *circuits], ablation).mean(1)
     exact = values[0] - values[1:]
     assert scores.abs().max() > 1e-5

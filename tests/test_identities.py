@@ -12,10 +12,10 @@ from circuitkit.errors import DecompositionError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.patching import Direction, patch_activations
-from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability
-from circuitkit.model import SubjectModel, hook_points
+from circuitkit.model import hook_points
 from circuitkit.model.record import Recorder, check_decomposition, record
 from circuitkit.prompts import PromptPair
 from circuitkit.tokenization import tokenize_pairs

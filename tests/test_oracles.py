@@ -18,8 +18,8 @@ from circuitkit.interventions.ablation import (
 )
 from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.patching import Direction, patch_activations
-from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.interventions.sites import site_named
 from circuitkit.zoo import load_model
 
 CLOSE = 1e-8

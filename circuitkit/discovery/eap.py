@@ -10,18 +10,26 @@ it misleads where a softmax or a norm saturates. Cost: two forward passes and on
 Syed et al. 2023 (arXiv:2310.10348), equation 2; their sign is the opposite.
 """
 
-from circuitkit.errors import MethodError
+from collections.abc import Iterator
+
 from circuitkit.graph import EdgeScores
-from circuitkit.interventions.ablation import Ablation, ResampleAblation
-from circuitkit.interventions.budget import pairs_per_batch
-from circuitkit.interventions.gradients import contract, differentiate
+from circuitkit.interventions.ablation import Ablation
+from circuitkit.interventions.attribution import (
+    RESAMPLE,
+    Term,
+    Work,
+    score_edges_by_terms,
+)
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 
-RESAMPLE = ResampleAblation()
+
+def terms(runs: PairRuns) -> Iterator[Term]:
+    """Yield the clean run."""
+    yield Term(1.0, runs.clean, side="clean")
 
 
 def score_edges(
@@ -43,20 +51,5 @@ def score_edges(
         PromptError: the metric needs labels that the pairs lack.
         MemoryBudgetError: not even one pair fits.
     """
-    if not metric.is_differentiable:
-        raise MethodError(
-            f"method eap: the metric must have a gradient, got {metric.name!r}. Scores are "
-            "gradients times changes. Use the logit difference or a log-probability."
-        )
-    metric.check(pairs.labels)
-    size = batch_size or pairs_per_batch(model, pairs, memory)
-    total = 0 * model.graph.edge_mask.double()
-    done = 0
-    progress(0, len(pairs))
-    for batch in pairs.batches(size):
-        runs = PairRuns(model, batch, ablation, metric)
-        clean, gradients = differentiate(model, runs.clean, runs.labels, metric)
-        total += contract(model, clean.minus(runs.ablated), gradients, runs.clean.mask)
-        done += len(batch)
-        progress(done, len(pairs))
-    return EdgeScores(model.graph, total / len(pairs))
+    work = Work(ablation, batch_size, memory, progress)
+    return score_edges_by_terms(model, pairs, metric, terms, work)

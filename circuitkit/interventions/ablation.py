@@ -24,6 +24,7 @@ class Ablation(ABC):
     """Base of all ablations: gives the replacement values for a set of pairs."""
 
     name: ClassVar[str]
+    is_corrupted_run: ClassVar[bool] = False  # whether `values` are what that run computes
 
     def n_shared_positions(self, model: SubjectModel, pairs: PromptPairs) -> int:
         """Return at how many first positions every ablated value is the clean one."""
@@ -59,6 +60,7 @@ class ResampleAblation(Ablation):
     """Ablated senders write what they write on the corrupted prompt of the pair."""
 
     name = "resample"
+    is_corrupted_run = True
 
     def n_shared_positions(self, model: SubjectModel, pairs: PromptPairs) -> int:
         return shared_positions(model, pairs)

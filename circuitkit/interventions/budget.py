@@ -65,3 +65,28 @@ def circuits_per_batch(
     rows = max(1, min(budget // each, MAX_ROWS, comfortable))
     n_pairs = min(n_pairs, rows)
     return max(1, min(n_circuits, rows // n_pairs)), n_pairs
+
+
+def rows_per_batch(model: SubjectModel, pairs: PromptPairs, memory: int | None) -> tuple[int, int]:
+    """Return how many pairs to take at a time, and how many rows to run at once.
+
+    Many changes of one pair make many rows. Batches that are comfortable are preferred: larger ones
+    spend their time on fresh memory.
+
+    Raises:
+        MemoryBudgetError: not even one pair fits.
+    """
+    budget = free_bytes(model) if memory is None else memory
+    each = bytes_per_pair(model, pairs.clean.shape[1])
+    n_pairs = pairs_per_batch(model, pairs, budget)
+    comfortable = max(MIN_COMFORTABLE_ROWS, COMFORTABLE // bytes_per_row(model, pairs))
+    rows = max(n_pairs, min(budget // each, MAX_ROWS, comfortable))
+    return n_pairs, rows
+
+
+def bytes_per_row(model: SubjectModel, pairs: PromptPairs) -> int:
+    """Return the estimated memory of one prompt in a run that keeps nothing: one layer's worth."""
+    itemsize = torch.finfo(model.dtype).bits // 8
+    n_pos = pairs.clean.shape[1]
+    patterns = 3 * model.graph.n_heads * n_pos * n_pos
+    return itemsize * (n_pos * model.graph.d_model * 24 + patterns)

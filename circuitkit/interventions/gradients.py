@@ -1,9 +1,9 @@
 """Gradients of the metric at the input of every receiver, and their contraction with senders.
 
 Nothing d_model wide is kept per head. One plain run is differentiated at the outputs of the q, k
-and v projections, at the MLPs' inputs and at the logits' input. A head's gradient g goes back to the
-residual stream through its own projection and the norm in front of it (model/norms.py), so that a
-sender's change c meets it as
+and v projections, at the MLPs' inputs and at the logits' input. A head's gradient g goes back to
+the residual stream through its own projection and the norm in front of it (model/norms.py), so that
+a sender's change c meets it as
 
     c . d gain / d input  =  (c . W' g  -  (c . x_hat) (g . p) / d_model) / s
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from circuitkit.graph import READS
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.model.attention import Attention
+from circuitkit.model.attention import Attention, per_head
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import Activations, Recorder, by_head, require_finite, sender_outputs
 from circuitkit.model.runs import Run
@@ -59,8 +59,8 @@ def differentiate(
 ) -> tuple[Activations, ReceiverGradients]:
     """Return what the senders write in a run, and the receivers' gradients of the gain.
 
-    Rows do not interact, so the gradient of the sum over rows is each row's own gradient. `replaced`
-    are hooks that act on the run before it is marked.
+    Rows do not interact, so the gradient of the sum over rows is each row's own gradient. Hooks in
+    `replaced` act on the run before it is marked.
 
     Raises:
         ActivationError: an activation is NaN or infinite.
@@ -96,7 +96,7 @@ class _Tape:
             hooks[hook_points.resid_pre(layer)] = self._keeper(layer)
             for read in READS:
                 point = hook_points.projection(layer, read)
-                hooks[point] = self._marker(point, per_head=True)
+                hooks[point] = self._marker(point, is_projection=True)
             if self.graph.has_mlps:
                 point = hook_points.mlp_in(layer)
                 hooks[point] = self._marker(point)
@@ -108,10 +108,10 @@ class _Tape:
 
         return keep
 
-    def _marker(self, point: Point, *, per_head: bool = False) -> Hook:
+    def _marker(self, point: Point, *, is_projection: bool = False) -> Hook:
         def mark(x: Tensor) -> Tensor:
-            if per_head and x.shape[2] != self.n_heads:
-                x = x.repeat_interleave(self.n_heads // x.shape[2], dim=2)
+            if is_projection:
+                x = per_head(x, self.n_heads)
             # A view is a tensor of its own to autograd: its gradient is this receiver's alone.
             self.leaves[point] = x.view_as(x)
             return self.leaves[point]
@@ -208,9 +208,7 @@ class Contraction:
         return torch.einsum("spd,pd->s", self.senders[:, labelled], grad).double().cpu()
 
 
-def changed_places(
-    change: Activations, mask: Bool[Tensor, "row pos"]
-) -> Int[Tensor, " place"]:
+def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
     """Return the places, flat, where some sender's write changed."""
     changed = (change.input != 0).any(-1)
     for z in change.z:

@@ -1,6 +1,8 @@
-"""What attribution needs of a batch of pairs: the clean run, and what each sender writes ablated."""
+"""What attribution needs of a batch of pairs: the clean run, and what senders write ablated."""
 
 from functools import cached_property
+
+from torch import Tensor
 
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.metrics import Metric
@@ -27,14 +29,22 @@ class PairRuns:
         return self.ablation.values(self.model, self.pairs, shared)
 
     @cached_property
+    def clean_activations(self) -> Activations:
+        """What each sender writes in the clean run."""
+        return self._clean_record[0]
+
+    @cached_property
+    def _clean_record(self) -> tuple[Activations, Tensor]:
+        return record_run(self.model, self.clean)
+
+    @cached_property
     def corrupted(self) -> Run:
         """The run of the corrupted prompts."""
         return like(self.clean, self.model, self.pairs.corrupted_batch)
 
     @cached_property
     def labels(self) -> Labels:
-        """What is expected of each pair, with the clean run's logits where the metric needs them."""
+        """What is expected of each pair, with the clean logits where the metric needs them."""
         if not self.metric.needs_clean_logits:
             return self.pairs.labels
-        logits = record_run(self.model, self.clean)[1]
-        return self.pairs.with_clean_logits(logits).labels
+        return self.pairs.with_clean_logits(self._clean_record[1]).labels

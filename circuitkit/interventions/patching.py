@@ -26,6 +26,7 @@ from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.sites import Place, Site
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
+from circuitkit.model.attention import per_head
 from circuitkit.model.forward import Sources
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import require_finite_tensor
@@ -221,7 +222,9 @@ class _Sweep:
         sources = Sources([*past[:1] * layer, *past])  # earlier layers are not run
         hooks = self._hooks(patches, start)
         with torch.no_grad():
-            logits = model.run_from(entering, context, hooks, first=layer, sources=sources)
+            logits = model.run_from(
+                entering, context, hooks, first=layer, sources=sources, last_at_label=True
+            )
         gain = self.metric.gain(logits, self.labels.repeated(n))
         change = self.base_gain.repeat(n) - gain
         return (change if self.noising else -change).double().cpu().reshape(n, -1)
@@ -252,6 +255,4 @@ class _Sweep:
 
     def _per_head(self, point: Point, x: Tensor) -> Tensor:
         """Give every query head keys and values of its own, so that one head's can be patched."""
-        if point.site not in READS or x.shape[2] == self.model.graph.n_heads:
-            return x
-        return x.repeat_interleave(self.model.graph.n_heads // x.shape[2], 2)
+        return per_head(x, self.model.graph.n_heads) if point.site in READS else x

@@ -194,7 +194,7 @@ class _CircuitRun:
     ) -> Float[Tensor, "circuit receiver place d_model"]:
         change = self.change[:, : kept.shape[2]].flatten(2)
         read = torch.bmm(kept.to(change.dtype), change)
-        return read.unflatten(2, base.shape).add_(base)
+        return read.view(*kept.shape[:2], *base.shape).add_(base)
 
     def _mlp_input(self, layer: int) -> Float[Tensor, "row pos d_model"]:
         graph = self.model.graph

@@ -38,9 +38,7 @@ class Place:
     axis: int = 2
     pos_axis: int = 1
 
-    def replaced(
-        self, activation: Tensor, donor: Tensor, where: Bool[Tensor, "row pos"]
-    ) -> Tensor:
+    def replaced(self, activation: Tensor, donor: Tensor, where: Bool[Tensor, "row pos"]) -> Tensor:
         """Return `activation` with the donor's entries at this place, in the positions given."""
         n_units = activation.shape[self.axis]
         chosen = torch.ones(n_units, dtype=torch.bool, device=activation.device)
@@ -115,9 +113,7 @@ SITES = (
     Site("resid-post", "residual stream leaving each block", "post {}", hook_points.resid_post),
     Site("attn", "attention output of each layer", "attn {}", hook_points.attn_out),
     Site("mlp", "MLP output of each layer", "m{}", hook_points.mlp_out, needs_mlps=True),
-    Site(
-        "heads", "output of each attention head", "{}", hook_points.written_z, is_per_head=True
-    ),
+    Site("heads", "output of each attention head", "{}", hook_points.written_z, is_per_head=True),
     Site("z", "value-weighted sum of each head", "{}<z>", hook_points.z, is_per_head=True),
     *(
         Site(

@@ -89,7 +89,7 @@ class HeadNorm:
         d_head = x.shape[-1]
         weight, bias = (w.reshape(-1, d_head) for w in (self.norm.weight, self.norm.bias))
         times = x.shape[2] // weight.shape[0]
-        hat = self.norm.x_hat(x.flatten(2)).unflatten(2, x.shape[2:])
+        hat = self.norm.x_hat(x.flatten(2)).view_as(x)
         return hat * weight.repeat_interleave(times, 0) + bias.repeat_interleave(times, 0)
 
 
@@ -127,7 +127,8 @@ class Attention:
 
     def weight(self, read: str) -> Float[Tensor, "read_head d_model d_head"]:
         """Return W' of a read, as a view."""
-        return self._part(self.w, read).unflatten(1, (-1, self.d_head)).transpose(0, 1)
+        part = self._part(self.w, read)
+        return part.view(len(part), -1, self.d_head).transpose(0, 1)
 
     def bias(self, read: str) -> Float[Tensor, "read_head d_head"]:
         """Return c' of a read, as a view."""
@@ -135,7 +136,7 @@ class Attention:
 
     def _part(self, x: Tensor, read: str) -> Tensor:
         sizes = [self.n_read_heads(r) * self.d_head for r in READS]
-        return x.split(sizes, dim=1)[READS.index(read)]
+        return torch.split(x, sizes, dim=1)[READS.index(read)]
 
     def project(self, x: Float[Tensor, "row pos d_model"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v, [row, pos, head or group, d_head], of the residual stream."""
@@ -171,7 +172,7 @@ class Attention:
     def _pattern(
         self, q: Tensor, sources: KeysValues, context: LayerContext
     ) -> tuple[Tensor, Tensor]:
-        keys, values = (_per_head(x, self.n_heads) for x in (sources.keys, sources.values))
+        keys, values = (_for_heads(x, self.n_heads) for x in (sources.keys, sources.values))
         scores = torch.matmul(q * self.scale, keys.transpose(-2, -1))
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
@@ -203,11 +204,18 @@ def _joined(past: KeysValues | None, fresh: KeysValues, n_heads: int) -> KeysVal
         return fresh
     keys, values = past.keys, past.values
     if keys.shape[1] != fresh.keys.shape[1]:
-        keys = _per_head(keys, n_heads)
+        keys = _for_heads(keys, n_heads)
     if values.shape[1] != fresh.values.shape[1]:
-        values = _per_head(values, n_heads)
+        values = _for_heads(values, n_heads)
     return KeysValues(torch.cat((keys, fresh.keys), 2), torch.cat((values, fresh.values), 2))
 
 
-def _per_head(x: Float[Tensor, "row kv_head pos d_head"], n_heads: int) -> Tensor:
+def per_head(
+    x: Float[Tensor, "row pos read_head d_head"], n_heads: int
+) -> Float[Tensor, "row pos head d_head"]:
+    """Return keys or values repeated for every query head of their group."""
+    return x if x.shape[2] == n_heads else x.repeat_interleave(n_heads // x.shape[2], dim=2)
+
+
+def _for_heads(x: Float[Tensor, "row kv_head pos d_head"], n_heads: int) -> Tensor:
     return x if x.shape[1] == n_heads else x.repeat_interleave(n_heads // x.shape[1], dim=1)

@@ -9,6 +9,7 @@ first block that differs and by how much, instead of giving wrong scores.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,7 +52,9 @@ def one_by_one(batch: PromptBatch) -> list[PromptBatch]:
     for tokens, mask in zip(batch.tokens, batch.mask, strict=True):
         real = tokens[mask].unsqueeze(0)
         alone.append(
-            PromptBatch(real, torch.ones_like(real, dtype=torch.bool), torch.tensor([len(real[0]) - 1]))
+            PromptBatch(
+                real, torch.ones_like(real, dtype=torch.bool), torch.tensor([len(real[0]) - 1])
+            )
         )
     return alone
 
@@ -68,17 +71,13 @@ def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
     return found
 
 
-def references_of_bridge(
-    bridge: Any, batch: PromptBatch, device: torch.device
-) -> list[Reference]:
+def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) -> list[Reference]:
     """Return what a TransformerBridge computes."""
     found = []
     for prompt in one_by_one(batch):
         residuals: list[Tensor] = []
-        handles = [
-            block.register_forward_hook(lambda module, given, out: residuals.append(_first(out)))
-            for block in list(bridge.blocks)[:-1]
-        ]
+        keep = partial(_keep, residuals)
+        handles = [block.register_forward_hook(keep) for block in list(bridge.blocks)[:-1]]
         try:
             with torch.no_grad():
                 output = bridge.original_model(**model_inputs(prompt, device))
@@ -127,6 +126,5 @@ def _require_close(mine: Tensor, theirs: Tensor, model: SubjectModel, place: str
         )
 
 
-def _first(output: Any) -> Tensor:
-    found: Tensor = output[0] if isinstance(output, tuple) else output
-    return found.detach()
+def _keep(kept: list[Tensor], module: Any, given: Any, output: Any) -> None:
+    kept.append((output[0] if isinstance(output, tuple) else output).detach())

@@ -11,7 +11,12 @@ from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
 from circuitkit.prompts import PromptBatch
 
-ATTENTION_KINDS = {"full_attention": False, "sliding_attention": True, "global": False, "local": True}
+ATTENTION_KINDS = {
+    "full_attention": False,
+    "sliding_attention": True,
+    "global": False,
+    "local": True,
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class Context:
             LayerContext(
                 once(layer.mask),
                 layer.rotary
-                and Rotary(once(layer.rotary.cos), once(layer.rotary.sin), layer.rotary.interleaved),
+                and Rotary(
+                    once(layer.rotary.cos), once(layer.rotary.sin), layer.rotary.interleaved
+                ),
             )
             for layer in self.layers
         )
@@ -178,7 +185,11 @@ def is_native(bridge: Any) -> bool:
 
 
 def rotary_of(
-    bridge: Any, layer: int, arguments: dict[str, Any], positions: Int[Tensor, "row pos"], like: Tensor
+    bridge: Any,
+    layer: int,
+    arguments: dict[str, Any],
+    positions: Int[Tensor, "row pos"],
+    like: Tensor,
 ) -> Rotary | None:
     """Return how a layer rotates queries and keys, in whichever form its family keeps it."""
     cfg, module = bridge.cfg, bridge.blocks[layer].attn.original_component

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.model import hook_points
@@ -43,16 +44,31 @@ def run_layers(
     first: int = 0,
     sources: Sources | None = None,
     projected: tuple[Tensor, Tensor, Tensor] | None = None,
-) -> Float[Tensor, "row pos d_model"]:
+    labelled: Int[Tensor, " row"] | None = None,
+) -> Float[Tensor, "row pos_or_label d_model"]:
     """Return the residual stream after the last layer, given that in front of layer `first`.
 
-    `projected` are q, k and v of that first layer where they are known already.
+    `projected` are q, k and v of that first layer where they are known already. With `labelled`
+    positions, all that follows the last layer's heads is computed at those alone, and returned.
     """
     sources = sources or Sources()
     for index in range(first, len(layers)):
         known = projected if index == first else None
-        x = _run_layer(layers[index], contexts[index], x, hooks, index, sources, known)
+        cut = labelled if index == len(layers) - 1 else None
+        x = _run_layer(layers[index], contexts[index], x, hooks, index, sources, known, cut)
     return x
+
+
+def sees_whole_rows(hooks: Hooks, last: int) -> bool:
+    """Return whether a hook behind the last layer's heads expects every position."""
+    return any(point.layer == last and point.site in hook_points.BEHIND_HEADS for point in hooks)
+
+
+def at_label(
+    x: Float[Tensor, "row pos ..."], labelled: Int[Tensor, " row"]
+) -> Float[Tensor, "row 1 ..."]:
+    """Return `x` at one position of each row."""
+    return x[torch.arange(len(x), device=x.device), labelled].unsqueeze(1)
 
 
 def at(hooks: Hooks, point: Point, x: Tensor) -> Tensor:
@@ -72,6 +88,7 @@ def _run_layer(
     index: int,
     sources: Sources,
     projected: tuple[Tensor, Tensor, Tensor] | None,
+    labelled: Tensor | None,
 ) -> Tensor:
     x = at(hooks, hook_points.resid_pre(index), x)
     attention = layer.attention
@@ -85,13 +102,17 @@ def _run_layer(
     sources.fresh.append(fresh)
     z = at(hooks, hook_points.z(index), z)
     written = at(hooks, hook_points.written_z(index), attention.written(z))
+    if labelled is not None:
+        x, written = at_label(x, labelled), at_label(written, labelled)
     attn_out = at(hooks, hook_points.attn_out(index), attention.sum_of_writes(written))
     middle = x + attn_out
     if not layer.is_parallel:
         middle = at(hooks, hook_points.resid_mid(index), middle)
     if layer.mlp is not None:
         mlp_in = at(hooks, hook_points.mlp_in(index), x if layer.is_parallel else middle)
-        middle = middle + at(hooks, hook_points.mlp_out(index), _run_mlp(layer.mlp, mlp_in, hooks, index))
+        middle = middle + at(
+            hooks, hook_points.mlp_out(index), _run_mlp(layer.mlp, mlp_in, hooks, index)
+        )
     return at(hooks, hook_points.resid_post(index), middle)
 
 

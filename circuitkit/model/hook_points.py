@@ -14,6 +14,8 @@ class Point(NamedTuple):
     layer: int
 
 
+# sites of a layer that come after its heads
+BEHIND_HEADS = ("attn out", "resid mid", "mlp in", "neurons", "mlp out", "resid post")
 FINAL_NORM_IN = Point("final norm in", -1)  # [row, d_model], at the labelled position only
 
 

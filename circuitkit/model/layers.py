@@ -159,9 +159,7 @@ def matrix_of(module: Any, where: str) -> tuple[Tensor, Tensor]:
     return weight, weight.new_zeros(weight.shape[1]) if bias is None else bias.detach()
 
 
-def _post_norm(
-    block: Any, name: str, bias: Tensor | None, like: Tensor, where: str
-) -> Norm | None:
+def _post_norm(block: Any, name: str, bias: Tensor | None, like: Tensor, where: str) -> Norm | None:
     module = part(block, name)
     if module is None:
         return None

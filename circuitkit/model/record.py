@@ -1,8 +1,8 @@
 """Recording what every sender writes, in narrow form: heads as z (d_head wide), not d_model wide.
 
 A head's write to the residual stream is its z times its slice of W_O; the output bias of
-attention belongs to no head. Behind a norm (Gemma 2 and 3, OLMo 2) z is kept over that norm's scale,
-so that this holds there too. So the residual stream read by layer l is
+attention belongs to no head. Behind a norm (Gemma 2 and 3, OLMo 2) z is kept over that norm's
+scale, so that this holds there too. So the residual stream read by layer l is
 
     input + sum over earlier heads of z W_O + sum over earlier layers of b_O + earlier MLP outputs
 """

@@ -29,7 +29,15 @@ from circuitkit.model.context import (
     rotary_of,
     windows_of,
 )
-from circuitkit.model.forward import NO_HOOKS, Hooks, Sources, at, run_layers
+from circuitkit.model.forward import (
+    NO_HOOKS,
+    Hooks,
+    Sources,
+    at,
+    at_label,
+    run_layers,
+    sees_whole_rows,
+)
 from circuitkit.model.layers import Layer, layer_of, part
 from circuitkit.model.norms import Norm, norm_of
 from circuitkit.prompts import PromptBatch
@@ -127,8 +135,13 @@ class SubjectModel:
         first: int = 0,
         sources: Sources | None = None,
         projected: tuple[Tensor, Tensor, Tensor] | None = None,
+        last_at_label: bool = False,
     ) -> Float[Tensor, "row vocab"]:
-        """Return the logits, given the residual stream in front of layer `first`."""
+        """Return the logits, given the residual stream in front of layer `first`.
+
+        `last_at_label`: compute what follows the last layer's heads at the labelled position only.
+        """
+        cut = last_at_label and not sees_whole_rows(hooks, len(self.layers) - 1)
         x = run_layers(
             self.layers,
             context.layers,
@@ -137,10 +150,10 @@ class SubjectModel:
             first=first,
             sources=sources,
             projected=projected,
+            labelled=context.label_pos if cut and first < len(self.layers) else None,
         )
-        rows = torch.arange(len(x), device=x.device)
-        labelled = x[rows, context.label_pos]
-        return self.unembed(at(hooks, hook_points.FINAL_NORM_IN, labelled))
+        x = x if x.shape[1] == 1 else at_label(x, context.label_pos)
+        return self.unembed(at(hooks, hook_points.FINAL_NORM_IN, x[:, 0]))
 
     def unembed(self, x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
         """Return the logits of the residual stream behind the last layer."""

@@ -66,4 +66,3 @@ def dtype_named(dtype: str | torch.dtype) -> torch.dtype:
             "and activations. Choose one."
         )
     return DTYPES[dtype]
-

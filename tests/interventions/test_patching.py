@@ -137,5 +137,7 @@ def test_progress_counts_every_cell_once(toy, pairs, metric):
 
 
 def test_an_unknown_site_names_the_known_ones():
-    with pytest.raises(MethodError, match="'head': must be one of resid, resid-mid, resid-post, attn, mlp, heads"):
+    with pytest.raises(
+        MethodError, match="'head': must be one of resid, resid-mid, resid-post, attn, mlp, heads"
+    ):
         site_named("head")

@@ -1,0 +1,164 @@
+"""Scores of all edges from gradients of a few runs: what the attribution methods have in common.
+
+    score[s, r] = mean over pairs of  sum over places of
+                  (clean - ablated output of s) . sum over runs of weight * d gain / d (input of r)
+
+The methods differ in which runs are differentiated (their `Terms`). Gains are positive where more
+is better, so an edge that supports the behaviour scores above zero.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.errors import MethodError
+from circuitkit.graph import EdgeScores
+from circuitkit.interventions.ablation import Ablation, ResampleAblation
+from circuitkit.interventions.budget import pairs_per_batch
+from circuitkit.interventions.columns import Columns
+from circuitkit.interventions.gradients import (
+    Contraction,
+    ReceiverGradients,
+    changed_places,
+    differentiate,
+)
+from circuitkit.interventions.pair_runs import PairRuns
+from circuitkit.metrics import Metric
+from circuitkit.model import Hook, SubjectModel
+from circuitkit.model.hook_points import Point
+from circuitkit.model.record import Activations
+from circuitkit.model.runs import Run
+from circuitkit.progress import Progress, silent
+from circuitkit.prompts import PromptPairs
+
+RESAMPLE = ResampleAblation()
+
+
+@dataclass(frozen=True)
+class Term:
+    """One run to be differentiated, and its weight.
+
+    `side` says that its activations are those of the clean or the ablated side, so that they need
+    not be computed again; such terms come first.
+    """
+
+    weight: float
+    run: Run
+    hooks: dict[Point, Hook] = field(default_factory=dict)
+    side: Literal["clean", "ablated", "neither"] = "neither"
+
+
+Terms = Callable[[PairRuns], Iterator[Term]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a batched attribution is to be done; scores depend on none of it but `ablation`."""
+
+    ablation: Ablation = RESAMPLE
+    batch_size: int | None = None  # in pairs; None: what fits into `memory`
+    memory: int | None = None  # in bytes; None: a share of what is free
+    progress: Progress = silent
+
+
+def score_edges_by_terms(
+    model: SubjectModel, pairs: PromptPairs, metric: Metric, terms: Terms, work: Work
+) -> EdgeScores:
+    """Return the score of every edge of `model.graph`, in the metric's unit.
+
+    Raises:
+        MethodError: the metric has no gradient.
+        PromptError: the metric needs labels that the pairs lack.
+        MemoryBudgetError: not even one pair fits.
+        ActivationError: an activation is NaN or infinite.
+    """
+    whole = Columns(("all",), pairs.mask.unsqueeze(0))
+    [scores] = score_columns_by_terms(model, pairs, metric, terms, whole, work)
+    return scores
+
+
+def score_columns_by_terms(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    metric: Metric,
+    terms: Terms,
+    columns: Columns,
+    work: Work,
+) -> tuple[EdgeScores, ...]:
+    """Return the same for each column of positions: what an edge carries there.
+
+    Columns that hold every real token once between them add up to the score of the whole edge.
+    """
+    require_gradient(metric)
+    metric.check(pairs.labels)
+    size = work.batch_size or pairs_per_batch(model, pairs, work.memory)
+    shape = (len(columns.names), *model.graph.edge_mask.shape)
+    total = torch.zeros(shape, dtype=torch.float64)
+    work.progress(0, len(pairs))
+    for start in range(0, len(pairs), size):
+        rows = slice(start, min(start + size, len(pairs)))
+        runs = PairRuns(model, pairs.select(range(rows.start, rows.stop)), work.ablation, metric)
+        total += _batch_scores(runs, terms, columns.masks[:, rows])
+        work.progress(rows.stop, len(pairs))
+    return tuple(EdgeScores(model.graph, scores / len(pairs)) for scores in total)
+
+
+def require_gradient(metric: Metric) -> None:
+    """Refuse a metric that cannot be differentiated.
+
+    Raises:
+        MethodError: it has no gradient.
+    """
+    if not metric.is_differentiable:
+        raise MethodError(
+            f"attribution: the metric must have a gradient, got {metric.name!r}. Scores are "
+            "gradients times changes. Use the logit difference or a log-probability."
+        )
+
+
+def _batch_scores(
+    runs: PairRuns, terms: Terms, masks: Tensor
+) -> Float[Tensor, "column sender receiver"]:
+    waiting: list[tuple[float, ReceiverGradients]] = []
+    sides: dict[str, Activations] = {}
+    contractions: list[Contraction] = []
+    total = torch.zeros(len(masks), *runs.model.graph.edge_mask.shape, dtype=torch.float64)
+    for term in terms(runs):
+        written, gradients = differentiate(
+            runs.model, term.run, runs.labels, runs.metric, term.hooks
+        )
+        waiting.append((term.weight, gradients))
+        if term.side != "neither":
+            sides[term.side] = written
+            continue
+        contractions = contractions or _contractions(runs, sides, masks)
+        total += _contracted(contractions, waiting)
+        waiting = []
+    contractions = contractions or _contractions(runs, sides, masks)
+    return total + _contracted(contractions, waiting)
+
+
+def _contractions(
+    runs: PairRuns, sides: dict[str, Activations], masks: Tensor
+) -> list[Contraction]:
+    clean = sides.get("clean") or runs.clean_activations
+    change = clean.minus(sides.get("ablated") or runs.ablated)
+    masks = masks.to(runs.model.device)[..., runs.clean.start :] & runs.clean.mask
+    return [Contraction(runs.model, change, changed_places(change, mask)) for mask in masks]
+
+
+def _contracted(
+    contractions: list[Contraction], waiting: list[tuple[float, ReceiverGradients]]
+) -> Float[Tensor, "column sender receiver"] | float:
+    if not waiting:
+        return 0.0
+    return torch.stack(
+        [
+            torch.stack([weight * c.scores(gradients) for weight, gradients in waiting]).sum(0)
+            for c in contractions
+        ]
+    )

@@ -1,0 +1,216 @@
+"""Exact effects of single edges: one receiver reads one sender's value from the other run.
+
+    noising    effect = gain(clean run) - gain(clean run, r reads s's ablated write)
+    denoising  effect = gain(corrupted run, r reads s's clean write) - gain(corrupted run)
+
+All else is computed as it follows. Positive where the edge supports the behaviour; unit: the
+metric's. This is what edge attribution estimates, and the same as running the circuit of all edges
+but one.
+
+An edge into a layer leaves everything before as it was, and only one projection (or the MLP, or the
+logits) differs in that layer: each run starts there, behind the positions that both prompts share,
+and many edges run as one batch. A sender's change is normalised once for all receivers of a layer.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.errors import MethodError
+from circuitkit.graph import READS
+from circuitkit.interventions.ablation import Ablation, ResampleAblation
+from circuitkit.interventions.budget import rows_per_batch
+from circuitkit.interventions.patching import Direction
+from circuitkit.interventions.recorded import RecordedRun
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel, hook_points
+from circuitkit.model.attention import per_head
+from circuitkit.model.record import sender_outputs
+from circuitkit.model.runs import behind, like, whole_run
+from circuitkit.progress import Progress, silent
+from circuitkit.prompts import Labels, PromptPairs
+
+RESAMPLE = ResampleAblation()
+
+
+@dataclass(frozen=True)
+class EdgeEffects:
+    """The effect of each edge on each pair; positive supports the behaviour. Unit: the metric's."""
+
+    edges: tuple[str, ...]
+    effects: Float[Tensor, "edge pair"]
+    gap: Float[Tensor, " pair"]  # gain(clean) - gain(corrupted)
+
+
+def measure_edges(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    edges: Sequence[str],
+    metric: Metric,
+    *,
+    ablation: Ablation = RESAMPLE,
+    direction: Direction = Direction.NOISING,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> EdgeEffects:
+    """Return the exact effect of each of some edges alone.
+
+    Raises:
+        GraphError: an edge does not exist.
+        MethodError: denoising under another ablation than resampling.
+        PromptError: the metric needs labels that the pairs lack.
+        MemoryBudgetError: not even one edge on one pair fits.
+    """
+    if direction is Direction.DENOISING and not ablation.is_corrupted_run:
+        raise MethodError(
+            f"edges: denoising needs resample ablation, got {ablation.name!r}. There is no run in "
+            "which every value is ablated so. Use noising."
+        )
+    numbers = [model.graph.edge_number(name) for name in edges]
+    metric.check(pairs.labels)
+    n_pairs, max_rows = rows_per_batch(model, pairs, memory)
+    effects = torch.zeros(len(edges), len(pairs), dtype=torch.float64)
+    gaps = []
+    done = 0
+    progress(0, effects.numel())
+    for start in range(0, len(pairs), n_pairs):
+        part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
+        bench = EdgeBench(model, part, metric, ablation, direction, max_rows)
+        gaps.append(bench.gap)
+        for chosen, block in bench.effects(numbers):
+            effects[chosen, start : start + len(part)] = block
+            done += block.numel()
+            progress(done, effects.numel())
+    return EdgeEffects(tuple(edges), effects, torch.cat(gaps))
+
+
+class EdgeBench:
+    """One batch of pairs, on which any edge can be measured."""
+
+    def __init__(
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        metric: Metric,
+        ablation: Ablation,
+        direction: Direction,
+        max_rows: int,
+    ) -> None:
+        self.model, self.metric, self.max_rows = model, metric, max_rows
+        self.noising = direction is Direction.NOISING
+        n_shared = ablation.n_shared_positions(model, pairs)
+        clean_run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
+        corrupted_run = like(clean_run, model, pairs.corrupted_batch)
+        clean, corrupted = RecordedRun(model, clean_run), RecordedRun(model, corrupted_run)
+        labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
+        self.labels: Labels = labelled.labels.to(model.device)
+        gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]
+        self.gap = (gains[0] - gains[1]).double().cpu()
+        if ablation.is_corrupted_run:
+            ablated = corrupted.activations
+        else:
+            ablated = ablation.values(model, pairs)
+        self.base, self.base_gain = (clean, gains[0]) if self.noising else (corrupted, gains[1])
+        away = ablated.minus(clean.activations)
+        # what is added to a receiver's input
+        self.added = sender_outputs(model, away if self.noising else away.map(torch.neg))
+        self.n_rows, self.n_pos = clean_run.entering.shape[:2]
+
+    def effects(self, numbers: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield places in `numbers` and the effects of those edges, [edge, pair]."""
+        graph = self.model.graph
+        by_receiver: dict[tuple[int, str], list[tuple[int, int, int]]] = defaultdict(list)
+        n_each = 3 * graph.n_heads + graph.has_mlps
+        for place, number in enumerate(numbers):
+            sender, receiver = graph.edge_index[number].tolist()
+            layer, within = divmod(receiver, n_each)
+            kind = "heads" if within < 3 * graph.n_heads else "mlp"
+            if layer == graph.n_layers:
+                kind = "logits"
+            by_receiver[layer, kind].append((place, sender, within))
+        for (layer, kind), edges in by_receiver.items():
+            live = [edge for edge in edges if bool((self.added[edge[1]] != 0).any())]
+            size = max(1, self.max_rows // self.n_rows)
+            for chunk in _chunks(live, size):
+                senders = [sender for _, sender, _ in chunk]
+                if kind == "heads":
+                    logits = self._into_heads(layer, senders, [within for *_, within in chunk])
+                elif kind == "mlp":
+                    logits = self._into_mlp(layer, senders)
+                else:
+                    logits = self._into_logits(senders)
+                yield [place for place, *_ in chunk], self._effect(logits, len(chunk))
+            dead = [
+                place for place, sender, _ in edges if not bool((self.added[sender] != 0).any())
+            ]
+            if dead:
+                yield dead, torch.zeros(len(dead), self.n_rows, dtype=torch.float64)
+
+    def _effect(self, logits: Tensor, n: int) -> Float[Tensor, "edge pair"]:
+        gain = self.metric.gain(logits, self.labels.repeated(n))
+        change = self.base_gain.repeat(n) - gain
+        return (change if self.noising else -change).double().cpu().reshape(n, -1)
+
+    def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
+        return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])
+
+    def _continued(
+        self, x: Tensor, n: int, first: int, projected: tuple[Tensor, Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Return the logits of `n` copies of the rows, each from its own state at a layer."""
+        with torch.no_grad():
+            return self.model.run_from(
+                x,
+                self.base.run.context.repeated(n),
+                first=first,
+                sources=self.base.past(n),
+                projected=projected,
+                last_at_label=True,
+            )
+
+    def _into_heads(self, layer: int, senders: list[int], within: list[int]) -> Tensor:
+        graph, attention = self.model.graph, self.model.layers[layer].attention
+        kept, n = self.base.kept, len(senders)
+        entering = kept[hook_points.resid_pre(layer)]
+        alone = sorted(set(senders))
+        x = entering + self._rows(self.added[alone])
+        moved = attention.project(x.flatten(0, 1))
+        reads = [
+            per_head(kept[hook_points.projection(layer, read)], graph.n_heads).repeat(n, 1, 1, 1)
+            for read in READS
+        ]
+        new = [per_head(x, graph.n_heads).unflatten(0, (len(alone), -1)) for x in moved]
+        for i, (sender, receiver) in enumerate(zip(senders, within, strict=True)):
+            read, head = divmod(receiver, graph.n_heads)
+            rows = slice(i * self.n_rows, (i + 1) * self.n_rows)
+            reads[read][rows, :, head] = new[read][alone.index(sender), :, :, head]
+        q, k, v = reads
+        return self._continued(entering.repeat(n, 1, 1), n, layer, (q, k, v))
+
+    def _into_mlp(self, layer: int, senders: list[int]) -> Tensor:
+        kept, n = self.base.kept, len(senders)
+        mlp = self.model.layers[layer].mlp
+        assert mlp is not None
+        read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
+        with torch.no_grad():
+            written = mlp(read.flatten(0, 1))
+        rest = kept[hook_points.resid_post(layer)] - kept[hook_points.mlp_out(layer)]
+        return self._continued(rest.repeat(n, 1, 1) + written, n, layer + 1)
+
+    def _into_logits(self, senders: list[int]) -> Tensor:
+        labelled = self.base.run.context.label_pos
+        rows = torch.arange(self.n_rows, device=labelled.device)
+        added = self._rows(self.added[senders])[:, rows, labelled]
+        with torch.no_grad():
+            return self.model.unembed(
+                (self.base.kept[hook_points.FINAL_NORM_IN] + added).flatten(0, 1)
+            )
+
+
+def _chunks(items: list[tuple[int, int, int]], size: int) -> Iterator[list[tuple[int, int, int]]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

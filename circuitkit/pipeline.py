@@ -21,7 +21,7 @@ from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import Ablation, ablation_named
 from circuitkit.interventions.columns import all_positions, by_role
 from circuitkit.interventions.patching import PatchingEffects, patch_activations
-from circuitkit.interventions.sites import SITES
+from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import record
@@ -162,7 +162,7 @@ def measure_heat_maps(
     has_roles = any(len(roles) > 1 for roles in pairs.roles)  # END is always there
     columns = by_role(pairs) if has_roles else all_positions(pairs)
     maps = []
-    for site in SITES:
+    for site in (site_named(name) for name in _heat_map_sites(subject.model)):
         effects = patch_activations(
             subject.model,
             pairs,
@@ -174,6 +174,10 @@ def measure_heat_maps(
         )
         maps.append(heat_map(effects, site.description, subject.metric.unit))
     return tuple(maps)
+
+
+def _heat_map_sites(model: SubjectModel) -> tuple[str, ...]:
+    return ("resid", "attn", "mlp", "heads") if model.graph.has_mlps else ("resid", "heads")
 
 
 def heat_map(effects: PatchingEffects, description: str, unit: str) -> HeatMap:

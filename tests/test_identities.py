@@ -45,8 +45,8 @@ def test_senders_sum_to_the_residual_stream_at_every_layer(toy, pairs):
 def test_a_sender_that_is_not_recorded_breaks_the_sum(toy, pairs, monkeypatch):
     whole = Recorder.activations
 
-    def without_first_mlp(self):
-        found = whole(self)
+    def without_first_mlp(self, run):
+        found = whole(self, run)
         return type(found)(found.input, found.z, (0 * found.mlp[0], *found.mlp[1:]))
 
     monkeypatch.setattr(Recorder, "activations", without_first_mlp)

@@ -25,7 +25,7 @@ from circuitkit.graph import READS
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.patching import Direction
-from circuitkit.interventions.recorded import RecordedRun
+from circuitkit.interventions.recorded import RecordedRun, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
@@ -105,7 +105,9 @@ class EdgeBench:
         n_shared = ablation.n_shared_positions(model, pairs)
         clean_run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
         corrupted_run = like(clean_run, model, pairs.corrupted_batch)
-        clean, corrupted = RecordedRun(model, clean_run), RecordedRun(model, corrupted_run)
+        clean, corrupted = (
+            RecordedRun(model, run, receiver_points(model)) for run in (clean_run, corrupted_run)
+        )
         labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
         self.labels: Labels = labelled.labels.to(model.device)
         gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]

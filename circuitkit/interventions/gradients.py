@@ -21,6 +21,7 @@ from circuitkit.graph import READS
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import Attention, per_head
+from circuitkit.model.forward import sees_whole_rows, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import Activations, Recorder, by_head, require_finite, sender_outputs
 from circuitkit.model.runs import Run
@@ -67,16 +68,23 @@ def differentiate(
     """
     tape = _Tape(model)
     recorder = Recorder(model)
-    hooks = _joined(replaced or {}, _joined(recorder.hooks(), tape.hooks()))
+    replaced = replaced or {}
+    hooks = _joined(replaced, _joined(recorder.hooks(), tape.hooks()))
     with torch.enable_grad(), model.frozen():
         # the graph begins here: nothing before block 0 is differentiated
         entering = run.entering.detach().requires_grad_()
-        logits = model.run_from(entering, run.context, hooks, sources=run.sources())
+        logits = model.run_from(
+            entering,
+            run.context,
+            hooks,
+            sources=run.sources(),
+            last_at_label=not sees_whole_rows(replaced, model.graph.n_layers - 1),
+        )
         gain = metric.gain(logits, labels.to(logits.device)).sum()
         gradients = torch.autograd.grad(gain, list(tape.leaves.values()), allow_unused=True)
-    activations = recorder.activations()
+    activations = recorder.activations(run)
     require_finite(activations, model.name)
-    return activations, tape.gradients(gradients, run.context.label_pos)
+    return activations, tape.gradients(gradients, run)
 
 
 class _Tape:
@@ -118,13 +126,15 @@ class _Tape:
 
         return mark
 
-    def gradients(
-        self, values: tuple[Tensor | None, ...], label_pos: Int[Tensor, " row"]
-    ) -> ReceiverGradients:
+    def gradients(self, values: tuple[Tensor | None, ...], run: Run) -> ReceiverGradients:
         by_point = {
             point: torch.zeros_like(leaf) if value is None else value
             for (point, leaf), value in zip(self.leaves.items(), values, strict=True)
         }
+        label_pos, n_pos = run.context.label_pos, run.entering.shape[1]
+        last = hook_points.mlp_in(self.graph.n_layers - 1)
+        if last in by_point and by_point[last].shape[1] != n_pos:
+            by_point[last] = spread(by_point[last], label_pos, n_pos)
         layers = tuple(
             LayerGradients(
                 self.attn_in[layer],
@@ -209,12 +219,13 @@ class Contraction:
 
 
 def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
-    """Return the places, flat, where some sender's write changed."""
+    """Return the places, flat, where some sender's write changed.
+
+    Where neither the input nor any head changed, no MLP read anything else than before.
+    """
     changed = (change.input != 0).any(-1)
     for z in change.z:
         changed |= (z != 0).flatten(2).any(-1)
-    for mlp in change.mlp:
-        changed |= (mlp != 0).any(-1)
     return (changed & mask).flatten().nonzero()[:, 0]
 
 

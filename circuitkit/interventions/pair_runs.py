@@ -25,6 +25,8 @@ class PairRuns:
     @cached_property
     def ablated(self) -> Activations:
         """What each sender writes when ablated, from `clean.start` on."""
+        if self.ablation.is_corrupted_run:
+            return record_run(self.model, self.corrupted, last_at_label=True)[0]
         shared = self.clean if self.clean.start else None
         return self.ablation.values(self.model, self.pairs, shared)
 
@@ -35,7 +37,7 @@ class PairRuns:
 
     @cached_property
     def _clean_record(self) -> tuple[Activations, Tensor]:
-        return record_run(self.model, self.clean)
+        return record_run(self.model, self.clean, last_at_label=True)
 
     @cached_property
     def corrupted(self) -> Run:

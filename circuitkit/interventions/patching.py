@@ -21,18 +21,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.graph import READS
-from circuitkit.interventions.budget import pairs_per_batch
+from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.columns import Columns
+from circuitkit.interventions.recorded import RecordedRun
 from circuitkit.interventions.sites import Place, Site
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
-from circuitkit.model.forward import Sources
+from circuitkit.model.forward import Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import require_finite_tensor
 from circuitkit.model.runs import whole_run
 from circuitkit.progress import Progress, silent
-from circuitkit.prompts import Labels, PromptBatch, PromptPairs
+from circuitkit.prompts import Labels, PromptPairs
 
 
 class Direction(Enum):
@@ -103,7 +103,7 @@ def patch_places(
 ) -> PatchingEffects:
     """Return the exact effect of patching each of some places, as `patch_activations`."""
     metric.check(pairs.labels)
-    n_rows = pairs_per_batch(model, pairs, memory)
+    n_pairs, max_rows = rows_per_batch(model, pairs, memory)
     by_layer: dict[int, list[int]] = defaultdict(list)
     for row, place in enumerate(places):
         by_layer[place.point.layer].append(row)
@@ -111,15 +111,15 @@ def patch_places(
     gaps = []
     done = 0
     progress(0, effects.numel())
-    for start in range(0, len(pairs), n_rows):
-        chunk = slice(start, min(start + n_rows, len(pairs)))
+    for start in range(0, len(pairs), n_pairs):
+        chunk = slice(start, min(start + n_pairs, len(pairs)))
         part = pairs.select(range(chunk.start, chunk.stop))
         points = {place.point for place in places}
         sweep = _Sweep(model, part, metric, direction, points)
         gaps.append(sweep.gap)
         masks = columns.masks[:, chunk].to(model.device)
         for rows in by_layer.values():
-            effects[rows, :, chunk] = sweep.effects([places[row] for row in rows], masks, n_rows)
+            effects[rows, :, chunk] = sweep.effects([places[row] for row in rows], masks, max_rows)
             done += len(rows) * len(masks) * len(part)
             progress(done, effects.numel())
     names = tuple(place.name for place in places)
@@ -133,31 +133,6 @@ class _Patch:
     place: Place
     index: tuple[int, int]
     where: Bool[Tensor, "pair pos"]
-
-
-class _Side:
-    """One run, recorded at the points to be patched and at the entrance of every layer."""
-
-    def __init__(self, model: SubjectModel, batch: PromptBatch, points: set[Point]) -> None:
-        self.run = whole_run(model, batch)
-        self.sources = Sources()
-        self.kept: dict[Point, Tensor] = {}
-        entrances = {hook_points.resid_pre(layer) for layer in range(model.graph.n_layers)}
-        hooks = {point: self._keeper(point) for point in points | entrances}
-        with torch.no_grad():
-            self.logits = model.run_from(
-                self.run.entering, self.run.context, hooks, sources=self.sources
-            )
-        for point, activation in self.kept.items():
-            where = f"model {model.name!r}, layer {point.layer}, {point.site}"
-            require_finite_tensor(activation, where)
-        require_finite_tensor(self.logits, f"model {model.name!r}, logits")
-
-    def _keeper(self, point: Point) -> Hook:
-        def keep(x: Tensor) -> None:
-            self.kept[point] = x.detach()
-
-        return keep
 
 
 class _Sweep:
@@ -174,7 +149,8 @@ class _Sweep:
         self.model, self.metric = model, metric
         self.noising = direction is Direction.NOISING
         clean, corrupted = (
-            _Side(model, batch, points) for batch in (pairs.clean_batch, pairs.corrupted_batch)
+            RecordedRun(model, whole_run(model, batch), points)
+            for batch in (pairs.clean_batch, pairs.corrupted_batch)
         )
         self.base, self.donor = (clean, corrupted) if self.noising else (corrupted, clean)
         labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
@@ -223,7 +199,12 @@ class _Sweep:
         hooks = self._hooks(patches, start)
         with torch.no_grad():
             logits = model.run_from(
-                entering, context, hooks, first=layer, sources=sources, last_at_label=True
+                entering,
+                context,
+                hooks,
+                first=layer,
+                sources=sources,
+                last_at_label=not sees_whole_rows(hooks, model.graph.n_layers - 1),
             )
         gain = self.metric.gain(logits, self.labels.repeated(n))
         change = self.base_gain.repeat(n) - gain

@@ -29,7 +29,7 @@ from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.patching import Direction
-from circuitkit.interventions.recorded import RecordedRun
+from circuitkit.interventions.recorded import RecordedRun, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
@@ -192,8 +192,10 @@ class _Bench:
         self.noising = direction is Direction.NOISING
         n_shared = ResampleAblation().n_shared_positions(model, pairs)
         clean_run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
-        clean = RecordedRun(model, clean_run)
-        corrupted = RecordedRun(model, like(clean_run, model, pairs.corrupted_batch))
+        corrupted_run = like(clean_run, model, pairs.corrupted_batch)
+        clean, corrupted = (
+            RecordedRun(model, run, receiver_points(model)) for run in (clean_run, corrupted_run)
+        )
         labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
         self.labels = labelled.labels.to(model.device)
         gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]

@@ -19,6 +19,7 @@ from torch import Tensor
 from circuitkit.errors import DecompositionError
 from circuitkit.model import hook_points
 from circuitkit.model.context import model_inputs
+from circuitkit.model.record import record
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts import PromptBatch
 
@@ -94,6 +95,7 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
 
     Raises:
         DecompositionError: naming the first block that differs, and the relative gap.
+        ActivationError: the model's own code gives NaN or infinity.
     """
     found: list[Tensor] = []
     hooks: dict[hook_points.Point, Callable[[Tensor], None]] = {
@@ -107,6 +109,8 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
             f"model {model.name!r}: taken apart it must run, got {type(error).__name__}: {error}. "
             "Some part of this architecture is not understood. Use another model."
         ) from error
+    if not all(bool(torch.isfinite(reference.logits).all()) for reference in references):
+        record(model, batch)  # names the layer and the prompt
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
         for layer, theirs in enumerate(reference.residuals):

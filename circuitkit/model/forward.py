@@ -64,6 +64,15 @@ def sees_whole_rows(hooks: Hooks, last: int) -> bool:
     return any(point.layer == last and point.site in hook_points.BEHIND_HEADS for point in hooks)
 
 
+def spread(
+    x: Float[Tensor, "row 1 d_model"], labelled: Int[Tensor, " row"], n_pos: int
+) -> Float[Tensor, "row pos d_model"]:
+    """Return zeros but for `x` at one position of each row."""
+    out = x.new_zeros(len(x), n_pos, x.shape[-1])
+    out[torch.arange(len(x), device=x.device), labelled] = x[:, 0]
+    return out
+
+
 def at_label(
     x: Float[Tensor, "row pos ..."], labelled: Int[Tensor, " row"]
 ) -> Float[Tensor, "row 1 ..."]:

@@ -78,3 +78,8 @@ def neurons(layer: int) -> Point:
 def mlp_out(layer: int) -> Point:
     """What the MLP adds to the residual stream: [row, pos, d_model]."""
     return Point("mlp out", layer)
+
+
+def bridge_pattern(layer: int) -> str:
+    """TransformerBridge's own name for the attention pattern."""
+    return f"blocks.{layer}.attn.hook_pattern"

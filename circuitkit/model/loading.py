@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from circuitkit.errors import DecompositionError, ModelError
+from circuitkit.model import hook_points
 from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
 from circuitkit.model.subject import SubjectModel
 
@@ -104,7 +105,7 @@ def mixed_patterns(bridge: TransformerBridge, share: float) -> Iterator[None]:
     def mix(pattern: Tensor, hook: Any) -> Tensor:
         return share * pattern + (1 - share) * (pattern > 0)
 
-    names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(len(bridge.blocks))]
+    names = [hook_points.bridge_pattern(layer) for layer in range(len(bridge.blocks))]
     with bridge.hooks(fwd_hooks=[(name, mix) for name in names]):
         yield
 

@@ -129,6 +129,8 @@ def _candidates(module: nn.Module, width: int, like: Tensor) -> list[Norm]:
     stated = [float(getattr(module, name)) for name in EPS_NAMES if hasattr(module, name)]
     found = getattr(module, "weight", None)
     weights = [like.new_ones(width)]
+    if found is not None and found.numel() != width:
+        return []
     if found is not None:
         weight = found.detach().to(like.dtype).reshape(-1)
         weights = [weight, 1 + weight]

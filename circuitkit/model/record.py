@@ -16,7 +16,7 @@ from torch import Tensor
 
 from circuitkit.errors import ActivationError, DecompositionError
 from circuitkit.model import hook_points
-from circuitkit.model.forward import Hook, Sources
+from circuitkit.model.forward import Hook, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import Run, whole_run
 from circuitkit.model.subject import SubjectModel
@@ -63,20 +63,26 @@ def record(
 
 
 def record_run(
-    model: SubjectModel, run: Run, sources: Sources | None = None
+    model: SubjectModel, run: Run, *, last_at_label: bool = False
 ) -> tuple[Activations, Float[Tensor, "row vocab"]]:
     """Return the same of a run that may begin behind earlier positions; those are left out.
 
-    Keys and values are kept in `sources`.
+    `last_at_label`: the last MLP is run at the labelled position only, where alone it matters, and
+    is zero elsewhere.
 
     Raises:
         ActivationError: an activation or a logit is NaN or infinite.
     """
     recorder = Recorder(model)
-    sources = sources or run.sources()
     with torch.no_grad():
-        logits = model.run_from(run.entering, run.context, recorder.hooks(), sources=sources)
-    activations = recorder.activations()
+        logits = model.run_from(
+            run.entering,
+            run.context,
+            recorder.hooks(),
+            sources=run.sources(),
+            last_at_label=last_at_label,
+        )
+    activations = recorder.activations(run)
     require_finite(activations, model.name)
     require_finite_tensor(logits, f"model {model.name!r}, logits")
     return activations, logits
@@ -104,15 +110,16 @@ class Recorder:
 
         return keep
 
-    def activations(self) -> Activations:
-        """Return what was kept."""
+    def activations(self, run: Run) -> Activations:
+        """Return what was kept of a run."""
         layers = range(self.graph.n_layers)
         with_mlps = layers if self.graph.has_mlps else range(0)
-        return Activations(
-            self.kept[hook_points.resid_pre(0)],
-            tuple(self.kept[hook_points.written_z(layer)] for layer in layers),
-            tuple(self.kept[hook_points.mlp_out(layer)] for layer in with_mlps),
-        )
+        entering = self.kept[hook_points.resid_pre(0)]
+        mlps = [self.kept[hook_points.mlp_out(layer)] for layer in with_mlps]
+        if mlps and mlps[-1].shape != entering.shape:
+            mlps[-1] = spread(mlps[-1], run.context.label_pos, entering.shape[1])
+        z = tuple(self.kept[hook_points.written_z(layer)] for layer in layers)
+        return Activations(entering, z, tuple(mlps))
 
 
 def require_finite(activations: Activations, model_name: str) -> None:
@@ -184,6 +191,7 @@ def check_decomposition(model: SubjectModel, batch: PromptBatch) -> None:
     """
     layers = range(model.graph.n_layers)
     recorder = Recorder(model)
+    run = whole_run(model, batch)
     residual: dict[int, Tensor] = {}
 
     def keeper(layer: int) -> Hook:
@@ -194,8 +202,8 @@ def check_decomposition(model: SubjectModel, batch: PromptBatch) -> None:
 
     hooks: dict[Point, Hook] = {hook_points.resid_post(layer): keeper(layer) for layer in layers}
     with torch.no_grad():
-        model.run(batch, recorder.hooks() | hooks)
-    activations = recorder.activations()
+        model.run_from(run.entering, run.context, recorder.hooks() | hooks)
+    activations = recorder.activations(run)
     require_finite(activations, model.name)
     outputs = sender_outputs(model, activations)
     real = batch.mask.flatten().to(model.device)

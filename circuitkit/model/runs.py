@@ -17,6 +17,8 @@ from circuitkit.model.forward import Sources, run_layers
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts import PromptBatch, PromptPairs
 
+WORTHWHILE = 1 / 8  # of all positions
+
 
 @dataclass(frozen=True)
 class Run:
@@ -36,13 +38,15 @@ class Run:
 def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
     """Return how many first positions are equal in the clean and corrupted prompts of all pairs.
 
-    At most as many as leave every labelled position to be run; none if a position sees later ones.
+    At most as many as leave every labelled position to be run. None if a position sees later ones,
+    or if they are so few that a run of their own would cost more than it saves.
     """
     if not model.is_causal:
         return 0
     differs = (pairs.clean != pairs.corrupted).any(0).nonzero()
     first = int(differs[0]) if len(differs) else pairs.clean.shape[1]
-    return min(first, int(pairs.label_pos.min()))
+    n_shared = min(first, int(pairs.label_pos.min()))
+    return n_shared if n_shared >= WORTHWHILE * pairs.clean.shape[1] else 0
 
 
 def whole_run(model: SubjectModel, batch: PromptBatch) -> Run:

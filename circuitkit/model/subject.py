@@ -36,7 +36,6 @@ from circuitkit.model.forward import (
     at,
     at_label,
     run_layers,
-    sees_whole_rows,
 )
 from circuitkit.model.layers import Layer, layer_of, part
 from circuitkit.model.norms import Norm, norm_of
@@ -139,9 +138,9 @@ class SubjectModel:
     ) -> Float[Tensor, "row vocab"]:
         """Return the logits, given the residual stream in front of layer `first`.
 
-        `last_at_label`: compute what follows the last layer's heads at the labelled position only.
+        `last_at_label`: compute what follows the last layer's heads at the labelled position only;
+        hooks there see [row, 1, ...].
         """
-        cut = last_at_label and not sees_whole_rows(hooks, len(self.layers) - 1)
         x = run_layers(
             self.layers,
             context.layers,
@@ -150,7 +149,7 @@ class SubjectModel:
             first=first,
             sources=sources,
             projected=projected,
-            labelled=context.label_pos if cut and first < len(self.layers) else None,
+            labelled=context.label_pos if last_at_label else None,
         )
         x = x if x.shape[1] == 1 else at_label(x, context.label_pos)
         return self.unembed(at(hooks, hook_points.FINAL_NORM_IN, x[:, 0]))

@@ -39,7 +39,7 @@ from circuitkit.validation.faithfulness import (
 )
 from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
 
-ABLATIONS = ("mean", "zero", "resample")
+ABLATIONS = ("mean", "zero", "resample", "token-mean")
 AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
 N_HEAT_MAP_PAIRS = 32
 N_SAMPLES = 5

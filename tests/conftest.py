@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from circuitkit.interventions.ablation import ResampleAblation
+from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import record
@@ -150,18 +150,15 @@ def fingerprint(model: SubjectModel):
     return hooks, torch_hooks, flags, modes, settings, torch.is_grad_enabled()
 
 
-class Nearly(ResampleAblation):
+class Nearly(Ablation):
     """Ablated values that are the clean ones but for a small step towards the corrupted ones."""
 
-    is_corrupted_run = False
+    name = "nearly"
 
     def __init__(self, step):
         self.step = step
 
-    def n_shared_positions(self, model, pairs):
-        return 0
-
     def values(self, model, pairs, behind=None):
         clean, _ = record(model, pairs.clean_batch)
-        away = clean.minus(super().values(model, pairs))
+        away = clean.minus(ResampleAblation().values(model, pairs))
         return clean.minus(away.map(lambda x: self.step * x))

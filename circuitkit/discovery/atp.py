@@ -28,6 +28,7 @@ from torch import Tensor
 
 from circuitkit.errors import MethodError
 from circuitkit.graph import INPUT, READS, NodeScores, head_name, mlp_name
+from circuitkit.interventions.ablation import CorruptedRun
 from circuitkit.interventions.attribution import Work, require_gradient
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.columns import Columns
@@ -123,7 +124,7 @@ def _require_usable(
     model: SubjectModel, metric: Metric, corrections: Corrections, work: Work
 ) -> None:
     require_gradient(metric)
-    if not work.ablation.is_corrupted_run:
+    if not isinstance(work.ablation, CorruptedRun):
         raise MethodError(
             f"AtP: ablation must be resample, got {work.ablation.name!r}. Queries, keys and values "
             "have a value in a run only. Use resample, or EAP for other ablations."

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from circuitkit.errors import MethodError
 from circuitkit.graph import EdgeScores
-from circuitkit.interventions.ablation import Ablation
+from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.interventions.attribution import RESAMPLE, Term, Terms, Work, score_edges_by_terms
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.metrics import Metric
@@ -116,10 +116,10 @@ def _ends(runs: PairRuns) -> Iterator[Term]:
 
 def _from_mixture(runs: PairRuns, weight: float, share: float) -> Term:
     """Return the run from a mixed input; with nothing clean in it, it is the corrupted run."""
-    if share == 0.0 and runs.ablation.is_corrupted_run:
+    if share == 0.0 and isinstance(runs.ablation, CorruptedRun):
         return Term(weight, runs.corrupted, side="ablated")
     start = runs.clean.entering
-    end = runs.corrupted.entering if runs.ablation.is_corrupted_run else runs.ablated.input
+    end = runs.corrupted.entering if isinstance(runs.ablation, CorruptedRun) else runs.ablated.input
     return Term(weight, replace(runs.clean, entering=torch.lerp(end, start, share)))
 
 

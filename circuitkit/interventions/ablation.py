@@ -1,30 +1,39 @@
 """What a sender's output is replaced by when it is ablated. Each choice is an object.
 
-    zero      nothing is written
-    mean      the mean over reference prompts of the same template, position by position
-    resample  what the same sender writes on the pair's corrupted prompt
+    zero        nothing is written
+    mean        the mean over reference prompts of the same template, position by position
+    token-mean  the mean over all real tokens of the reference prompts: one value per sender
+    resample    what the same sender writes on the pair's corrupted prompt
+    noise       what it writes when the embeddings of named token spans are blurred
+    supplied    values that the user gives
 
 Values are given in the narrow form of `Activations`; a head's mean z times W_O is its mean write.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.errors import MethodError, PromptError
+from circuitkit.errors import GraphError, MethodError, PromptError
+from circuitkit.graph import INPUT
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import Activations, record, record_run
-from circuitkit.model.runs import Run, like, shared_positions
+from circuitkit.model.runs import Run, like, shared_positions, whole_run
 from circuitkit.prompts import PromptPairs
+
+NOISE_FACTOR = 3.0  # of the standard deviation of the embeddings, as Meng et al. 2022
 
 
 class Ablation(ABC):
     """Base of all ablations: gives the replacement values for a set of pairs."""
 
     name: ClassVar[str]
-    is_corrupted_run: ClassVar[bool] = False  # whether `values` are what that run computes
 
     def n_shared_positions(self, model: SubjectModel, pairs: PromptPairs) -> int:
         """Return at how many first positions every ablated value is the clean one."""
@@ -38,6 +47,19 @@ class Ablation(ABC):
 
         `behind` is the clean run if its shared positions were run already; they are left out.
         """
+
+
+class CorruptedRun(Ablation):
+    """Base of the ablations whose values are what every sender writes in one corrupted run."""
+
+    @abstractmethod
+    def run(self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None) -> Run:
+        """Return the corrupted run, behind the same positions as `behind` if that is given."""
+
+    def values(
+        self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
+    ) -> Activations:
+        return record_run(model, self.run(model, pairs, behind))[0]
 
 
 class ZeroAblation(Ablation):
@@ -56,21 +78,106 @@ class ZeroAblation(Ablation):
         return Activations(wide, (z,) * n_layers, (wide,) * n_layers * model.graph.has_mlps)
 
 
-class ResampleAblation(Ablation):
+class ResampleAblation(CorruptedRun):
     """Ablated senders write what they write on the corrupted prompt of the pair."""
 
     name = "resample"
-    is_corrupted_run = True
 
     def n_shared_positions(self, model: SubjectModel, pairs: PromptPairs) -> int:
         return shared_positions(model, pairs)
 
+    def run(self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None) -> Run:
+        if behind is None:
+            return whole_run(model, pairs.corrupted_batch)
+        return like(behind, model, pairs.corrupted_batch)
+
+
+class NoiseAblation(CorruptedRun):
+    """Ablated senders write what they write when the embeddings of some roles are blurred.
+
+    Gaussian noise of `factor` times the standard deviation of the token embeddings is added to what
+    enters block 0 at those tokens of the clean prompt (causal tracing; Meng et al. 2022,
+    arXiv:2202.05262, section 2.1). The noise of a prompt depends on its tokens and the seed alone.
+    """
+
+    name = "noise"
+
+    def __init__(
+        self, roles: Sequence[str], *, factor: float = NOISE_FACTOR, seed: int = 0
+    ) -> None:
+        self.roles, self.factor, self.seed = tuple(roles), factor, seed
+
+    def run(self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None) -> Run:
+        """Return the clean run with noise.
+
+        Raises:
+            PromptError: a pair has none of the roles.
+        """
+        clean = whole_run(model, pairs.clean_batch) if behind is None else behind
+        noise = torch.zeros_like(clean.entering)
+        embeddings = model.token_embeddings
+        scale = self.factor * float(embeddings.double().std())
+        for row, roles in enumerate(pairs.roles):
+            spans = [roles[name] for name in self.roles if name in roles]
+            if not spans:
+                raise PromptError(
+                    f"noise ablation: every pair must have one of the roles {list(self.roles)}, "
+                    f"got {sorted(roles)} for {pairs.pairs[row].clean!r}. There is nothing to "
+                    "blur. Name a role that every prompt has."
+                )
+            start = int(pairs.mask[row].long().argmax())
+            drawn = self._drawn(pairs.clean[row][pairs.mask[row]], noise.shape[-1]) * scale
+            for first, end in spans:
+                at = slice(max(first - clean.start, 0), max(end - clean.start, 0))
+                kept = drawn[max(first, clean.start) - start : max(end, clean.start) - start]
+                noise[row, at] = kept.to(noise)
+        return replace(clean, entering=clean.entering + noise)
+
+    def _drawn(self, tokens: Tensor, width: int) -> Float[Tensor, "token d_model"]:
+        key = f"{self.seed} {tokens.tolist()}".encode()
+        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") % 2**63
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(len(tokens), width, generator=generator, dtype=torch.float64)
+
+
+class SuppliedAblation(Ablation):
+    """Ablated senders write values that are given by name; others as another ablation says.
+
+    A value is what the input or an MLP writes, [d_model] or [pos, d_model], or a head's z,
+    [d_head] or [pos, d_head] (over the scale of the norm behind attention, where there is one).
+    """
+
+    name = "supplied"
+
+    def __init__(self, values: Mapping[str, Tensor], otherwise: Ablation) -> None:
+        self.supplied, self.otherwise = dict(values), otherwise
+
     def values(
         self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
     ) -> Activations:
-        if behind is None:
-            return record(model, pairs.corrupted_batch)[0]
-        return record_run(model, like(behind, model, pairs.corrupted_batch))[0]
+        """Return the values given, repeated over prompts (and positions).
+
+        Raises:
+            GraphError: a name is no sender, or a value has another shape.
+        """
+        rest = self.otherwise.values(model, pairs)
+        entering, zs, mlps = rest.input.clone(), list(rest.z), list(rest.mlp)
+        for name, value in self.supplied.items():
+            if name not in model.graph.senders:
+                raise GraphError(
+                    f"supplied ablation: names must be senders of this graph ({model.graph}), got "
+                    f"{name!r}. It writes nothing. Check the layer and head numbers."
+                )
+            layer = 0 if name == INPUT else int(name.partition(".")[0][1:])
+            if name == INPUT:
+                entering = _filled(entering, value, name)
+            elif name.startswith("m"):
+                mlps[layer] = _filled(mlps[layer], value, name)
+            else:
+                z, head = zs[layer].clone(), int(name.rpartition("h")[2])
+                z[:, :, head] = _filled(z[:, :, head], value, name)
+                zs[layer] = z
+        return Activations(entering, tuple(zs), tuple(mlps))
 
 
 class MeanAblation(Ablation):
@@ -135,6 +242,54 @@ class MeanAblation(Ablation):
         return total.map(lambda x: x[:, start : start + length] / len(rows))
 
 
+class TokenMeanAblation(Ablation):
+    """Ablated senders write their mean over all real tokens of the corrupted reference prompts.
+
+    One value per sender, whatever the position: it needs no template, and keeps what all tokens
+    have in common alone.
+    """
+
+    name = "token-mean"
+
+    def __init__(self, reference: PromptPairs, batch_size: int = 256) -> None:
+        self.reference = reference
+        self.batch_size = batch_size
+        self._means: dict[tuple[str, str], Activations] = {}
+
+    def values(
+        self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
+    ) -> Activations:
+        """Return the means, repeated over prompts and positions."""
+        key = (model.digest, f"{model.dtype} {model.device}")
+        if key not in self._means:
+            self._means[key] = self._mean(model)
+        shape = pairs.clean.shape
+        return self._means[key].map(lambda x: x.expand(*shape, *x.shape[2:]))
+
+    def _mean(self, model: SubjectModel) -> Activations:
+        total: Activations | None = None
+        for batch in self.reference.batches(self.batch_size):
+            mask = batch.mask.to(model.device)
+            part = record(model, batch.corrupted_batch)[0].map(
+                lambda x, mask=mask: x[mask].sum(0)[None, None]  # type: ignore[misc]
+            )
+            total = part if total is None else total.minus(part.map(torch.neg))
+        assert total is not None
+        n_tokens = int(self.reference.mask.sum())
+        return total.map(lambda x: x / n_tokens)
+
+
+def _filled(like: Tensor, value: Tensor, name: str) -> Tensor:
+    """Return `value` in the shape of `like`, [row, pos, width]."""
+    if value.shape not in (like.shape[1:], like.shape[2:]):
+        raise GraphError(
+            f"supplied ablation, {name!r}: a value must have the shape {tuple(like.shape[2:])}, or "
+            f"{tuple(like.shape[1:])} by position, got {tuple(value.shape)}. It stands for what "
+            "is written. Supply one of these."
+        )
+    return value.to(like).expand_as(like)
+
+
 def _placed(x: Tensor, start: int, width: int) -> Tensor:
     """Return `x` ([1, length, ...]) at `start` in zeros of `width` positions."""
     out = x.new_zeros(1, width, *x.shape[2:])
@@ -158,6 +313,7 @@ def ablation_named(name: str, reference: PromptPairs) -> Ablation:
     """
     choices: dict[str, Ablation] = {
         "mean": MeanAblation(reference),
+        "token-mean": TokenMeanAblation(reference),
         "zero": ZeroAblation(),
         "resample": ResampleAblation(),
     }

@@ -123,10 +123,9 @@ def require_gradient(metric: Metric) -> None:
 def _batch_scores(
     runs: PairRuns, terms: Terms, masks: Tensor
 ) -> Float[Tensor, "column sender receiver"]:
-    waiting: list[tuple[float, ReceiverGradients]] = []
+    waiting: list[tuple[float, ReceiverGradients]] = []  # until it is known what changed
     sides: dict[str, Activations] = {}
     contractions: list[Contraction] = []
-    total = torch.zeros(len(masks), *runs.model.graph.edge_mask.shape, dtype=torch.float64)
     for term in terms(runs):
         written, gradients = differentiate(
             runs.model, term.run, runs.labels, runs.metric, term.hooks
@@ -136,10 +135,10 @@ def _batch_scores(
             sides[term.side] = written
             continue
         contractions = contractions or _contractions(runs, sides, masks)
-        total += _contracted(contractions, waiting)
-        waiting = []
+        _add_all(contractions, waiting)
     contractions = contractions or _contractions(runs, sides, masks)
-    return total + _contracted(contractions, waiting)
+    _add_all(contractions, waiting)
+    return torch.stack([contraction.scores() for contraction in contractions])
 
 
 def _contractions(
@@ -151,14 +150,10 @@ def _contractions(
     return [Contraction(runs.model, change, changed_places(change, mask)) for mask in masks]
 
 
-def _contracted(
+def _add_all(
     contractions: list[Contraction], waiting: list[tuple[float, ReceiverGradients]]
-) -> Float[Tensor, "column sender receiver"] | float:
-    if not waiting:
-        return 0.0
-    return torch.stack(
-        [
-            torch.stack([weight * c.scores(gradients) for weight, gradients in waiting]).sum(0)
-            for c in contractions
-        ]
-    )
+) -> None:
+    while waiting:
+        weight, gradients = waiting.pop(0)
+        for contraction in contractions:
+            contraction.add(weight, gradients)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from circuitkit.errors import MethodError
 from circuitkit.graph import READS
-from circuitkit.interventions.ablation import Ablation, ResampleAblation
+from circuitkit.interventions.ablation import Ablation, CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.patching import Direction
 from circuitkit.interventions.recorded import RecordedRun, receiver_points
@@ -30,7 +30,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.record import sender_outputs
-from circuitkit.model.runs import behind, like, whole_run
+from circuitkit.model.runs import behind, whole_run
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import Labels, PromptPairs
 
@@ -65,7 +65,7 @@ def measure_edges(
         PromptError: the metric needs labels that the pairs lack.
         MemoryBudgetError: not even one edge on one pair fits.
     """
-    if direction is Direction.DENOISING and not ablation.is_corrupted_run:
+    if direction is Direction.DENOISING and not isinstance(ablation, CorruptedRun):
         raise MethodError(
             f"edges: denoising needs resample ablation, got {ablation.name!r}. There is no run in "
             "which every value is ablated so. Use noising."
@@ -104,7 +104,9 @@ class EdgeBench:
         self.noising = direction is Direction.NOISING
         n_shared = ablation.n_shared_positions(model, pairs)
         clean_run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
-        corrupted_run = like(clean_run, model, pairs.corrupted_batch)
+        shared = clean_run if n_shared else None
+        corruption = ablation if isinstance(ablation, CorruptedRun) else RESAMPLE
+        corrupted_run = corruption.run(model, pairs, shared)
         clean, corrupted = (
             RecordedRun(model, run, receiver_points(model)) for run in (clean_run, corrupted_run)
         )
@@ -112,7 +114,7 @@ class EdgeBench:
         self.labels: Labels = labelled.labels.to(model.device)
         gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]
         self.gap = (gains[0] - gains[1]).double().cpu()
-        if ablation.is_corrupted_run:
+        if isinstance(ablation, CorruptedRun):
             ablated = corrupted.activations
         else:
             ablated = ablation.values(model, pairs)

@@ -159,63 +159,88 @@ def contract(
     where nothing changed, as those in front of the first corrupted token, contribute nothing and
     are left out.
     """
-    places = changed_places(change, mask.to(model.device))
-    return Contraction(model, change, places).scores(gradients)
+    contraction = Contraction(model, change, changed_places(change, mask.to(model.device)))
+    contraction.add(1.0, gradients)
+    return contraction.scores()
 
 
 class Contraction:
-    """What the senders changed at some places, ready to meet the gradients of one or more runs."""
+    """What the senders changed at some places, to meet the gradients of one or more runs.
+
+    The gradients of several runs are pooled while they are narrow: W' is the same for all of them,
+    so the wide product is taken once.
+    """
 
     def __init__(
         self, model: SubjectModel, change: Activations, places: Int[Tensor, " place"]
     ) -> None:
-        self.model, self.places = model, places
-        chosen = change.map(lambda x: x.flatten(0, 1)[places].unsqueeze(0))
+        self.model = model
+        self.n_pos = change.input.shape[1]
+        self.places: Int[Tensor, " place"] | slice = places
+        if len(places) == change.input.shape[0] * self.n_pos:
+            self.places = slice(None)  # all of them: nothing to pick out
+        self.where = places
+        chosen = change.map(lambda x: x.flatten(0, 1)[self.places].unsqueeze(0))
         self.senders = sender_outputs(model, chosen)
         self.by_place = self.senders.permute(1, 2, 0)  # [place, d_model, sender]
-        n_receivers = 3 * model.graph.n_heads + model.graph.has_mlps
-        # one buffer for the gradients of every layer: fresh memory costs as much as the product
-        self.receivers = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
-        self.n_pos = change.input.shape[1]
+        self.pooled: list[dict[str, Tensor]] = [{} for _ in model.layers]
+        self.total = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
 
-    def scores(self, gradients: ReceiverGradients) -> Float[Tensor, "sender receiver"]:
-        """Return the dot products, summed over places; float64, on the CPU."""
-        graph = self.model.graph
-        total = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+    def add(self, weight: float, gradients: ReceiverGradients) -> None:
+        """Add the gradients of a run, times a weight."""
         for layer, grads in enumerate(gradients.layers):
+            self._add_layer(layer, weight, grads)
+        rows = self.where // self.n_pos
+        labelled = self.where % self.n_pos == gradients.label_pos[rows]
+        grad = gradients.logits_in[rows[labelled]] * weight
+        at_logits = torch.einsum("spd,pd->s", self.senders[:, labelled], grad)
+        self.total[:, -1] += at_logits.double().cpu()
+
+    def _add_layer(self, layer: int, weight: float, grads: LayerGradients) -> None:
+        attention, graph = self.model.layers[layer].attention, self.model.graph
+        x = grads.attn_in.flatten(0, 1)[self.places]
+        scale = attention.norm.inverse_scale(x) * weight
+        along = []
+        for read in READS:
+            grad = by_head(grads.projections[read])[:, self.places] * scale
+            self._pool(layer, read, grad)
+            if not attention.norm.is_identity:
+                output = by_head(grads.outputs[read])[:, self.places]
+                along.append(_along(attention, read, grad, output))
+        if grads.mlp_in is not None:
+            self._pool(layer, "mlp", grads.mlp_in.flatten(0, 1)[self.places] * weight)
+        if along:
+            n_senders, first = graph.n_senders_before_attention(layer), graph.first_receiver(layer)
+            x_hat = attention.norm.x_hat(x).unsqueeze(1)
+            shared = torch.bmm(x_hat, self.by_place[..., :n_senders])[:, 0] / x.shape[-1]
+            columns = slice(first, first + 3 * graph.n_heads)
+            self.total[:n_senders, columns] -= (shared.T @ torch.cat(along).T).double().cpu()
+
+    def _pool(self, layer: int, what: str, grad: Tensor) -> None:
+        known = self.pooled[layer].get(what)
+        self.pooled[layer][what] = grad if known is None else known.add_(grad)
+
+    def scores(self) -> Float[Tensor, "sender receiver"]:
+        """Return the dot products of all that was added, summed over places; float64, on the CPU.
+
+        Nothing can be added afterwards.
+        """
+        graph = self.model.graph
+        n_receivers = 3 * graph.n_heads + graph.has_mlps
+        # one buffer for the gradients of every layer: fresh memory costs as much as the product
+        receivers = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
+        for layer, pooled in enumerate(self.pooled):
             columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
             n_senders = graph.n_senders_before_mlp(layer)  # a few too many for heads, masked below
-            total[:n_senders, columns] = self._layer(layer, grads, n_senders)
-        total[:, -1] = self._at_logits(gradients)
-        return torch.where(graph.edge_mask, total, 0.0)
-
-    def _layer(self, layer: int, grads: LayerGradients, n_senders: int) -> Tensor:
-        attention = self.model.layers[layer].attention
-        x = grads.attn_in.flatten(0, 1)[self.places]
-        inverse = attention.norm.inverse_scale(x)
-        n_heads = self.model.graph.n_heads
-        along = []
-        for i, read in enumerate(READS):
-            grad = by_head(grads.projections[read])[:, self.places] * inverse
-            output = by_head(grads.outputs[read])[:, self.places]
-            _pull_back(attention, read, grad, self.receivers[i * n_heads : (i + 1) * n_heads])
-            along.append(_along(attention, read, grad, output))
-        if grads.mlp_in is not None:
-            self.receivers[-1] = grads.mlp_in.flatten(0, 1)[self.places]
-        # place by place: the flat product is tall and thin, and a fifth slower
-        senders = self.by_place[..., :n_senders]
-        dots = torch.bmm(self.receivers.transpose(0, 1), senders).sum(0).T.double()
-        if not attention.norm.is_identity:
-            x_hat = attention.norm.x_hat(x)
-            shared = torch.bmm(x_hat.unsqueeze(1), senders)[:, 0] / x.shape[-1]
-            dots[:, : 3 * n_heads] -= (shared.T @ torch.cat(along).T).double()
-        return dots.cpu()
-
-    def _at_logits(self, gradients: ReceiverGradients) -> Tensor:
-        rows = self.places // self.n_pos
-        labelled = self.places % self.n_pos == gradients.label_pos[rows]
-        grad = gradients.logits_in[rows[labelled]]
-        return torch.einsum("spd,pd->s", self.senders[:, labelled], grad).double().cpu()
+            for i, read in enumerate(READS):
+                heads = receivers[i * graph.n_heads : (i + 1) * graph.n_heads]
+                _pull_back(self.model.layers[layer].attention, read, pooled[read], heads)
+            if graph.has_mlps:
+                receivers[-1] = pooled["mlp"]
+            # place by place: the flat product is tall and thin, and a fifth slower
+            by_place = torch.bmm(receivers.transpose(0, 1), self.by_place[..., :n_senders])
+            self.total[:n_senders, columns] += by_place.sum(0).T.double().cpu()
+        return torch.where(graph.edge_mask, self.total, 0.0)
 
 
 def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:

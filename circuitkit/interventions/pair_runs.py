@@ -4,11 +4,11 @@ from functools import cached_property
 
 from torch import Tensor
 
-from circuitkit.interventions.ablation import Ablation
+from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import Activations, record_run
-from circuitkit.model.runs import Run, behind, like, whole_run
+from circuitkit.model.runs import Run, behind, whole_run
 from circuitkit.prompts import Labels, PromptPairs
 
 
@@ -25,7 +25,7 @@ class PairRuns:
     @cached_property
     def ablated(self) -> Activations:
         """What each sender writes when ablated, from `clean.start` on."""
-        if self.ablation.is_corrupted_run:
+        if isinstance(self.ablation, CorruptedRun):
             return record_run(self.model, self.corrupted, last_at_label=True)[0]
         shared = self.clean if self.clean.start else None
         return self.ablation.values(self.model, self.pairs, shared)
@@ -41,8 +41,10 @@ class PairRuns:
 
     @cached_property
     def corrupted(self) -> Run:
-        """The run of the corrupted prompts."""
-        return like(self.clean, self.model, self.pairs.corrupted_batch)
+        """The corrupted run, where ablated values are those of one."""
+        assert isinstance(self.ablation, CorruptedRun)
+        shared = self.clean if self.clean.start else None
+        return self.ablation.run(self.model, self.pairs, shared)
 
     @cached_property
     def labels(self) -> Labels:

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.graph import READS
+from circuitkit.interventions.ablation import CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.recorded import RecordedRun
@@ -33,6 +34,8 @@ from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import whole_run
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import Labels, PromptPairs
+
+RESAMPLE = ResampleAblation()
 
 
 class Direction(Enum):
@@ -65,10 +68,13 @@ def patch_activations(
     *,
     metric: Metric,
     direction: Direction = Direction.NOISING,
+    corruption: CorruptedRun = RESAMPLE,
     memory: int | None = None,
     progress: Progress = silent,
 ) -> PatchingEffects:
     """Return the exact effect of patching every place of `site` at every column of positions.
+
+    `corruption` gives the other run: that of the corrupted prompts, or of blurred clean ones.
 
     Raises:
         GraphError: the model has no such site.
@@ -83,6 +89,7 @@ def patch_activations(
         columns,
         metric=metric,
         direction=direction,
+        corruption=corruption,
         memory=memory,
         progress=progress,
         name=site.name,
@@ -97,6 +104,7 @@ def patch_places(
     *,
     metric: Metric,
     direction: Direction = Direction.NOISING,
+    corruption: CorruptedRun = RESAMPLE,
     memory: int | None = None,
     progress: Progress = silent,
     name: str = "places",
@@ -115,7 +123,7 @@ def patch_places(
         chunk = slice(start, min(start + n_pairs, len(pairs)))
         part = pairs.select(range(chunk.start, chunk.stop))
         points = {place.point for place in places}
-        sweep = _Sweep(model, part, metric, direction, points)
+        sweep = _Sweep(model, part, metric, direction, points, corruption)
         gaps.append(sweep.gap)
         masks = columns.masks[:, chunk].to(model.device)
         for rows in by_layer.values():
@@ -145,12 +153,13 @@ class _Sweep:
         metric: Metric,
         direction: Direction,
         points: set[Point],
+        corruption: CorruptedRun,
     ) -> None:
         self.model, self.metric = model, metric
         self.noising = direction is Direction.NOISING
         clean, corrupted = (
-            RecordedRun(model, whole_run(model, batch), points)
-            for batch in (pairs.clean_batch, pairs.corrupted_batch)
+            RecordedRun(model, run, points)
+            for run in (whole_run(model, pairs.clean_batch), corruption.run(model, pairs))
         )
         self.base, self.donor = (clean, corrupted) if self.noising else (corrupted, clean)
         labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs

@@ -8,19 +8,22 @@ fully ablated run, and zero ablation sums exactly what is kept. Nothing is prune
 without kept in-edges computes on ablated inputs. Many circuits run as one batch.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.circuit import Circuit
 from circuitkit.errors import GraphError
-from circuitkit.interventions.ablation import Ablation
+from circuitkit.graph import READS
+from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.interventions.budget import circuits_per_batch
+from circuitkit.interventions.recorded import RecordedRun, receiver_points
 from circuitkit.metrics import Metric
-from circuitkit.model import SubjectModel
-from circuitkit.model.attention import Attention
+from circuitkit.model import SubjectModel, hook_points
+from circuitkit.model.attention import Attention, per_head
 from circuitkit.model.record import (
     attention_bias_before,
     record,
@@ -79,17 +82,23 @@ def evaluate_circuits(
 class CircuitRunner:
     """Runs circuits on one batch of pairs; what they have in common is computed once.
 
-    That is: positions at which nothing can differ, what every sender writes when ablated, and q, k
-    and v of the heads that read nothing live.
+    That is: positions at which nothing can differ, what every sender writes when ablated, and what
+    receivers read, and heads project, when nothing they read is live.
     """
 
     def __init__(self, model: SubjectModel, pairs: PromptPairs, ablation: Ablation) -> None:
         self.model = model
         n_shared = ablation.n_shared_positions(model, pairs)
         self.run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
-        ablated = ablation.values(model, pairs, self.run if n_shared else None)
-        self.ablated = sender_outputs(model, ablated)
-        self._dead: dict[int, Tensor] = {}
+        shared = self.run if n_shared else None
+        if isinstance(ablation, CorruptedRun):
+            corrupted = ablation.run(model, pairs, shared)
+            recorded = RecordedRun(model, corrupted, receiver_points(model))
+            self.ablated = sender_outputs(model, recorded.activations)
+            self.dead: _Dead = _DeadOfRun(model, recorded)
+        else:
+            self.ablated = sender_outputs(model, ablation.values(model, pairs, shared))
+            self.dead = _DeadOfSums(model, self.ablated)
 
     def logits(
         self, edge_masks: Bool[Tensor, "circuit sender receiver"]
@@ -98,25 +107,79 @@ class CircuitRunner:
         with torch.no_grad():
             return _CircuitRun(self, edge_masks).logits()
 
-    def base(self, n_senders: int, bias: Tensor) -> Float[Tensor, "place d_model"]:
-        """Return what is read when every sender is ablated."""
+
+class _Dead(ABC):
+    """What receivers read when every sender is ablated, and what heads make of it."""
+
+    @abstractmethod
+    def attn_in(self, layer: int) -> Float[Tensor, "place d_model"]:
+        """Return what the heads of a layer read."""
+
+    @abstractmethod
+    def mlp_in(self, layer: int) -> Float[Tensor, "place d_model"]:
+        """Return what an MLP reads."""
+
+    @abstractmethod
+    def logits_in(self, places: Int[Tensor, " row"]) -> Float[Tensor, "row d_model"]:
+        """Return what the logits read at some places."""
+
+    @abstractmethod
+    def projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
+        """Return q, k and v of every head of a layer."""
+
+
+class _DeadOfRun(_Dead):
+    """The ablated values are those of a run, so all of this was computed in it."""
+
+    def __init__(self, model: SubjectModel, recorded: RecordedRun) -> None:
+        self.model, self.kept = model, recorded.kept
+
+    def attn_in(self, layer: int) -> Float[Tensor, "place d_model"]:
+        return self.kept[hook_points.resid_pre(layer)].flatten(0, 1)
+
+    def mlp_in(self, layer: int) -> Float[Tensor, "place d_model"]:
+        return self.kept[hook_points.mlp_in(layer)].flatten(0, 1)
+
+    def logits_in(self, places: Int[Tensor, " row"]) -> Float[Tensor, "row d_model"]:
+        return self.kept[hook_points.FINAL_NORM_IN]
+
+    def projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
+        n_heads = self.model.graph.n_heads
+        points = [hook_points.projection(layer, read) for read in READS]
+        reads = [per_head(self.kept[point], n_heads) for point in points]
+        return torch.cat(reads, 2).flatten(0, 1)
+
+
+class _DeadOfSums(_Dead):
+    """The ablated values belong to no run: what is read is their sum."""
+
+    def __init__(self, model: SubjectModel, ablated: Float[Tensor, "sender place d_model"]) -> None:
+        self.model, self.ablated = model, ablated
+        self._projections: dict[int, Tensor] = {}
+
+    def _sum(self, n_senders: int, layer: int, *, own_layer: bool) -> Tensor:
+        bias = attention_bias_before(self.model, layer, own_layer=own_layer)
         return self.ablated[:n_senders].sum(0) + bias
 
-    def attention_base(self, layer: int) -> Float[Tensor, "place d_model"]:
-        """Return what a layer's heads read when every sender is ablated."""
+    def attn_in(self, layer: int) -> Float[Tensor, "place d_model"]:
         n_senders = self.model.graph.n_senders_before_attention(layer)
-        return self.base(n_senders, attention_bias_before(self.model, layer, own_layer=False))
+        return self._sum(n_senders, layer, own_layer=False)
 
-    def dead_projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
-        """Return q, k and v of every head of a layer that reads nothing live."""
-        if layer not in self._dead:
-            attention = self.model.layers[layer].attention
-            parts = attention.project(self.attention_base(layer).unsqueeze(0))
-            n_heads = self.model.graph.n_heads
-            self._dead[layer] = torch.cat(
-                [part[0].repeat_interleave(n_heads // part.shape[2], 1) for part in parts], 1
-            )
-        return self._dead[layer]
+    def mlp_in(self, layer: int) -> Float[Tensor, "place d_model"]:
+        graph = self.model.graph
+        n_senders = graph.n_senders_before_mlp(layer)
+        return self._sum(n_senders, layer, own_layer=not graph.parallel_attn_mlp)
+
+    def logits_in(self, places: Int[Tensor, " row"]) -> Float[Tensor, "row d_model"]:
+        graph = self.model.graph
+        return self._sum(len(graph.senders), graph.n_layers, own_layer=False)[places]
+
+    def projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
+        if layer not in self._projections:
+            n_heads, attention = self.model.graph.n_heads, self.model.layers[layer].attention
+            reads = attention.project(self.attn_in(layer).unsqueeze(0))
+            self._projections[layer] = torch.cat([per_head(x, n_heads) for x in reads], 2)[0]
+        return self._projections[layer]
 
 
 class _CircuitRun:
@@ -174,12 +237,12 @@ class _CircuitRun:
         first = graph.first_receiver(layer)
         n_senders = graph.n_senders_before_attention(layer)
         kept = self.kept[:, first : first + 3 * graph.n_heads, :n_senders]
-        out = self.runner.dead_projections(layer).repeat(self.n_circuits, 1, 1)
+        out = self.runner.dead.projections(layer).repeat(self.n_circuits, 1, 1)
         alike = [rows for rows in _receivers_alike(kept) if bool(kept[:, rows[0]].any())]
         if not alike:
             return out
         masks = kept[:, [rows[0] for rows in alike]]
-        x = self._read(masks, self.runner.attention_base(layer))
+        x = self._read(masks, self.runner.dead.attn_in(layer))
         x_hat = attention.norm.x_hat(x)
         w, b = _per_receiver(attention)
         for group, rows in enumerate(alike):
@@ -200,17 +263,13 @@ class _CircuitRun:
         graph = self.model.graph
         receiver = graph.first_receiver(layer) + 3 * graph.n_heads
         n_senders = graph.n_senders_before_mlp(layer)
-        bias = attention_bias_before(self.model, layer, own_layer=not graph.parallel_attn_mlp)
         kept = self.kept[:, receiver : receiver + 1, :n_senders]
-        read = self._read(kept, self.runner.base(n_senders, bias))
+        read = self._read(kept, self.runner.dead.mlp_in(layer))
         return read.reshape(-1, self.n_pos, graph.d_model)
 
     def _logits_input(self, label_pos: Tensor) -> Float[Tensor, "row d_model"]:
-        graph = self.model.graph
-        n_senders = len(graph.senders)
-        bias = attention_bias_before(self.model, graph.n_layers, own_layer=False)
         places = torch.arange(self.n_rows, device=label_pos.device) * self.n_pos + label_pos
-        base = self.runner.base(n_senders, bias)[places]
+        base = self.runner.dead.logits_in(places)
         kept = self.kept[:, -1].to(base.dtype)
         return torch.einsum("cs,cspd->cpd", kept, self.change[:, :, places]).add(base).flatten(0, 1)
 

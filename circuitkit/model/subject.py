@@ -104,6 +104,12 @@ class SubjectModel:
             for index in range(len(self.bridge.blocks))
         )
 
+    @property
+    def token_embeddings(self) -> Float[Tensor, "vocab d_embed"]:
+        """The embedding of every token, before any scaling that the model applies."""
+        weight: Tensor = self.bridge.embed.original_component.weight.detach()
+        return weight
+
     @cached_property
     def final_norm(self) -> Norm:
         """The norm in front of the unembedding."""

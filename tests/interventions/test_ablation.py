@@ -56,7 +56,7 @@ def test_zero_ablation_writes_nothing(toy, pairs):
 
 
 def test_an_unknown_ablation_names_the_known_ones(pairs):
-    with pytest.raises(MethodError, match="'noise': must be one of mean, zero, resample"):
+    with pytest.raises(MethodError, match="'noise': must be one of mean, token-mean, zero, resample"):
         ablation_named("noise", pairs)
 
 

@@ -7,20 +7,28 @@ Each arrow is one call below; each box is plain data. The guide is docs/guide.md
 
 from circuitkit.circuit import Circuit, Provenance
 from circuitkit.circuit_file import load_circuit, save_circuit
+from circuitkit.discovery.atp import ATP_STAR, score_nodes
 from circuitkit.discovery.eap import score_edges
 from circuitkit.discovery.selection import prune_dead_ends, select_random, select_top
 from circuitkit.errors import CircuitkitError
-from circuitkit.graph import ComponentGraph, EdgeScores
+from circuitkit.graph import ComponentGraph, EdgeScores, NodeScores
 from circuitkit.interventions.ablation import (
     Ablation,
     MeanAblation,
+    NoiseAblation,
     ResampleAblation,
+    SuppliedAblation,
+    TokenMeanAblation,
     ZeroAblation,
 )
+from circuitkit.interventions.attribution import Work
 from circuitkit.interventions.columns import all_positions, by_position, by_role
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.edges import measure_edges
+from circuitkit.interventions.patching import Direction, patch_activations, patch_places
+from circuitkit.interventions.path_patching import MLPs, patch_paths
+from circuitkit.interventions.path_patching import Path as PatchedPath
 from circuitkit.interventions.run_circuit import evaluate_circuits
-from circuitkit.interventions.sites import site_named
+from circuitkit.interventions.sites import neuron_places, site_named
 from circuitkit.metrics import (
     Accuracy,
     KLDivergence,
@@ -29,7 +37,7 @@ from circuitkit.metrics import (
     Metric,
     ProbabilityDifference,
 )
-from circuitkit.model import SubjectModel
+from circuitkit.model import SubjectModel, from_bridge
 from circuitkit.pipeline import Settings, Subject, study
 from circuitkit.prompts import PromptPair, PromptPairs, fill, next_word
 from circuitkit.reporting.record import RunRecord, load_record, save_record
@@ -44,6 +52,7 @@ from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
 from circuitkit.zoo import load_model, zoo_models
 
 __all__ = [
+    "ATP_STAR",
     "Ablation",
     "Accuracy",
     "Baseline",
@@ -57,8 +66,12 @@ __all__ = [
     "KLDivergence",
     "LogProbability",
     "LogitDifference",
+    "MLPs",
     "MeanAblation",
     "Metric",
+    "NodeScores",
+    "NoiseAblation",
+    "PatchedPath",
     "ProbabilityDifference",
     "PromptPair",
     "PromptPairs",
@@ -69,9 +82,12 @@ __all__ = [
     "Splits",
     "Subject",
     "SubjectModel",
+    "SuppliedAblation",
     "Task",
     "Thresholds",
+    "TokenMeanAblation",
     "Verdict",
+    "Work",
     "ZeroAblation",
     "all_positions",
     "by_position",
@@ -79,15 +95,20 @@ __all__ = [
     "evaluate_circuits",
     "fill",
     "find_task",
+    "from_bridge",
     "load_circuit",
     "load_model",
     "load_record",
     "mean_estimate",
     "measure_baseline",
     "measure_curve",
+    "measure_edges",
     "measure_faithfulness",
+    "neuron_places",
     "next_word",
     "patch_activations",
+    "patch_paths",
+    "patch_places",
     "prune_dead_ends",
     "reach_verdict",
     "registered_tasks",
@@ -95,6 +116,7 @@ __all__ = [
     "save_circuit",
     "save_record",
     "score_edges",
+    "score_nodes",
     "select_random",
     "select_top",
     "site_named",

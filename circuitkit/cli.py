@@ -16,11 +16,14 @@ from rich.markup import escape
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit, save_circuit
+from circuitkit.discovery.eap_ig import DEFAULT_STEPS
+from circuitkit.discovery.methods import DEFAULT, method_named
 from circuitkit.discovery.selection import prune_dead_ends, select_top
-from circuitkit.errors import CircuitFileError, MethodError
+from circuitkit.errors import CircuitFileError
 from circuitkit.files import require_writable_directory, write_whole
-from circuitkit.interventions.columns import columns_named
+from circuitkit.interventions.columns import columns_at, columns_named
 from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.path_patching import MLPs, patch_paths
 from circuitkit.interventions.sites import SITES, site_named
 from circuitkit.options import (
     AblationOption,
@@ -31,6 +34,7 @@ from circuitkit.options import (
     EdgesOption,
     JsonOption,
     MemoryOption,
+    MethodOption,
     MetricOption,
     ModelOption,
     NOption,
@@ -39,9 +43,11 @@ from circuitkit.options import (
     Request,
     SeedOption,
     SignedOption,
+    StepsOption,
     TaskArgument,
     parse_batch_size,
     parse_bytes,
+    parse_paths,
     require_ablation,
     run_name,
     subject_of,
@@ -52,6 +58,7 @@ from circuitkit.pipeline import (
     discover,
     heat_map,
     judge,
+    path_map,
     smallest_faithful,
     study,
     with_provenance,
@@ -99,6 +106,8 @@ def run(
     metric: MetricOption = "",
     n: NOption = 100,
     seed: SeedOption = 0,
+    method: MethodOption = DEFAULT,
+    steps: StepsOption = DEFAULT_STEPS,
     edges: EdgesOption = 0,
     signed: SignedOption = False,
     ablation: AblationOption = "mean",
@@ -119,8 +128,11 @@ def run(
     """
     with reported_errors(as_json=as_json):
         request = Request(task, prompts, metric, model, n, seed, device, dtype)
+        method_named(method, steps)
         settings = Settings(
             seed=seed,
+            method=method,
+            steps=steps,
             n_edges=edges,
             ablation=require_ablation(ablation),
             signed=signed,
@@ -128,7 +140,7 @@ def run(
             batch_size=parse_batch_size(batch_size),
             anyway=anyway,
         )
-        directory = output or Path("reports") / run_name(request)
+        directory = output or Path("reports") / run_name(request, method)
         require_writable_directory(directory)
         subject = subject_of(request)
         with bars(shown=not (quiet or as_json)) as stage:
@@ -246,10 +258,83 @@ def patch(
             show_heat_map(heat, len(pairs))
 
 
+@app.command()
+def path(
+    task: TaskArgument = "",
+    senders: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Senders, each a row: a0.h1,m2; joined by + to be replaced together; "
+            "or heads, mlps, all.",
+        ),
+    ] = "heads",
+    to: Annotated[
+        str,
+        typer.Option("--to", help="Receivers: logits, m3, 'a3.h0<q>', a3.h0; several by commas."),
+    ] = "logits",
+    mlps: Annotated[
+        MLPs,
+        typer.Option(help="recomputed: paths through MLPs count too; frozen: direct ones only."),
+    ] = MLPs.RECOMPUTED,
+    at: Annotated[
+        str, typer.Option("--at", help="Where senders are replaced: all, a role, or a position.")
+    ] = "all",
+    direction: Annotated[
+        Direction, typer.Option(help="noising: is it needed? denoising: is it enough?")
+    ] = Direction.NOISING,
+    model: ModelOption = "pico",
+    prompts: PromptsOption = None,
+    metric: MetricOption = "",
+    n: NOption = 32,
+    seed: SeedOption = 0,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the heat map here as SVG.")
+    ] = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    memory: MemoryOption = "",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure what senders do to receivers along given paths, other heads frozen.
+
+    Example: `circuitkit path ioi --from heads --to 'a3.h0<q>'`
+    """
+    with reported_errors(as_json=as_json):
+        budget = parse_bytes(memory)
+        if output is not None:
+            require_writable_directory(output.parent)
+        subject = subject_of(Request(task, prompts, metric, model, n, seed, device, dtype))
+        pairs = subject.splits.discovery
+        paths = parse_paths(subject.model.graph, senders, to)
+        with bars(shown=not (quiet or as_json)) as stage:
+            effects = patch_paths(
+                subject.model,
+                pairs,
+                paths,
+                subject.metric,
+                columns_at(pairs, at),
+                mlps=mlps,
+                direction=direction,
+                memory=budget,
+                progress=stage("Path patching"),
+            )
+        what = f"paths to {to} (MLPs {mlps.value})"
+        heat = path_map(effects, what, direction, subject.metric.unit)
+        if output is not None:
+            write_whole(output, heat_map_svg(heat))
+        if as_json:
+            show_json(cattrs.unstructure(heat))
+        else:
+            show_heat_map(heat, len(pairs))
+
+
 @app.command(name="discover")
 def discover_command(
     task: TaskArgument = "",
-    method: Annotated[str, typer.Option("--method", help="How edges are scored: eap.")] = "eap",
+    method: MethodOption = DEFAULT,
+    steps: StepsOption = DEFAULT_STEPS,
     edges: EdgesOption = 0,
     signed: SignedOption = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="Circuit file to write.")] = Path(
@@ -274,12 +359,11 @@ def discover_command(
     Example: `circuitkit discover ioi --edges 50 -o circuit.json`
     """
     with reported_errors(as_json=as_json):
-        if method != "eap":
-            raise MethodError(
-                f"method {method!r}: must be one of eap. It says how edges are scored. Choose one."
-            )
+        method_named(method, steps)
         settings = Settings(
             seed=seed,
+            method=method,
+            steps=steps,
             ablation=require_ablation(ablation),
             signed=signed,
             memory=parse_bytes(memory),

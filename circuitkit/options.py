@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
+from circuitkit.circuit import kind_of
+from circuitkit.discovery.methods import METHODS
 from circuitkit.errors import MethodError
+from circuitkit.graph import ComponentGraph
+from circuitkit.interventions.path_patching import Path as PatchedPath
+from circuitkit.interventions.path_patching import inputs_of
 from circuitkit.metrics import METRICS, LogitDifference, metric_named
 from circuitkit.pipeline import ABLATIONS, Subject
 from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
@@ -53,6 +58,12 @@ EdgesOption = Annotated[
 ]
 SignedOption = Annotated[
     bool, typer.Option("--signed", help="Rank by signed instead of absolute score.")
+]
+MethodOption = Annotated[
+    str, typer.Option("--method", help=f"How edges are scored: {', '.join(METHODS)}.")
+]
+StepsOption = Annotated[
+    int, typer.Option("--steps", help="Gradients that eap-ig methods average between both runs.")
 ]
 AnywayOption = Annotated[
     bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
@@ -169,12 +180,33 @@ def parse_bytes(text: str) -> int | None:
     return int(float(match[1]) * 1000**power)
 
 
-def run_name(request: Request) -> str:
+def parse_paths(graph: ComponentGraph, senders: str, receivers: str) -> list[PatchedPath]:
+    """Return one path for each sender (or senders joined by +) to all receivers.
+
+    `heads`, `mlps` and `all` stand for every such sender that comes before a receiver.
+
+    Raises:
+        GraphError: a receiver does not exist.
+    """
+    to = tuple(name.strip() for name in receivers.split(","))
+    kinds = {"heads": ("head",), "mlps": ("mlp",), "all": ("input", "head", "mlp")}
+    if senders not in kinds:
+        groups = [group.split("+") for group in senders.split(",")]
+        return [PatchedPath(tuple(name.strip() for name in group), to) for group in groups]
+    reached = graph.edge_mask[:, [graph.receivers.index(name) for name in inputs_of(graph, to)]]
+    return [
+        PatchedPath((sender,), to)
+        for sender, feeds in zip(graph.senders, reached.all(1).tolist(), strict=True)
+        if feeds and kind_of(sender) in kinds[senders]
+    ]
+
+
+def run_name(request: Request, method: str) -> str:
     """Return <task>--<model>--<method>, safe as a directory name."""
     if request.prompts is not None:
         what = request.prompts.stem
     else:
         path, _, class_name = request.task.partition(":")
         what = class_name or Path(path).stem
-    parts = (what, Path(request.model).name, "eap")
+    parts = (what, Path(request.model).name, method)
     return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)

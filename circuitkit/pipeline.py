@@ -2,7 +2,7 @@
 
 1. baseline     can the model do the task? (refused if not)
 2. heat maps    exact activation patching on some discovery pairs
-3. scores       EAP on the discovery pairs
+3. scores       of all edges on the discovery pairs, by EAP or another method
 4. size         the smallest circuit that is faithful enough on the discovery pairs
 5. validation   faithfulness, curve and verdict on the validation pairs
 """
@@ -14,13 +14,20 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 from circuitkit.circuit import Circuit, Provenance
-from circuitkit.discovery import eap
+from circuitkit.discovery.eap_ig import DEFAULT_STEPS
+from circuitkit.discovery.methods import DEFAULT, method_named
 from circuitkit.discovery.selection import prune_dead_ends, select_random, select_top
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import Ablation, ablation_named
+from circuitkit.interventions.attribution import Work, score_edges_by_terms
 from circuitkit.interventions.columns import all_positions, by_role
-from circuitkit.interventions.patching import PatchingEffects, patch_activations
+from circuitkit.interventions.patching import (
+    Direction,
+    PatchingEffects,
+    patch_activations,
+)
+from circuitkit.interventions.path_patching import PathEffects
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
@@ -55,6 +62,8 @@ class Settings:
     """What to do, and how much of it. `n_edges` 0 means: the smallest that is faithful enough."""
 
     seed: int = 0
+    method: str = DEFAULT
+    steps: int = DEFAULT_STEPS
     n_edges: int = 0
     ablation: str = "mean"
     signed: bool = False
@@ -113,15 +122,11 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
 
 
 def discover(subject: Subject, settings: Settings, progress: Progress = silent) -> EdgeScores:
-    """Return the EAP scores of all edges on the discovery pairs, with corrupted values."""
-    return eap.score_edges(
-        subject.model,
-        subject.splits.discovery,
-        subject.metric,
-        batch_size=settings.batch_size,
-        memory=settings.memory,
-        progress=progress,
-    )
+    """Return the method's scores of all edges on the discovery pairs, with corrupted values."""
+    work = Work(batch_size=settings.batch_size, memory=settings.memory, progress=progress)
+    terms = method_named(settings.method, settings.steps)
+    splits = subject.splits
+    return score_edges_by_terms(subject.model, splits.discovery, subject.metric, terms, work)
 
 
 def smallest_faithful(
@@ -174,6 +179,15 @@ def measure_heat_maps(
         )
         maps.append(heat_map(effects, site.description, subject.metric.unit))
     return tuple(maps)
+
+
+def path_map(effects: PathEffects, description: str, direction: Direction, unit: str) -> HeatMap:
+    """Return the mean effects of paths over pairs, with intervals, as a heat map."""
+    rows = tuple(path.partition(" -> ")[0] for path in effects.paths)
+    as_sweep = PatchingEffects(
+        "path", direction, rows, effects.columns, effects.effects, effects.gap
+    )
+    return heat_map(as_sweep, description, unit)
 
 
 def _heat_map_sites(model: SubjectModel) -> tuple[str, ...]:
@@ -234,7 +248,7 @@ def with_provenance(
     discovery = subject.splits.discovery
     origin = Provenance(
         task=subject.task,
-        method="eap",
+        method=settings.method,
         model=subject.model.name,
         model_digest=subject.model.digest,
         seed=settings.seed,
@@ -243,6 +257,7 @@ def with_provenance(
             "metric": subject.metric.name,
             "ablation": settings.ablation,
             "signed": settings.signed,
+            "steps": settings.steps,
         },
         versions=installed_versions(),
         verdict=verdict,
@@ -354,7 +369,7 @@ def _info(subject: Subject, settings: Settings, n_edges: int) -> RunInfo:
         description=subject.description,
         model=subject.model.name,
         model_digest=subject.model.digest,
-        method="eap",
+        method=settings.method,
         ablation=settings.ablation,
         metric=subject.metric.name,
         unit=subject.metric.unit,

@@ -22,6 +22,15 @@ def test_quickstart_runs(capsys):
     assert float(found[2]) > 0.8
 
 
+def test_ioi_is_taken_apart_from_the_answer_backwards(capsys):
+    runpy.run_path(str(ROOT / "examples" / "ioi_paths.py"), run_name="__main__")
+    shown = capsys.readouterr().out
+    first = re.search(r"logits\?\n    (a\d\.h\d)  ([\d.]+) \[", shown)
+    assert first is not None
+    assert float(first[2]) > 5  # of a gap of about 11 logits
+    assert shown.count(f"of {first[1]} and") == 3
+
+
 def readme_blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 

@@ -75,6 +75,7 @@ def test_only_one_file_spells_hook_names():
     for path in FILES:
         if path.name != "hook_points.py":
             text = path.read_text()
-            assert not re.search(r"blocks\.[\d{]", text), path
+            # weights of published state dicts are named in their loader
+            assert path.name == "state_dicts.py" or not re.search(r"blocks\.[\d{]", text), path
             assert "hook_in" not in text, path
             assert "hook_out" not in text, path

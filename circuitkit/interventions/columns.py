@@ -108,3 +108,14 @@ def at_position(pairs: PromptPairs, position: int) -> Columns:
             f"{position}. No token is there. Choose another."
         )
     return Columns((str(position),), columns.masks[position : position + 1])
+
+
+def columns_at(pairs: PromptPairs, where: str) -> Columns:
+    """Return one column: `all` positions, a role by name, or a position by number.
+
+    Raises:
+        PromptError: there is no such role or position.
+    """
+    if where == "all":
+        return all_positions(pairs)
+    return at_position(pairs, int(where)) if where.isdigit() else at_role(pairs, where)

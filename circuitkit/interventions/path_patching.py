@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.errors import GraphError
-from circuitkit.graph import LOGITS, READS, component_of
+from circuitkit.graph import LOGITS, READS, ComponentGraph, component_of
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.columns import Columns
@@ -121,7 +121,7 @@ class _Resolved:
 
 def _resolved(model: SubjectModel, path: Path) -> _Resolved:
     graph = model.graph
-    names = [name for receiver in path.receivers for name in _inputs_of(model, receiver)]
+    names = inputs_of(graph, path.receivers)
     for sender in path.senders:
         if sender not in graph.senders:
             raise GraphError(
@@ -151,19 +151,25 @@ def _resolved(model: SubjectModel, path: Path) -> _Resolved:
     return _Resolved(senders, dict(heads), frozenset(mlps), LOGITS in names)
 
 
-def _inputs_of(model: SubjectModel, receiver: str) -> list[str]:
-    graph = model.graph
-    if receiver in graph.receivers:
-        return [receiver]
-    inputs = [name for name in graph.receivers if component_of(name) == receiver]
+def inputs_of(graph: ComponentGraph, receivers: Sequence[str]) -> list[str]:
+    """Return the receiver inputs of these names; a head's name stands for its q, k and v.
+
+    Raises:
+        GraphError: there is no such receiver.
+    """
+    found = []
     first = graph.receivers[0]
-    if not inputs:
-        raise GraphError(
-            f"receiver {receiver!r}: must be an input of this graph ({graph}), got an unknown "
-            f"name. Receivers look like {first!r}, {component_of(first)!r} for all three, or "
-            "'logits'. Check the layer and head numbers."
-        )
-    return inputs
+    for receiver in receivers:
+        exact = [receiver] if receiver in graph.receivers else []
+        inputs = exact or [name for name in graph.receivers if component_of(name) == receiver]
+        if not inputs:
+            raise GraphError(
+                f"receiver {receiver!r}: must be an input of this graph ({graph}), got an unknown "
+                f"name. Receivers look like {first!r}, {component_of(first)!r} for all three, or "
+                "'logits'. Check the layer and head numbers."
+            )
+        found += inputs
+    return found
 
 
 @dataclass

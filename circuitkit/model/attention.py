@@ -62,8 +62,8 @@ class LayerContext:
 class KeysValues:
     """Keys and values of some positions, as they enter the scores."""
 
-    keys: Float[Tensor, "row kv_head pos d_head"]
-    values: Float[Tensor, "row kv_head pos d_head"]
+    keys: Float[Tensor, "row k_head pos d_head"]
+    values: Float[Tensor, "row v_head pos d_head"]
 
     def before(self, pos: int) -> "KeysValues":
         """Return those of the positions before `pos`."""
@@ -148,8 +148,8 @@ class Attention:
     def attend(
         self,
         q: Float[Tensor, "row pos head d_head"],
-        k: Float[Tensor, "row pos kv_head d_head"],
-        v: Float[Tensor, "row pos kv_head d_head"],
+        k: Float[Tensor, "row pos k_head d_head"],
+        v: Float[Tensor, "row pos v_head d_head"],
         context: LayerContext,
         *,
         past: KeysValues | None = None,

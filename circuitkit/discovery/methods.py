@@ -1,0 +1,31 @@
+"""The discovery methods by name, all called alike: from a model and its pairs to edge scores."""
+
+from collections.abc import Callable
+
+from circuitkit.discovery import eap, eap_ig
+from circuitkit.errors import MethodError
+from circuitkit.interventions.attribution import Terms
+
+DEFAULT = "eap"
+
+# Each gives the runs to differentiate, from a number of steps (which some do not need).
+METHODS: dict[str, Callable[[int], Terms]] = {
+    DEFAULT: lambda steps: eap.terms,
+    "eap-ig": lambda steps: eap_ig.Path("inputs", steps).terms(),
+    "eap-ig-activations": lambda steps: eap_ig.Path("activations", steps).terms(),
+    "clean-corrupted": lambda steps: eap_ig.Path("clean-corrupted").terms(),
+}
+
+
+def method_named(name: str, steps: int = eap_ig.DEFAULT_STEPS) -> Terms:
+    """Return what the method of this name differentiates.
+
+    Raises:
+        MethodError: there is none, or it cannot use the number of steps.
+    """
+    if name not in METHODS:
+        raise MethodError(
+            f"method {name!r}: must be one of {', '.join(METHODS)}. It says how edges are scored. "
+            "Choose one."
+        )
+    return METHODS[name](steps)

@@ -37,7 +37,7 @@ from circuitkit.metrics import (
     Metric,
     ProbabilityDifference,
 )
-from circuitkit.model import SubjectModel, from_bridge
+from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
 from circuitkit.pipeline import Settings, Subject, study
 from circuitkit.prompts import PromptPair, PromptPairs, fill, next_word
 from circuitkit.reporting.record import RunRecord, load_record, save_record
@@ -76,6 +76,7 @@ __all__ = [
     "PromptPair",
     "PromptPairs",
     "Provenance",
+    "Reading",
     "ResampleAblation",
     "RunRecord",
     "Settings",
@@ -99,6 +100,7 @@ __all__ = [
     "load_circuit",
     "load_model",
     "load_record",
+    "load_state_dict",
     "mean_estimate",
     "measure_baseline",
     "measure_curve",

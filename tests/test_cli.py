@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -216,9 +217,45 @@ def test_sizes_are_read_in_decimal_units(text):
 
 
 def test_run_directories_are_named_after_task_model_and_method():
-    assert run_name(Request("ioi")) == "ioi--pico--eap"
-    assert run_name(Request("dir/my_task.py:MyTask", model="a/b")) == "MyTask--b--eap"
-    assert run_name(Request("my_task.py", model="x")) == "my_task--x--eap"
+    assert run_name(Request("ioi"), "eap") == "ioi--pico--eap"
+    assert run_name(Request("dir/my_task.py:MyTask", model="a/b"), "eap") == "MyTask--b--eap"
+    assert run_name(Request("my_task.py", model="x"), "eap-ig") == "my_task--x--eap-ig"
+
+
+def test_another_method_is_named_in_the_circuit_and_the_directory(common, tmp_path, monkeypatch):
+    out = tmp_path / "c.json"
+    done = call("discover", *common[:4], "-q", "--method", "eap-ig", "--steps", "2", "--edges",
+                "9", "--anyway", "-o", out)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    origin = json.loads(out.read_text())["circuitkit"]
+    assert (origin["method"], origin["settings"]["steps"]) == ("eap-ig", 2)
+    monkeypatch.chdir(tmp_path)
+    assert call("run", *common, "--method", "clean-corrupted", "--anyway").exit_code in (0, 2)
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [
+        f"pairs--{Path(common[1]).name}--clean-corrupted"
+    ]
+
+
+def test_path_patching_shows_every_head_before_the_receivers(common, tmp_path):
+    svg = tmp_path / "paths.svg"
+    done = call("path", *common, "--to", "a2.h1<q>", "--json", "-o", svg)
+    assert done.exit_code == 0, done.output
+    heat = json.loads(done.stdout)
+    assert heat["rows"] == [f"a{layer}.h{head}" for layer in (0, 1) for head in range(4)]
+    assert heat["columns"] == ["all"]
+    assert svg.read_text().startswith("<?xml")
+    joined = call("path", *common, "--from", "a0.h1+m0,a1.h2", "--to", "logits", "--at", "A",
+                  "--mlps", "frozen", "--json")  # fmt: skip
+    assert json.loads(joined.stdout)["rows"] == ["a0.h1 + m0", "a1.h2"]
+    for arguments, message in [
+        (["--from", "a9.h0", "--to", "logits"], "a sender must be a component"),
+        (["--to", "a9.h0<q>"], "must be an input of this graph"),
+        (["--to", "logits", "--at", "S1"], "must be a role of the prompts"),
+        (["--to", "logits", "--at", "99"], "from 0 to"),
+    ]:
+        refused = call("path", *common, *arguments)
+        assert refused.exit_code == 2, refused.output
+        assert message in " ".join(refused.output.split())
 
 
 def test_the_default_type_of_torch_is_left_alone():

@@ -85,9 +85,11 @@ def from_bridge(
         ModelError: it is in training mode.
         DecompositionError: its architecture cannot be taken apart.
     """
-    digest = weight_digest(bridge.original_model)
-    model = SubjectModel(bridge, name, digest, tokenizer, softmax_share)
     cfg = bridge.cfg
+    names = ("act_fn", "attention_dir", "eps", "normalization_type", "attn_scale")
+    rules = [getattr(cfg, key, None) for key in names]
+    digest = weight_digest(bridge.original_model, f"{rules} {softmax_share}")
+    model = SubjectModel(bridge, name, digest, tokenizer, softmax_share)
     batch = probe(int(cfg.d_vocab), int(cfg.n_ctx))
     with mixed_patterns(bridge, softmax_share):
         references = references_of_bridge(bridge, batch, model.device)
@@ -102,8 +104,11 @@ def mixed_patterns(bridge: TransformerBridge, share: float) -> Iterator[None]:
         yield
         return
 
+    causal = str(getattr(bridge.cfg, "attention_dir", "causal")) == "causal"
+
     def mix(pattern: Tensor, hook: Any) -> Tensor:
-        return share * pattern + (1 - share) * (pattern > 0)
+        seen = torch.ones_like(pattern)  # prompts without padding
+        return share * pattern + (1 - share) * (seen.tril() if causal else seen)
 
     names = [hook_points.bridge_pattern(layer) for layer in range(len(bridge.blocks))]
     with bridge.hooks(fwd_hooks=[(name, mix) for name in names]):
@@ -134,9 +139,12 @@ def _n_ctx(config: PreTrainedConfig) -> int:
     return next((int(getattr(config, n)) for n in names if getattr(config, n, None)), 2048)
 
 
-def weight_digest(model: torch.nn.Module) -> str:
-    """Return a digest of all weights: names, shapes and values, the first 16 hex digits."""
-    digest = hashlib.sha256()
+def weight_digest(model: torch.nn.Module, rules: str = "") -> str:
+    """Return a digest of all weights: names, shapes and values, the first 16 hex digits.
+
+    `rules` says what else the model computes with, where its files do not.
+    """
+    digest = hashlib.sha256(rules.encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         # float64 holds every narrower float, so the digest does not depend on --dtype.

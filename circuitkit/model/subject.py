@@ -62,6 +62,11 @@ class SubjectModel:
                 f"model {self.name!r}: must be in evaluation mode, got training mode. Dropout "
                 "would make every measurement random. Call .eval() on it first."
             )
+        if not 0 <= self.softmax_share <= 1:
+            raise ModelError(
+                f"model {self.name!r}: softmax_share must be from 0 to 1, got "
+                f"{self.softmax_share}. It is a share of every pattern. Give such a number."
+            )
 
     @cached_property
     def graph(self) -> ComponentGraph:

@@ -9,6 +9,7 @@ from circuitkit.circuit import Circuit, Provenance
 from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.discovery.atp import ATP_STAR, score_nodes
 from circuitkit.discovery.eap import score_edges
+from circuitkit.discovery.methods import method_named, score_edges_by_column
 from circuitkit.discovery.selection import prune_dead_ends, select_random, select_top
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import ComponentGraph, EdgeScores, NodeScores
@@ -106,6 +107,7 @@ __all__ = [
     "measure_curve",
     "measure_edges",
     "measure_faithfulness",
+    "method_named",
     "neuron_places",
     "next_word",
     "patch_activations",
@@ -118,6 +120,7 @@ __all__ = [
     "save_circuit",
     "save_record",
     "score_edges",
+    "score_edges_by_column",
     "score_nodes",
     "select_random",
     "select_top",

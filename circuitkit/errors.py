@@ -84,5 +84,9 @@ class MemoryBudgetError(CircuitkitError, MemoryError):
     """The work does not fit in the memory allowed, even in the smallest batches."""
 
 
+class PrecisionWarning(UserWarning):
+    """Numbers too coarse for what is asked of them; the message says how coarse."""
+
+
 class OutputError(CircuitkitError, OSError):
     """A place that cannot be written."""

@@ -44,6 +44,7 @@ from circuitkit.validation.faithfulness import (
     measure_faithfulness,
     measure_faithfulness_points,
 )
+from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
 
 ABLATIONS = ("mean", "zero", "resample", "token-mean")
@@ -103,6 +104,7 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
     baseline = measure_baseline(subject.model, validation, subject.metric)
     if not settings.anyway:
         require_able(baseline, subject.model.name, subject.task)
+    _warn_if_coarse(subject, settings)
     heat_maps = measure_heat_maps(subject, settings, stage)
     scores = discover(subject, settings, stage("Scoring edges"))
     n_edges = settings.n_edges or smallest_faithful(subject, scores, settings, stage)
@@ -288,9 +290,19 @@ def judge(
         VanishingGapError: ablating everything does not change the metric.
         GraphError: the circuit belongs to another architecture.
     """
+    _warn_if_coarse(subject, settings)
     faithfulness = _under_each_ablation(subject, circuit, settings, stage("Validating"))
     verdict = _verdict(faithfulness[0], subject, circuit, circuit.scores, settings)
     return faithfulness, verdict
+
+
+def _warn_if_coarse(subject: Subject, settings: Settings) -> None:
+    warn_if_coarse(
+        subject.model,
+        subject.splits.validation,
+        ablation=subject.ablations[settings.ablation],
+        metric=subject.metric,
+    )
 
 
 def _curve(

@@ -4,7 +4,12 @@ from collections.abc import Callable
 
 from circuitkit.discovery import eap, eap_ig
 from circuitkit.errors import MethodError
-from circuitkit.interventions.attribution import Terms
+from circuitkit.graph import EdgeScores
+from circuitkit.interventions.attribution import Terms, Work, score_columns_by_terms
+from circuitkit.interventions.columns import Columns
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel
+from circuitkit.prompts import PromptPairs
 
 DEFAULT = "eap"
 
@@ -29,3 +34,26 @@ def method_named(name: str, steps: int = eap_ig.DEFAULT_STEPS) -> Terms:
             "Choose one."
         )
     return METHODS[name](steps)
+
+
+def score_edges_by_column(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    metric: Metric,
+    columns: Columns,
+    *,
+    terms: Terms | None = None,
+    work: Work | None = None,
+) -> dict[str, EdgeScores]:
+    """Return the scores of all edges for each column of positions or roles: what they carry there.
+
+    `terms` are those of `method_named` (default: EAP). Columns that hold every real token once
+    between them add up to the score of the whole edge.
+
+    Raises:
+        MethodError, PromptError, MemoryBudgetError: as `score_edges`.
+    """
+    scores = score_columns_by_terms(
+        model, pairs, metric, terms or method_named(DEFAULT), columns, work or Work()
+    )
+    return dict(zip(columns.names, scores, strict=True))

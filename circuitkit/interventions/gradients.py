@@ -147,28 +147,13 @@ class _Tape:
         return ReceiverGradients(layers, by_point[hook_points.FINAL_NORM_IN], label_pos)
 
 
-def contract(
-    model: SubjectModel,
-    change: Activations,
-    gradients: ReceiverGradients,
-    mask: Bool[Tensor, "row pos"],
-) -> Float[Tensor, "sender receiver"]:
-    """Return each sender's change dotted with each receiver's gradient, summed over places.
-
-    A place is a (row, pos) of `mask`. Zero where there is no edge. Float64, on the CPU. Places
-    where nothing changed, as those in front of the first corrupted token, contribute nothing and
-    are left out.
-    """
-    contraction = Contraction(model, change, changed_places(change, mask.to(model.device)))
-    contraction.add(1.0, gradients)
-    return contraction.scores()
-
-
 class Contraction:
     """What the senders changed at some places, to meet the gradients of one or more runs.
 
-    The gradients of several runs are pooled while they are narrow: W' is the same for all of them,
-    so the wide product is taken once.
+    A place is a (row, pos), by its number in the flat batch. Places where nothing changed, as those
+    in front of the first corrupted token, contribute nothing and should be left out. The gradients
+    of several runs are pooled while they are narrow: W' is the same for all of them, so the wide
+    product is taken once.
     """
 
     def __init__(

@@ -27,10 +27,6 @@ class NodeValues:
 
     at: dict[Point, Tensor]
 
-    def minus(self, other: "NodeValues") -> "NodeValues":
-        """Return the difference of two runs on aligned prompts."""
-        return NodeValues({point: value - other.at[point] for point, value in self.at.items()})
-
 
 def node_points(model: SubjectModel) -> tuple[Point, ...]:
     """Return the places of all nodes, those of a layer together."""

@@ -36,10 +36,6 @@ class Context:
             self.label_pos.repeat(n)
         )
 
-    def rows(self, rows: Int[Tensor, " chosen"]) -> "Context":
-        """Return the context of some rows."""
-        return self._mapped(lambda x: x if len(x) == 1 else x[rows])._at(self.label_pos[rows])
-
     def from_position(self, pos: int) -> "Context":
         """Return the context of the positions from `pos` on; earlier ones remain visible."""
         layers = tuple(_from(layer, pos) for layer in self.layers)

@@ -25,9 +25,10 @@ from circuitkit.interventions.ablation import (
 from circuitkit.interventions.attribution import Work
 from circuitkit.interventions.columns import all_positions, by_position, by_role
 from circuitkit.interventions.edges import measure_edges
-from circuitkit.interventions.patching import Direction, patch_activations, patch_places
+from circuitkit.interventions.patching import patch_activations, patch_places
 from circuitkit.interventions.path_patching import MLPs, patch_paths
 from circuitkit.interventions.path_patching import Path as PatchedPath
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import neuron_places, site_named
 from circuitkit.metrics import (

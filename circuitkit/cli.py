@@ -22,8 +22,9 @@ from circuitkit.discovery.selection import prune_dead_ends, select_top
 from circuitkit.errors import CircuitFileError
 from circuitkit.files import require_writable_directory, write_whole
 from circuitkit.interventions.columns import columns_at, columns_named
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.path_patching import MLPs, patch_paths
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import SITES, site_named
 from circuitkit.options import (
     AblationOption,

@@ -11,7 +11,8 @@ from circuitkit.discovery import eap
 from circuitkit.errors import DecompositionError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.columns import all_positions, by_position
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.patching import patch_activations
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability

@@ -23,7 +23,8 @@ from circuitkit.interventions.ablation import (
 from circuitkit.interventions.attribution import Work, score_columns_by_terms
 from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.edges import measure_edges
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.patching import patch_activations
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import LogitDifference

@@ -24,15 +24,14 @@ from circuitkit.errors import MethodError
 from circuitkit.graph import READS
 from circuitkit.interventions.ablation import Ablation, CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
-from circuitkit.interventions.patching import Direction
-from circuitkit.interventions.recorded import RecordedRun, receiver_points
+from circuitkit.interventions.recorded import BothRuns, Direction, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.record import sender_outputs
 from circuitkit.model.runs import behind, whole_run
 from circuitkit.progress import Progress, silent
-from circuitkit.prompts import Labels, PromptPairs
+from circuitkit.prompts import PromptPairs
 
 RESAMPLE = ResampleAblation()
 
@@ -80,7 +79,7 @@ def measure_edges(
     for start in range(0, len(pairs), n_pairs):
         part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
         bench = EdgeBench(model, part, metric, ablation, direction, max_rows)
-        gaps.append(bench.gap)
+        gaps.append(bench.both.gap)
         for chosen, block in bench.effects(numbers):
             effects[chosen, start : start + len(part)] = block
             done += block.numel()
@@ -100,28 +99,22 @@ class EdgeBench:
         direction: Direction,
         max_rows: int,
     ) -> None:
-        self.model, self.metric, self.max_rows = model, metric, max_rows
-        self.noising = direction is Direction.NOISING
+        self.model, self.max_rows = model, max_rows
+        noising = direction is Direction.NOISING
         n_shared = ablation.n_shared_positions(model, pairs)
         clean_run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
         shared = clean_run if n_shared else None
         corruption = ablation if isinstance(ablation, CorruptedRun) else RESAMPLE
-        corrupted_run = corruption.run(model, pairs, shared)
-        clean, corrupted = (
-            RecordedRun(model, run, receiver_points(model)) for run in (clean_run, corrupted_run)
-        )
-        labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
-        self.labels: Labels = labelled.labels.to(model.device)
-        gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]
-        self.gap = (gains[0] - gains[1]).double().cpu()
+        runs = clean_run, corruption.run(model, pairs, shared)
+        self.both = BothRuns(model, pairs, runs, metric, direction, receiver_points(model))
         if isinstance(ablation, CorruptedRun):
-            ablated = corrupted.activations
+            ablated = self.both.corrupted.activations
         else:
             ablated = ablation.values(model, pairs)
-        self.base, self.base_gain = (clean, gains[0]) if self.noising else (corrupted, gains[1])
+        self.base, clean = self.both.base, self.both.clean
         away = ablated.minus(clean.activations)
         # what is added to a receiver's input
-        self.added = sender_outputs(model, away if self.noising else away.map(torch.neg))
+        self.added = sender_outputs(model, away if noising else away.map(torch.neg))
         self.n_rows, self.n_pos = clean_run.entering.shape[:2]
 
     def effects(self, numbers: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
@@ -147,17 +140,12 @@ class EdgeBench:
                     logits = self._into_mlp(layer, senders)
                 else:
                     logits = self._into_logits(senders)
-                yield [place for place, *_ in chunk], self._effect(logits, len(chunk))
+                yield [place for place, *_ in chunk], self.both.effects(logits, len(chunk))
             dead = [
                 place for place, sender, _ in edges if not bool((self.added[sender] != 0).any())
             ]
             if dead:
                 yield dead, torch.zeros(len(dead), self.n_rows, dtype=torch.float64)
-
-    def _effect(self, logits: Tensor, n: int) -> Float[Tensor, "edge pair"]:
-        gain = self.metric.gain(logits, self.labels.repeated(n))
-        change = self.base_gain.repeat(n) - gain
-        return (change if self.noising else -change).double().cpu().reshape(n, -1)
 
     def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
         return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])

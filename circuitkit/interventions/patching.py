@@ -14,7 +14,6 @@ p: each patched run starts there. Patches of one layer run many to a batch.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,7 +23,7 @@ from circuitkit.graph import READS
 from circuitkit.interventions.ablation import CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.columns import Columns
-from circuitkit.interventions.recorded import RecordedRun
+from circuitkit.interventions.recorded import BothRuns, Direction
 from circuitkit.interventions.sites import Place, Site
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
@@ -33,16 +32,9 @@ from circuitkit.model.forward import Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import whole_run
 from circuitkit.progress import Progress, silent
-from circuitkit.prompts import Labels, PromptPairs
+from circuitkit.prompts import PromptPairs
 
 RESAMPLE = ResampleAblation()
-
-
-class Direction(Enum):
-    """Which run is repaired or damaged."""
-
-    NOISING = "noising"
-    DENOISING = "denoising"
 
 
 @dataclass(frozen=True)
@@ -124,7 +116,7 @@ def patch_places(
         part = pairs.select(range(chunk.start, chunk.stop))
         points = {place.point for place in places}
         sweep = _Sweep(model, part, metric, direction, points, corruption)
-        gaps.append(sweep.gap)
+        gaps.append(sweep.both.gap)
         masks = columns.masks[:, chunk].to(model.device)
         for rows in by_layer.values():
             effects[rows, :, chunk] = sweep.effects([places[row] for row in rows], masks, max_rows)
@@ -155,18 +147,9 @@ class _Sweep:
         points: set[Point],
         corruption: CorruptedRun,
     ) -> None:
-        self.model, self.metric = model, metric
-        self.noising = direction is Direction.NOISING
-        clean, corrupted = (
-            RecordedRun(model, run, points)
-            for run in (whole_run(model, pairs.clean_batch), corruption.run(model, pairs))
-        )
-        self.base, self.donor = (clean, corrupted) if self.noising else (corrupted, clean)
-        labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
-        self.labels: Labels = labelled.labels.to(model.device)
-        gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]
-        self.gap = (gains[0] - gains[1]).double().cpu()
-        self.base_gain = gains[0] if self.noising else gains[1]
+        self.model = model
+        runs = whole_run(model, pairs.clean_batch), corruption.run(model, pairs)
+        self.both = BothRuns(model, pairs, runs, metric, direction, points)
         self.last = int(pairs.label_pos.min())
 
     def effects(
@@ -189,7 +172,7 @@ class _Sweep:
         return effects
 
     def _differs(self, place: Place) -> Bool[Tensor, "pair pos"]:
-        differs = self.base.kept[place.point] != self.donor.kept[place.point]
+        differs = self.both.base.kept[place.point] != self.both.donor.kept[place.point]
         return differs.transpose(1, place.pos_axis).flatten(2).any(-1)
 
     def _start(self, where: Bool[Tensor, "pair pos"]) -> int:
@@ -200,7 +183,7 @@ class _Sweep:
 
     def _run(self, patches: Sequence[_Patch], start: int) -> Float[Tensor, "patch pair"]:
         n, layer = len(patches), patches[0].place.point.layer
-        base, model = self.base, self.model
+        base, model = self.both.base, self.model
         context = base.run.context.from_position(start).repeated(n)
         entering = base.kept[hook_points.resid_pre(layer)][:, start:].repeat(n, 1, 1)
         past = [kv.before(start).repeated(n) for kv in base.sources.fresh[layer:]] if start else []
@@ -215,9 +198,7 @@ class _Sweep:
                 sources=sources,
                 last_at_label=not sees_whole_rows(hooks, model.graph.n_layers - 1),
             )
-        gain = self.metric.gain(logits, self.labels.repeated(n))
-        change = self.base_gain.repeat(n) - gain
-        return (change if self.noising else -change).double().cpu().reshape(n, -1)
+        return self.both.effects(logits, n)
 
     def _hooks(self, patches: Sequence[_Patch], start: int) -> Mapping[Point, Hook]:
         n_pairs = len(patches[0].where)
@@ -227,7 +208,7 @@ class _Sweep:
 
         def hook_of(point: Point, chosen: list[int]) -> Hook:
             axis = patches[chosen[0]].place.pos_axis
-            donor = self.donor.kept[point]
+            donor = self.both.donor.kept[point]
             donor = donor.narrow(axis, start, donor.shape[axis] - start)
 
             def put(activation: Tensor) -> Tensor:

@@ -28,8 +28,7 @@ from circuitkit.graph import LOGITS, READS, ComponentGraph, component_of
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.columns import Columns
-from circuitkit.interventions.patching import Direction
-from circuitkit.interventions.recorded import RecordedRun, receiver_points
+from circuitkit.interventions.recorded import BothRuns, Direction, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
@@ -99,7 +98,7 @@ def patch_paths(
     for start in range(0, len(pairs), n_pairs):
         rows = slice(start, min(start + n_pairs, len(pairs)))
         bench = _Bench(model, pairs.select(range(rows.start, rows.stop)), metric, direction, mlps)
-        gaps.append(bench.gap)
+        gaps.append(bench.both.gap)
         masks = columns.masks[:, rows].to(model.device)
         effects[:, :, rows] = bench.effects(resolved, masks, max_rows)
         progress(rows.stop * len(paths) * len(columns.names), effects.numel())
@@ -194,20 +193,12 @@ class _Bench:
         direction: Direction,
         mlps: MLPs,
     ) -> None:
-        self.model, self.metric, self.mlps = model, metric, mlps
-        self.noising = direction is Direction.NOISING
+        self.model, self.mlps = model, mlps
         n_shared = ResampleAblation().n_shared_positions(model, pairs)
         clean_run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
-        corrupted_run = like(clean_run, model, pairs.corrupted_batch)
-        clean, corrupted = (
-            RecordedRun(model, run, receiver_points(model)) for run in (clean_run, corrupted_run)
-        )
-        labelled = pairs.with_clean_logits(clean.logits) if metric.needs_clean_logits else pairs
-        self.labels = labelled.labels.to(model.device)
-        gains = [metric.gain(side.logits, self.labels) for side in (clean, corrupted)]
-        self.gap = (gains[0] - gains[1]).double().cpu()
-        self.base, donor = (clean, corrupted) if self.noising else (corrupted, clean)
-        self.base_gain = gains[0] if self.noising else gains[1]
+        runs = clean_run, like(clean_run, model, pairs.corrupted_batch)
+        self.both = BothRuns(model, pairs, runs, metric, direction, receiver_points(model))
+        self.base, donor = self.both.base, self.both.donor
         added = sender_outputs(model, donor.activations.minus(self.base.activations))
         self.n_rows, self.n_pos = clean_run.entering.shape[:2]
         self.start = clean_run.start
@@ -251,9 +242,7 @@ class _Bench:
                 first=first,
                 sources=self.base.past(n),
             )
-        gain = self.metric.gain(logits, self.labels.repeated(n))
-        change = self.base_gain.repeat(n) - gain
-        return (change if self.noising else -change).double().cpu().reshape(n, -1)
+        return self.both.effects(logits, n)
 
     def _read(self, paths: Sequence[_Resolved], masks: Bool[Tensor, "block pair pos"]) -> _Read:
         """Return what the receivers read when the senders alone are replaced (step 1)."""

@@ -1,16 +1,27 @@
-"""A run with everything kept that runs from its middle need."""
+"""Runs with everything kept that runs from their middle need, and the two sides of an effect."""
 
 from collections.abc import Collection
+from enum import Enum
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.graph import READS
+from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.forward import Sources
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import Recorder, require_finite, require_finite_tensor
 from circuitkit.model.runs import Run
+from circuitkit.prompts import PromptPairs
+
+
+class Direction(Enum):
+    """Which run is repaired or damaged."""
+
+    NOISING = "noising"
+    DENOISING = "denoising"
 
 
 class RecordedRun:
@@ -42,6 +53,51 @@ class RecordedRun:
     def past(self, n: int) -> Sources:
         """Return the keys and values in front of the run's start, for `n` copies of its rows."""
         return Sources([kv.repeated(n) for kv in self.run.past])
+
+
+class BothRuns:
+    """The clean and the corrupted run of some pairs, and effects measured between them.
+
+    Noising changes the clean run (the base) with values of the corrupted one (the donor), denoising
+    the other way round. Effects are positive where the behaviour is supported.
+    """
+
+    def __init__(
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        runs: tuple[Run, Run],
+        metric: Metric,
+        direction: Direction,
+        points: Collection[Point],
+    ) -> None:
+        self.metric, self.noising = metric, direction is Direction.NOISING
+        self.clean, self.corrupted = (RecordedRun(model, run, points) for run in runs)
+        labelled = pairs
+        if metric.needs_clean_logits:
+            labelled = pairs.with_clean_logits(self.clean.logits)
+        self.labels = labelled.labels.to(model.device)
+        clean, corrupted = (
+            metric.gain(side.logits, self.labels) for side in (self.clean, self.corrupted)
+        )
+        self.gap = (clean - corrupted).double().cpu()
+        self.base_gain = clean if self.noising else corrupted
+
+    @property
+    def base(self) -> RecordedRun:
+        """The run that is changed."""
+        return self.clean if self.noising else self.corrupted
+
+    @property
+    def donor(self) -> RecordedRun:
+        """The run that lends its values."""
+        return self.corrupted if self.noising else self.clean
+
+    def effects(self, logits: Float[Tensor, "row vocab"], n: int) -> Float[Tensor, "change pair"]:
+        """Return the effects of `n` changes of the base, given the logits of each on every pair."""
+        gain = self.metric.gain(logits, self.labels.repeated(n))
+        change = self.base_gain.repeat(n) - gain
+        return (change if self.noising else -change).double().cpu().reshape(n, -1)
 
 
 def receiver_points(model: SubjectModel) -> list[Point]:

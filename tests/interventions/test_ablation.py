@@ -14,7 +14,8 @@ from circuitkit.interventions.ablation import (
     ablation_named,
 )
 from circuitkit.interventions.columns import all_positions
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.patching import patch_activations
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence

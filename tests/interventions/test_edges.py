@@ -11,7 +11,7 @@ from circuitkit.interventions.ablation import (
     ZeroAblation,
 )
 from circuitkit.interventions.edges import measure_edges
-from circuitkit.interventions.patching import Direction
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.prompts import PromptPair

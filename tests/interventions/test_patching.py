@@ -3,7 +3,8 @@ import torch
 
 from circuitkit.errors import MethodError
 from circuitkit.interventions.columns import all_positions, by_position, by_role
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.patching import patch_activations
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import hook_points

@@ -4,8 +4,9 @@ import torch
 from circuitkit.errors import GraphError
 from circuitkit.interventions.columns import all_positions, at_position, at_role, by_position
 from circuitkit.interventions.edges import measure_edges
-from circuitkit.interventions.patching import Direction, patch_activations
+from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.path_patching import MLPs, Path, patch_paths
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
 from circuitkit.model import hook_points
 from circuitkit.prompts import PromptPair

@@ -3,7 +3,8 @@ import torch
 
 from circuitkit.errors import GraphError, PromptError
 from circuitkit.interventions.columns import all_positions, at_position, at_role, by_position
-from circuitkit.interventions.patching import Direction, patch_activations, patch_places
+from circuitkit.interventions.patching import patch_activations, patch_places
+from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import SITES, neuron_places, site_named
 from circuitkit.model import hook_points
 from circuitkit.model.attention import per_head

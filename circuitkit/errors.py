@@ -54,7 +54,14 @@ class DecompositionError(ModelError):
 
 
 class ActivationError(ModelError):
-    """NaN or infinity in an activation."""
+    """NaN or infinity in an activation, first found for prompt number `row` of a batch."""
+
+    def __init__(self, where: str, row: int) -> None:
+        super().__init__(
+            f"{where}: activations must be finite, got NaN or infinity first for prompt {row}. "
+            "Every later number would be NaN. Check the weights, or use a wider --dtype."
+        )
+        self.where, self.row = where, row
 
 
 class MethodError(CircuitkitError, ValueError):

@@ -44,6 +44,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.forward import Sources
 from circuitkit.model.hook_points import Point
+from circuitkit.model.record import counted_from
 from circuitkit.prompts import PromptPairs
 
 
@@ -102,9 +103,11 @@ def score_node_columns(
     work.progress(0, len(pairs))
     for start in range(0, len(pairs), size):
         rows = slice(start, min(start + size, len(pairs)))
-        runs = PairRuns(model, pairs.select(range(rows.start, rows.stop)), work.ablation, metric)
-        masks = columns.masks[:, rows, runs.clean.start :].to(model.device) & runs.clean.mask
-        total += _Batch(runs, corrections).scores(masks)
+        with counted_from(start):
+            part = pairs.select(range(rows.start, rows.stop))
+            runs = PairRuns(model, part, work.ablation, metric)
+            masks = columns.masks[:, rows, runs.clean.start :].to(model.device) & runs.clean.mask
+            total += _Batch(runs, corrections).scores(masks)
         work.progress(rows.stop, len(pairs))
     return tuple(NodeScores(names, scores / len(pairs)) for scores in total)
 

@@ -30,7 +30,7 @@ from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import Activations
+from circuitkit.model.record import Activations, counted_from
 from circuitkit.model.runs import Run
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
@@ -101,8 +101,10 @@ def score_columns_by_terms(
     work.progress(0, len(pairs))
     for start in range(0, len(pairs), size):
         rows = slice(start, min(start + size, len(pairs)))
-        runs = PairRuns(model, pairs.select(range(rows.start, rows.stop)), work.ablation, metric)
-        total += _batch_scores(runs, terms, columns.masks[:, rows])
+        with counted_from(start):
+            part = pairs.select(range(rows.start, rows.stop))
+            runs = PairRuns(model, part, work.ablation, metric)
+            total += _batch_scores(runs, terms, columns.masks[:, rows])
         work.progress(rows.stop, len(pairs))
     return tuple(EdgeScores(model.graph, scores / len(pairs)) for scores in total)
 

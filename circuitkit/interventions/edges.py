@@ -28,7 +28,7 @@ from circuitkit.interventions.recorded import BothRuns, Direction, receiver_poin
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
-from circuitkit.model.record import sender_outputs
+from circuitkit.model.record import counted_from, sender_outputs
 from circuitkit.model.runs import behind, whole_run
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
@@ -78,7 +78,8 @@ def measure_edges(
     progress(0, effects.numel())
     for start in range(0, len(pairs), n_pairs):
         part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
-        bench = EdgeBench(model, part, metric, ablation, direction, max_rows)
+        with counted_from(start):
+            bench = EdgeBench(model, part, metric, ablation, direction, max_rows)
         gaps.append(bench.both.gap)
         for chosen, block in bench.effects(numbers):
             effects[chosen, start : start + len(part)] = block

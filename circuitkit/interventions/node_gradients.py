@@ -16,6 +16,7 @@ from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
+from circuitkit.model.record import require_finite_tensor
 from circuitkit.model.runs import Run
 
 NOTHING = -1  # no layer is held
@@ -49,7 +50,14 @@ def record_nodes(model: SubjectModel, run: Run) -> NodeValues:
     hooks: dict[Point, Hook] = {point: partial(keep, point=point) for point in node_points(model)}
     with torch.no_grad():
         model.run_from(run.entering, run.context, hooks, sources=run.sources())
-    return NodeValues(kept)
+    return _finite(model, kept)
+
+
+def _finite(model: SubjectModel, values: dict[Point, Tensor]) -> NodeValues:
+    for point, value in values.items():
+        where = f"model {model.name!r}, layer {point.layer}, {point.site}"
+        require_finite_tensor(value, where)
+    return NodeValues(values)
 
 
 def differentiate_nodes(
@@ -68,7 +76,7 @@ def differentiate_nodes(
         gain = runs.metric.gain(logits, runs.labels.to(logits.device)).sum()
         gradients = [tape.gradients(gain, held) for held in held_layers]
     values = {point: leaf.detach() for point, leaf in tape.leaves.items()}
-    return NodeValues(values), gradients
+    return _finite(model, values), gradients
 
 
 def per_query_head(model: SubjectModel, point: Point, x: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.forward import Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
+from circuitkit.model.record import counted_from
 from circuitkit.model.runs import whole_run
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
@@ -115,7 +116,8 @@ def patch_places(
         chunk = slice(start, min(start + n_pairs, len(pairs)))
         part = pairs.select(range(chunk.start, chunk.stop))
         points = {place.point for place in places}
-        sweep = _Sweep(model, part, metric, direction, points, corruption)
+        with counted_from(start):
+            sweep = _Sweep(model, part, metric, direction, points, corruption)
         gaps.append(sweep.both.gap)
         masks = columns.masks[:, chunk].to(model.device)
         for rows in by_layer.values():

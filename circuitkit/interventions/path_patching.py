@@ -33,7 +33,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import sender_outputs
+from circuitkit.model.record import counted_from, sender_outputs
 from circuitkit.model.runs import behind, like, whole_run
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
@@ -97,7 +97,9 @@ def patch_paths(
     progress(0, effects.numel())
     for start in range(0, len(pairs), n_pairs):
         rows = slice(start, min(start + n_pairs, len(pairs)))
-        bench = _Bench(model, pairs.select(range(rows.start, rows.stop)), metric, direction, mlps)
+        with counted_from(start):
+            part = pairs.select(range(rows.start, rows.stop))
+            bench = _Bench(model, part, metric, direction, mlps)
         gaps.append(bench.both.gap)
         masks = columns.masks[:, rows].to(model.device)
         effects[:, :, rows] = bench.effects(resolved, masks, max_rows)

@@ -26,6 +26,7 @@ from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import Attention, per_head
 from circuitkit.model.record import (
     attention_bias_before,
+    counted_from,
     record,
     sender_outputs,
 )
@@ -63,7 +64,8 @@ def evaluate_circuits(
     progress(0, values.numel())
     for start in range(0, len(pairs), n_pairs):
         part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
-        runner = CircuitRunner(model, part, ablation)
+        with counted_from(start):
+            runner = CircuitRunner(model, part, ablation)
         labels = part.labels
         if metric.needs_clean_logits:
             labels = part.with_clean_logits(record(model, part.clean_batch)[1]).labels

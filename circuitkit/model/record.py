@@ -7,7 +7,8 @@ scale, so that this holds there too. So the residual stream read by layer l is
     input + sum over earlier heads of z W_O + sum over earlier layers of b_O + earlier MLP outputs
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -145,10 +146,16 @@ def require_finite_tensor(tensor: Float[Tensor, "row ..."], where: str) -> None:
     if bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all()):
         return
     row = int((~torch.isfinite(tensor)).flatten(1).any(1).nonzero()[0])
-    raise ActivationError(
-        f"{where}: activations must be finite, got NaN or infinity first for prompt {row}. Every "
-        "later number would be NaN. Check the weights, or use a wider --dtype."
-    )
+    raise ActivationError(where, row)
+
+
+@contextmanager
+def counted_from(first: int) -> Iterator[None]:
+    """Let errors inside the block count prompts from the first of this batch, `first` of all."""
+    try:
+        yield
+    except ActivationError as error:
+        raise ActivationError(error.where, error.row + first) from error
 
 
 def sender_outputs(

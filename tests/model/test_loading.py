@@ -4,7 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from circuitkit.discovery import atp, eap
 from circuitkit.errors import ActivationError, ModelError, PromptError
+from circuitkit.interventions.attribution import Work
+from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel, load_directory
 from circuitkit.model.record import record
 from circuitkit.prompts import PromptPair
@@ -90,6 +93,24 @@ def test_infinity_is_found_with_the_prompt_that_causes_it(copy):
     alone = tokenize_pairs([PromptPair([1, 2], [1, 3], [4])])
     with pytest.raises(ActivationError, match="logits: .*first for prompt 0"):
         record(model, alone.clean_batch)  # embedding and unembedding share the weights
+
+
+def test_the_pair_is_counted_over_all_batches(copy):
+    model, metric = load_directory(copy), LogitDifference()
+    raw = [PromptPair([1, 2, 3], [1, 5, 3], [4], [6])] * 5
+    raw[3] = PromptPair([1, 2, 36], [1, 5, 36], [4], [6])
+    pairs = tokenize_pairs(raw)
+    with torch.no_grad():
+        model.bridge.embed.original_component.weight[36] = float("inf")
+        # an untied unembedding, so that one prompt alone is affected
+        head = model.bridge.unembed.original_component
+        head.weight = torch.nn.Parameter(torch.ones_like(head.weight))
+    for work in (
+        lambda: eap.score_edges(model, pairs, metric, batch_size=2),
+        lambda: atp.score_nodes(model, pairs, metric, work=Work(batch_size=2)),
+    ):
+        with pytest.raises(ActivationError, match="first for prompt 3"):
+            work()
 
 
 def test_a_model_in_training_mode_is_refused(toy):

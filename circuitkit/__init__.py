@@ -14,7 +14,6 @@ from circuitkit.discovery.selection import (
     prune_dead_ends,
     select_above,
     select_greedy,
-    select_random,
     select_top,
 )
 from circuitkit.errors import CircuitkitError
@@ -39,6 +38,7 @@ from circuitkit.interventions.sites import neuron_places, site_named
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import (
     Accuracy,
+    Agreement,
     KLDivergence,
     LogitDifference,
     LogProbability,
@@ -46,31 +46,49 @@ from circuitkit.metrics import (
     ProbabilityDifference,
 )
 from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
-from circuitkit.pipeline import Settings, Subject, study
+from circuitkit.pipeline import study
 from circuitkit.prompts import PromptPair, PromptPairs, fill, next_word
+from circuitkit.random_circuits import (
+    random_connected,
+    random_like,
+    random_of_profile,
+    select_random,
+)
 from circuitkit.reporting.record import RunRecord, load_record, save_record
 from circuitkit.reporting.write import write_report
+from circuitkit.settings import Settings, Subject
 from circuitkit.task import Splits, Task, find_task, registered_tasks, sample_splits
 from circuitkit.tokenization import tokenize_pairs
+from circuitkit.trial import judge
 from circuitkit.validation.baseline import Baseline, measure_baseline
 from circuitkit.validation.bootstrap import Estimate, mean_estimate
+from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
+from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.curve import measure_curve
 from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
-from circuitkit.validation.verdict import Thresholds, Verdict, reach_verdict
+from circuitkit.validation.judge import judge_circuit
+from circuitkit.validation.verdict import Bound, Check, Finding, Verdict
 from circuitkit.zoo import load_model, zoo_models
 
 __all__ = [
     "ATP_STAR",
     "Ablation",
     "Accuracy",
+    "Agreement",
     "Baseline",
+    "Bound",
+    "CRITERIA",
+    "Case",
+    "Check",
     "Circuit",
     "CircuitkitError",
     "ComponentGraph",
+    "Criterion",
     "Direction",
     "EdgeScores",
     "Estimate",
     "Faithfulness",
+    "Finding",
     "KLDivergence",
     "LogProbability",
     "LogitDifference",
@@ -105,6 +123,8 @@ __all__ = [
     "fill",
     "find_task",
     "from_bridge",
+    "judge",
+    "judge_circuit",
     "load_circuit",
     "load_model",
     "load_record",
@@ -121,7 +141,10 @@ __all__ = [
     "patch_paths",
     "patch_places",
     "prune_dead_ends",
-    "reach_verdict",
+    "random_connected",
+    "random_like",
+    "random_of_profile",
+    "read_thresholds",
     "registered_tasks",
     "sample_splits",
     "save_circuit",

@@ -1,6 +1,6 @@
 """A circuit: the edges of a component graph that are kept, with their scores and origin."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import networkx
@@ -14,7 +14,10 @@ from circuitkit.graph import LOGITS, ComponentGraph, EdgeScores, component_of, r
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a circuit comes from; empty strings where that is not known."""
+    """Where a circuit comes from; empty where that is not known.
+
+    `discovery_prompts` holds a digest of every prompt, clean and corrupted, that found it.
+    """
 
     task: str = ""
     method: str = ""
@@ -24,6 +27,8 @@ class Provenance:
     settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     verdict: str = ""
+    tokenizer_digest: str = ""
+    discovery_prompts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,34 @@ class Circuit:
         """Return the two components of an edge name: `a0.h1->a2.h3<k>` gives a0.h1, a2.h3."""
         sender, _, receiver = edge.partition("->")
         return sender, component_of(receiver)
+
+    @property
+    def complement(self) -> "Circuit":
+        """Every edge of the graph that is not in this circuit."""
+        return self.with_edges(self.graph.edge_mask & ~self.edge_mask)
+
+    @property
+    def between_components(self) -> "Circuit":
+        """Every edge between components of this circuit: the circuit at the level of nodes."""
+        names = set(self.components)
+        senders = torch.tensor([name in names for name in self.graph.senders])
+        receivers = torch.tensor([component_of(name) in names for name in self.graph.receivers])
+        return self.with_edges(self.graph.edge_mask & senders.unsqueeze(1) & receivers)
+
+    def without(self, components: Collection[str]) -> "Circuit":
+        """Return the circuit in which nothing reads what these components write.
+
+        Raises:
+            GraphError: a name writes nothing in this graph.
+        """
+        unknown = sorted(set(components) - set(self.graph.senders))
+        if unknown:
+            raise GraphError(
+                f"Circuit.without: components must be senders of this graph ({self.graph}), got "
+                f"{unknown}. They write nothing. Check the layer and head numbers."
+            )
+        silent = torch.tensor([name in components for name in self.graph.senders])
+        return self.with_edges(self.edge_mask & ~silent.unsqueeze(1))
 
     def with_edges(self, edge_mask: Bool[Tensor, "sender receiver"]) -> "Circuit":
         """Return the same circuit with other edges kept."""

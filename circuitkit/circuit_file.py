@@ -116,5 +116,8 @@ def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
         values[sender, receiver] = 0.0 if score is None else score
         mask[sender, receiver] = edge["in_graph"]
     known = {field.name for field in fields(Provenance)}
-    provenance = Provenance(**{key: value for key, value in origin.items() if key in known})
-    return Circuit(graph, mask, EdgeScores(graph, values), provenance)
+    said = {key: value for key, value in origin.items() if key in known}
+    prompts = tuple(said.pop("discovery_prompts", ()))
+    return Circuit(
+        graph, mask, EdgeScores(graph, values), Provenance(**said, discovery_prompts=prompts)
+    )

@@ -59,18 +59,18 @@ from circuitkit.options import (
     run_name,
     subject_of,
 )
-from circuitkit.pipeline import (
-    Settings,
-    Subject,
-    heat_map,
-    judge,
-    path_map,
-    study,
-)
+from circuitkit.pipeline import heat_map, path_map, study
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.figures import heat_map_svg
-from circuitkit.reporting.record import load_record, save_record
+from circuitkit.reporting.record import (
+    Judgement,
+    load_record,
+    pledge,
+    save_judgement,
+    save_record,
+)
 from circuitkit.reporting.write import FORMATS, write_report
+from circuitkit.settings import Settings, Subject, installed_versions
 from circuitkit.task import find_task, registered_tasks
 from circuitkit.terminal import (
     EXIT_FAILED,
@@ -79,14 +79,17 @@ from circuitkit.terminal import (
     bars,
     reported_errors,
     show_baseline,
-    show_faithfulness,
     show_heat_map,
     show_json,
     show_rows,
     show_verdict,
 )
+from circuitkit.tokenization import tokenizer_digest
+from circuitkit.trial import judge
 from circuitkit.validation.baseline import measure_baseline
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Thresholds
+from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
+from circuitkit.validation.judge import require_known
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Bound
 from circuitkit.zoo import zoo_models
 from circuitkit.zoo.pico.train import train_pico
 
@@ -148,6 +151,7 @@ def run(
         directory = output or Path("reports") / run_name(request, method)
         require_writable_directory(directory)
         settings = with_checkpoint(settings, None, directory / "search.sqlite")
+        pledge(settings.thresholds, directory / "validation.json")
         subject = subject_of(request)
         announce(subject, settings, shown=not (quiet or as_json))
         with bars(shown=not (quiet or as_json)) as stage:
@@ -358,12 +362,22 @@ def validate(
         int | None, typer.Option("--seed", help="Seed of sampling (default: the circuit's own).")
     ] = None,
     ablation: AblationOption = "mean",
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of bounds, as `faithfulness = { min = 0.85 }`."),
+    ] = None,
+    criteria: Annotated[
+        str, typer.Option(help=f"Comma-separated, default all: {', '.join(CRITERIA)}.")
+    ] = "",
     min_faithfulness: Annotated[
-        float, typer.Option(help="The whole interval must lie above.")
-    ] = Thresholds.min_faithfulness,
+        float | None, typer.Option(help="The whole interval must lie above.")
+    ] = None,
     max_edge_share: Annotated[
-        float, typer.Option(help="At most this share of all edges.")
-    ] = Thresholds.max_edge_share,
+        float | None, typer.Option(help="At most this share of all edges.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the judgement here as JSON.")
+    ] = None,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     memory: MemoryOption = "",
@@ -380,11 +394,21 @@ def validate(
     with reported_errors(as_json=as_json):
         loaded = load_circuit(circuit)
         origin = loaded.provenance
+        names = tuple(name.strip() for name in criteria.split(",") if name.strip())
+        require_known(names)
+        bounds = read_thresholds(thresholds) if thresholds else Thresholds()
+        if min_faithfulness is not None:
+            bounds = bounds.with_bounds({"faithfulness": Bound(min=min_faithfulness)})
+        if max_edge_share is not None:
+            bounds = bounds.with_bounds({"edge-share": Bound(max=max_edge_share)})
+        if output is not None:
+            pledge(bounds, output)
         settings = Settings(
             seed=origin.seed if seed is None else seed,
             ablation=require_ablation(ablation),
             memory=parse_bytes(memory),
-            thresholds=Thresholds(min_faithfulness, max_edge_share),
+            thresholds=bounds,
+            criteria=names,
         )
         request = Request(
             task or ("" if prompts else origin.task),
@@ -400,16 +424,24 @@ def validate(
         subject = subject_of(request)
         _require_same_weights(loaded, subject, circuit, anyway)
         with bars(shown=not (quiet or as_json)) as stage:
-            faithfulness, verdict = judge(subject, loaded, settings, stage)
+            _, verdict = judge(subject, loaded, settings, stage)
+        judgement = Judgement(
+            thresholds=bounds,
+            circuit=str(circuit),
+            task=subject.task,
+            model=subject.model.name,
+            model_digest=subject.model.digest,
+            ablation=settings.ablation,
+            seed=settings.seed,
+            command=subject.command,
+            versions=installed_versions(),
+            verdict=verdict,
+        )
+        if output is not None:
+            save_judgement(judgement, output)
         if as_json:
-            show_json(
-                {
-                    "verdict": cattrs.unstructure(verdict),
-                    "faithfulness": cattrs.unstructure(faithfulness),
-                }
-            )
+            show_json(cattrs.unstructure(judgement))
         else:
-            show_faithfulness(faithfulness)
             show_verdict(verdict)
         codes = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
         raise typer.Exit(codes.get(verdict.outcome, 0))
@@ -470,7 +502,15 @@ def _baseline_row(request: Request) -> dict[str, str]:
 
 
 def _require_same_weights(circuit: Circuit, subject: Subject, path: Path, anyway: bool) -> None:
-    expected = circuit.provenance.model_digest
+    origin = circuit.provenance
+    tokenizer = tokenizer_digest(subject.model.tokenizer)
+    if origin.tokenizer_digest and origin.tokenizer_digest != tokenizer and not anyway:
+        raise CircuitFileError(
+            f"circuit file {str(path)!r}: must be judged with the tokenizer it was found with, got "
+            f"vocabulary {tokenizer or '(none)'} where it was {origin.tokenizer_digest}. The same "
+            "prompts are other tokens. Load that tokenizer, or judge it all the same with --anyway."
+        )
+    expected = origin.model_digest
     if expected and expected != subject.model.digest and not anyway:
         raise CircuitFileError(
             f"circuit file {str(path)!r}: must be of the model judged, got weights "

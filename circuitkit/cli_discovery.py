@@ -9,6 +9,7 @@ import typer
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import save_circuit
+from circuitkit.circuit_search import choose_circuit, connected, discover
 from circuitkit.discovery.methods import DEFAULT, METHODS
 from circuitkit.discovery.selection import SELECTIONS, select_top
 from circuitkit.errors import MethodError
@@ -42,21 +43,18 @@ from circuitkit.options import (
     subject_of,
     typed_command,
 )
-from circuitkit.pipeline import (
+from circuitkit.prompts import PromptPairs
+from circuitkit.scoreboard.page import write_board
+from circuitkit.scoreboard.run import Plan, measure_board
+from circuitkit.settings import (
     Settings,
     Stage,
     Subject,
-    choose_circuit,
-    connected,
-    discover,
     installed_versions,
     method_of,
     with_provenance,
     work_of,
 )
-from circuitkit.prompts import PromptPairs
-from circuitkit.scoreboard.page import write_board
-from circuitkit.scoreboard.run import Plan, measure_board
 from circuitkit.terminal import (
     NOTES,
     OUT,
@@ -166,7 +164,8 @@ def discover_command(
             scores = discover(subject, settings, stage("Scoring edges"))
             selected = choose_circuit(subject, scores, settings, stage)
             parts = {} if columns is None else _by_column(subject, settings, columns, stage)
-        circuit = with_provenance(connected(selected), subject, settings)
+        n_selected = selected.n_edges
+        circuit = with_provenance(connected(selected), subject, settings, n_selected=n_selected)
         save_circuit(circuit, output)
         for name, part in parts.items():
             save_circuit(part, output.with_suffix(f".{name}.json"))
@@ -265,7 +264,10 @@ def _by_column(
     parts = method_of(settings).score_columns(subject.model, pairs, subject.metric, found, work)
     return {
         name: with_provenance(
-            select_top(scores, settings.n_edges, signed=settings.ranks_signed), subject, settings
+            select_top(scores, settings.n_edges, signed=settings.ranks_signed),
+            subject,
+            settings,
+            n_selected=settings.n_edges,
         )
         for name, scores in zip(found.names, parts, strict=True)
     }

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from circuitkit.circuit import Circuit
+from circuitkit.circuit_search import discover
 from circuitkit.discovery.methods import METHODS
 from circuitkit.discovery.selection import select_top
 from circuitkit.errors import MethodError
 from circuitkit.graph import EdgeScores
-from circuitkit.pipeline import Settings, Stage, Subject, discover, method_of, work_of
 from circuitkit.progress import silent
 from circuitkit.reporting.figures import drawing, svg_of
+from circuitkit.settings import Settings, Stage, Subject, method_of, work_of
 from circuitkit.validation.areas import FRACTIONS, Areas, measure_areas
 
 LIMIT = 600.0  # seconds, of an estimate

@@ -113,12 +113,26 @@ class KLDivergence(Metric):
         return (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)
 
 
+class Agreement(Metric):
+    """1 where the most likely token of the whole vocabulary is that of the clean run, else 0."""
+
+    name = "agreement"
+    unit = "share"
+    needs_clean_logits = True
+    is_differentiable = False
+
+    def values(self, logits: Float[Tensor, "pair vocab"], labels: Labels) -> Float[Tensor, " pair"]:
+        assert labels.clean_logits is not None, "the runner attaches clean logits first"
+        return (logits.argmax(-1) == labels.clean_logits.argmax(-1)).to(logits.dtype)
+
+
 METRICS: tuple[type[Metric], ...] = (
     LogitDifference,
     ProbabilityDifference,
     LogProbability,
     Accuracy,
     KLDivergence,
+    Agreement,
 )
 
 

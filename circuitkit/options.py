@@ -16,8 +16,8 @@ from circuitkit.graph import ComponentGraph
 from circuitkit.interventions.path_patching import Path as PatchedPath
 from circuitkit.interventions.path_patching import inputs_of
 from circuitkit.metrics import METRICS, LogitDifference, metric_named
-from circuitkit.pipeline import ABLATIONS, Subject
 from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
+from circuitkit.settings import ABLATIONS, Subject
 from circuitkit.task import Splits, find_task, sample_splits
 from circuitkit.zoo import load_model
 
@@ -124,7 +124,16 @@ def subject_of(request: Request) -> Subject:
         seed=request.seed,
         n_validation=request.n_validation,
     )
-    return Subject(task.name, task.description, metric, model, splits, typed_command())
+    return Subject(
+        task.name,
+        task.description,
+        metric,
+        model,
+        splits,
+        typed_command(),
+        source=task,
+        seed=request.seed,
+    )
 
 
 def _subject_of_file(request: Request, path: Path) -> Subject:

@@ -163,6 +163,18 @@ class PromptPairs:
             hashed.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
         return hashed.hexdigest()[:16]
 
+    @property
+    def prompt_digests(self) -> tuple[str, ...]:
+        """A digest of every different prompt, clean or corrupted: 12 hex digits of its tokens."""
+        return tuple(sorted({d for pair in self.pair_digests() for d in pair}))
+
+    def pair_digests(self) -> list[tuple[str, str]]:
+        """Return the digests of the clean and the corrupted prompt of each pair."""
+        return [
+            (_digest(clean[real]), _digest(corrupted[real]))
+            for clean, corrupted, real in zip(self.clean, self.corrupted, self.mask, strict=True)
+        ]
+
     def select(self, rows: Sequence[int]) -> "PromptPairs":
         """Return the pairs of these rows, in this order, with the same padding."""
         at = torch.tensor(list(rows), dtype=torch.long)
@@ -192,3 +204,7 @@ class PromptPairs:
     def with_clean_logits(self, logits: Float[Tensor, "pair vocab"]) -> "PromptPairs":
         """Return the same pairs, labelled with the logits of the clean run."""
         return replace(self, labels=replace(self.labels, clean_logits=logits))
+
+
+def _digest(tokens: Int[Tensor, " pos"]) -> str:
+    return hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:12]

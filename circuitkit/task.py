@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
@@ -29,6 +30,8 @@ from circuitkit.tokenization import tokenize_pairs
 ENTRY_POINT_GROUP = "circuitkit.tasks"
 MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
 MIN_REFERENCE_PER_TEMPLATE = 8
+MIN_HELD_OUT = 16  # pairs under which a kind of held-out pairs says little
+MAX_HELD_OUT_DRAWS = 100  # for each pair wanted
 MAX_REFERENCE_FACTOR = 50  # a template that reference_pairs never yields must not draw for ever
 
 
@@ -38,6 +41,7 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[Metric] = LogitDifference()
     drop_misaligned: ClassVar[bool] = False
+    held_out: ClassVar["type[Task] | None"] = None  # the same behaviour in wordings not in `pairs`
 
     @abstractmethod
     def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
@@ -111,6 +115,44 @@ def sample_splits(
         return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned)
 
     return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
+
+
+def sample_held_out(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase | None,
+    splits: Splits,
+    *,
+    n: int,
+    seed: int,
+) -> dict[str, tuple[PromptPairs, PromptPairs]]:
+    """Return pairs of kinds that discovery never saw, each kind with its reference pairs.
+
+    `wordings` are those of `task.held_out`; `answers` are pairs whose right answers were never
+    right in discovery, in templates that have reference pairs. A kind with fewer than
+    MIN_HELD_OUT pairs is left out.
+
+    Raises:
+        TaskError: `task.held_out` yields too few different pairs.
+        PromptError: a pair does not fit the tokenizer.
+    """
+    found = {}
+    if task.held_out is not None:
+        other = sample_splits(task.held_out(), tokenizer, n=1, seed=seed, n_validation=n)
+        found["wordings"] = (other.validation, other.reference)
+    known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
+    templates = {pair.template for pair in splits.reference.pairs}
+    drawn: dict[object, PromptPair] = {}
+    for pair in islice(task.pairs(random.Random(f"held out {seed}")), MAX_HELD_OUT_DRAWS * n):
+        if pair.template in templates and known.isdisjoint(pair.answers):
+            drawn.setdefault(pair.contents(), pair)
+        if len(drawn) == n:
+            break
+    if len(drawn) >= MIN_HELD_OUT:
+        pairs = tokenize_pairs(
+            list(drawn.values()), tokenizer, drop_misaligned=task.drop_misaligned
+        )
+        found["answers"] = (pairs, splits.reference)
+    return found
 
 
 def _draw(

@@ -26,8 +26,7 @@ from circuitkit.method_comparison import MethodRow
 from circuitkit.reporting.record import HeatMap
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.faithfulness import Faithfulness
-from circuitkit.validation.verdict import Verdict
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Check, Verdict
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
 EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
@@ -160,26 +159,32 @@ def show_baseline(baseline: Baseline, task: str, model: str) -> None:
     )
 
 
-def show_faithfulness(faithfulness: Sequence[Faithfulness]) -> None:
-    """Print faithfulness under each ablation and what it is made of."""
-    show_table(
-        "Faithfulness by ablation, and the mean metric of circuit, model and empty circuit",
-        ("ablation", "faithfulness", "circuit", "model", "empty"),
-        [
-            (f.ablation, str(f.value), str(f.circuit), str(f.model), str(f.empty))
-            for f in faithfulness
-        ],
-    )
-
-
 def show_verdict(verdict: Verdict) -> None:
-    """Print the checks and the sentence."""
+    """Print the checks, what there is to say about those that did not hold, and the sentence."""
     show_table(
         "Verdict",
-        ("criterion", "must be", "value [95 % interval]", "n", "outcome"),
-        [(c.criterion, c.rule, str(c.value), str(c.value.n), c.outcome) for c in verdict.checks],
+        ("criterion", "value [95 % interval]", "n", "must be", "outcome"),
+        [
+            (
+                check.criterion,
+                "not measured" if check.value is None else _value(check),
+                "" if check.value is None or check.value.n == 1 else str(check.value.n),
+                check.rule,
+                check.outcome,
+            )
+            for check in verdict.checks
+        ],
     )
+    for check in verdict.checks:
+        if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
+            OUT.print(f"{check.criterion}: {escape(check.note)}", soft_wrap=True)
     OUT.print(escape(verdict.sentence), soft_wrap=True)
+
+
+def _value(check: Check) -> str:
+    assert check.value is not None
+    text = f"{check.value.value:.3g}" if check.value.n == 1 else str(check.value)
+    return text if check.p is None else f"{text}, p = {check.p:.2g}"
 
 
 def show_heat_map(heat: HeatMap, n_pairs: int) -> None:

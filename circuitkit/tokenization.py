@@ -1,5 +1,6 @@
 """From prompt pairs to token tensors: encoding, alignment, padding, and every check on the way."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,14 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AlignmentError, AnswerError, PromptError
 from circuitkit.prompts import END, Labels, PromptPair, PromptPairs, Span
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase | None) -> str:
+    """Return what a tokenizer makes of its vocabulary, as 16 hex digits; empty for none."""
+    if tokenizer is None:
+        return ""
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    return hashlib.sha256(repr(vocabulary).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ people, exchanges their surnames.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from circuitkit.lexicon import NAMES, PLACES, SEQUENCE_WORDS, SURNAMES
 from circuitkit.metrics import LogitDifference
@@ -23,19 +24,37 @@ NAME_FRAMES = {
     "name-second-of-two": "Today, {G} {M} and {F} {L} came to the {place}. After that, {F2}",
     "name-belongs": "The {place} belongs to {F} {L}, the village belongs to {G} {M}. Then, {F2}",
 }
+OTHER_PERIODS = (7, 9, 11)
+OTHER_NAME_FRAMES = {
+    "name-called": "A nurse called {F} {L} lives near the {place}. Everyone likes {F2}",
+    "name-friend": "My friend {F} {L} works at the {place}. Today, the driver thanked {F2}",
+    "name-wrote": "The farmer wrote to {G} {M} and {F} {L}. Then, the artist called {F2}",
+}
 
 
-class Induction(Task):
-    """Repeats: 'List: fox sand road ... fox sand' -> road, 'Alice Baker ... Alice' -> Baker."""
+class OtherWordings(Task):
+    """The same with lists of other lengths and other sentences, to judge a circuit on."""
 
-    name = "induction"
+    name = "induction-other-wordings"
     metric = LogitDifference()
+    periods: ClassVar[tuple[int, ...]] = OTHER_PERIODS
+    name_frames: ClassVar[Mapping[str, str]] = OTHER_NAME_FRAMES
 
     def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
         """Yield repeated lists and full names, as many of each."""
         while True:
-            yield repeated_list_pair(rng, rng.choice(PERIODS))
-            yield full_name_pair(rng, rng.choice(tuple(NAME_FRAMES)))
+            yield repeated_list_pair(rng, rng.choice(self.periods))
+            name = rng.choice(tuple(self.name_frames))
+            yield full_name_pair(rng, name, self.name_frames[name])
+
+
+class Induction(OtherWordings):
+    """Repeats: 'List: fox sand road ... fox sand' -> road, 'Alice Baker ... Alice' -> Baker."""
+
+    name = "induction"
+    periods = PERIODS
+    name_frames = NAME_FRAMES
+    held_out = OtherWordings
 
 
 def repeated_list_pair(rng: random.Random, period: int) -> PromptPair:
@@ -60,9 +79,8 @@ def repeated_list_pair(rng: random.Random, period: int) -> PromptPair:
     )
 
 
-def full_name_pair(rng: random.Random, frame_name: str) -> PromptPair:
+def full_name_pair(rng: random.Random, frame_name: str, frame: str) -> PromptPair:
     """Return a text that ends in a first name whose surname was given before."""
-    frame = NAME_FRAMES[frame_name]
     first_name, other_first_name = rng.sample(NAMES, 2)
     surname, other_surname = rng.sample(SURNAMES, 2)
     words = {"G": other_first_name, "F2": first_name, "place": rng.choice(PLACES)}

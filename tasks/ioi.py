@@ -6,8 +6,9 @@ names, so that no name is repeated.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from circuitkit.lexicon import NAMES, OBJECTS, PLACES
 from circuitkit.metrics import LogitDifference
@@ -53,6 +54,16 @@ FRAMES = {
     ),
     "time-goodbye": "Some time ago, when {A} and {B} were at the {place}, {S} said goodbye to",
 }
+OTHER_FRAMES = {
+    "because-waited": (
+        "Because {A} and {B} waited near the {place}, {S} wanted to give the {object} to"
+    ),
+    "morning-fun": (
+        "In the morning, {A} and {B} had fun at the {place}, so {S} threw the {object} to"
+    ),
+    "as-spent": "As {A} and {B} spent the day at the {place}, {S} sold a {object} to",
+    "before-got": "Before {A} and {B} got a {object} at the {place}, {S} told a long story to",
+}
 ORDERS = ("ABBA", "BABA")  # A is the indirect object, B the subject
 
 
@@ -74,7 +85,7 @@ class Sentence:
         if self.order == "BABA":
             first, second = second, first
         return fill(
-            FRAMES[self.frame_name],
+            (FRAMES | OTHER_FRAMES)[self.frame_name],
             A=first,
             B=second,
             S=self.giver,
@@ -83,40 +94,60 @@ class Sentence:
         )
 
 
-class IOI(Task):
-    """Indirect object: 'When Mary and John went to the store, John gave a drink to' -> Mary."""
+class OtherWordings(Task):
+    """The same in frames that are not in FRAMES, to judge a circuit on."""
 
-    name = "ioi"
+    name = "ioi-other-wordings"
     metric = LogitDifference()
+    frames: ClassVar[Mapping[str, str]] = OTHER_FRAMES
 
     def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
         """Yield pairs whose corrupted prompt names the indirect object as the giver."""
         while True:
-            sentence = draw_sentence(rng)
+            sentence = draw_sentence(rng, self.frames)
             yield pair_of(sentence, replace(sentence, giver=sentence.indirect_object))
 
     def reference_pairs(self, rng: random.Random) -> Iterator[PromptPair]:
         """Yield pairs whose corrupted prompts name three different people, as Wang et al. do."""
         while True:
-            sentence = draw_sentence(rng)
+            sentence = draw_sentence(rng, self.frames)
             yield pair_of(sentence, with_other_names(sentence, rng))
 
 
-class IOIABC(IOI):
-    """Indirect object, corrupted into three other names, so that no name is repeated."""
+class IOI(OtherWordings):
+    """Indirect object: 'When Mary and John went to the store, John gave a drink to' -> Mary."""
 
-    name = "ioi-abc"
+    name = "ioi"
+    frames = FRAMES
+    held_out = OtherWordings
+
+
+class OtherWordingsABC(OtherWordings):
+    """The same as IOIABC in frames that are not in FRAMES."""
+
+    name = "ioi-abc-other-wordings"
 
     def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
         """Yield pairs whose corrupted prompt names three different people."""
         return self.reference_pairs(rng)
 
 
-def draw_sentence(rng: random.Random) -> Sentence:
-    """Return a random sentence in which the subject gives."""
+class IOIABC(IOI):
+    """Indirect object, corrupted into three other names, so that no name is repeated."""
+
+    name = "ioi-abc"
+    held_out = OtherWordingsABC
+
+    def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
+        """Yield pairs whose corrupted prompt names three different people."""
+        return self.reference_pairs(rng)
+
+
+def draw_sentence(rng: random.Random, frames: Mapping[str, str]) -> Sentence:
+    """Return a random sentence in one of the frames, in which the subject gives."""
     indirect_object, subject = rng.sample(NAMES, 2)
     return Sentence(
-        frame_name=rng.choice(tuple(FRAMES)),
+        frame_name=rng.choice(tuple(frames)),
         order=rng.choice(ORDERS),
         indirect_object=indirect_object,
         subject=subject,

@@ -10,7 +10,6 @@ something from ablated inputs, so removing its out-edges can change the result a
 """
 
 import heapq
-import random
 
 import networkx
 import torch
@@ -83,17 +82,6 @@ def select_greedy(scores: EdgeScores, n_edges: int, *, signed: bool = False) -> 
             for found in into.get(sender, []):
                 heapq.heappush(candidates, (-values[found], found))
     return _circuit_of(scores, torch.tensor(chosen, dtype=torch.long))
-
-
-def select_random(scores: EdgeScores, n_edges: int, *, seed: int) -> Circuit:
-    """Return a circuit of `n_edges` edges drawn evenly from all: the control for a selection.
-
-    Raises:
-        MethodError: more edges are asked for than there are, or fewer than none.
-    """
-    _require_size(n_edges, scores.graph.n_edges)
-    drawn = random.Random(seed).sample(range(scores.graph.n_edges), n_edges)
-    return _circuit_of(scores, torch.tensor(drawn, dtype=torch.long))
 
 
 def prune_dead_ends(circuit: Circuit) -> Circuit:

@@ -14,6 +14,7 @@ import torch
 from circuitkit.graph import INPUT, LOGITS
 from circuitkit.reporting.record import HeatMap, RunRecord, Sample
 from circuitkit.validation.bootstrap import Estimate
+from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.faithfulness import Faithfulness
 
 N_TOP_EDGES = 25
@@ -69,16 +70,17 @@ def verdict_sentences(record: RunRecord) -> tuple[str, ...]:
 
 def _shortfall(record: RunRecord) -> str:
     validation = record.validation
-    check = validation.verdict.checks[0]
-    if check.outcome == "supported":
+    check = validation.verdict.check("faithfulness")
+    least = validation.thresholds.min_faithfulness
+    if check.outcome in ("supported", "reported"):
         return ""
     curve, n_graph = validation.curve, validation.curve.n_edges_in_graph
-    reaching = [p.n_edges for p in curve.points if p.faithfulness.value >= check.threshold]
+    reaching = [p.n_edges for p in curve.points if p.faithfulness.value >= least]
     size = record.info.n_edges_selected
     where = (
-        f"first reach {check.threshold:g} at {reaching[0]} ({reaching[0] / n_graph:.1%})"
+        f"first reach {least:g} at {reaching[0]} ({reaching[0] / n_graph:.1%})"
         if reaching
-        else f"never reach {check.threshold:g}"
+        else f"never reach {least:g}"
     )
     return (
         f"Why not: {size} of {n_graph} edges ({size / n_graph:.1%}) were selected; on the curve, "
@@ -167,14 +169,16 @@ def checks_table(record: RunRecord) -> Table:
             check.criterion,
             marked(check.outcome),
             check.rule,
-            number(check.value.value),
-            interval(check.value),
-            n_of(check.value),
+            NONE if check.value is None else number(check.value.value),
+            NONE if check.value is None else interval(check.value),
+            NONE if check.value is None else n_of(check.value),
+            NONE if check.p is None else number(check.p),
+            CRITERIA[check.criterion].summary + (f". {check.note}" if check.note else ""),
         )
         for check in record.validation.verdict.checks
     )
-    headers = ("criterion", "outcome", "rule", "value", "95 % interval", "n")
-    return Table(headers, rows, frozenset({"value", "95 % interval", "n"}))
+    headers = ("criterion", "outcome", "rule", "value", "95 % interval", "n", "p", "what it says")
+    return Table(headers, rows, frozenset({"value", "95 % interval", "n", "p"}))
 
 
 def question_table(record: RunRecord) -> Table:

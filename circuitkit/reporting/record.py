@@ -2,7 +2,7 @@
 
     circuit.json     the circuit, in MIB's format
     scores.parquet   one row an edge: edge, sender, receiver, score, in_circuit
-    validation.json  thresholds, then baseline, samples, faithfulness, curve, verdict
+    validation.json  schema, thresholds, then baseline, samples, faithfulness, curve, verdict
     patching.json    exact effects, one heat map a site
     run.toml         what was run, with which versions, and what to type to get it again
 
@@ -25,12 +25,15 @@ import tomli_w
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.errors import CircuitFileError
-from circuitkit.files import write_whole
+from circuitkit.files import require_writable_directory, write_whole
 from circuitkit.graph import ComponentGraph
 from circuitkit.validation.baseline import Baseline
+from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
-from circuitkit.validation.verdict import Thresholds, Verdict
+from circuitkit.validation.verdict import Verdict
+
+SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,22 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What `circuitkit validate` says of one circuit: the thresholds, then what was measured."""
+
+    thresholds: Thresholds
+    circuit: str
+    task: str
+    model: str
+    model_digest: str
+    ablation: str
+    seed: int
+    command: str
+    versions: Mapping[str, str]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything that a report shows."""
 
@@ -122,7 +141,7 @@ def save_record(record: RunRecord, directory: str | Path) -> None:
     directory = Path(directory)
     save_circuit(record.circuit, directory / "circuit.json")
     write_whole(directory / "scores.parquet", _scores_table(record.circuit))
-    write_whole(directory / "validation.json", to_json(record.validation))
+    write_whole(directory / "validation.json", _versioned(record.validation))
     write_whole(directory / "patching.json", to_json(record.heat_maps))
     write_whole(directory / "run.toml", tomli_w.dumps(cattrs.unstructure(record.info)))
 
@@ -139,14 +158,53 @@ def load_record(directory: str | Path) -> RunRecord:
         return RunRecord(
             cattrs.structure(tomllib.loads((directory / "run.toml").read_text()), RunInfo),
             circuit,
-            from_json((directory / "validation.json").read_text(), Validation),
+            _read_versioned(directory / "validation.json", Validation),
             from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
         )
+    except CircuitFileError:
+        raise
     except (OSError, TypeError, ValueError, cattrs.BaseValidationError) as error:
         raise CircuitFileError(
             f"run directory {str(directory)!r}: must hold the files that `circuitkit run` writes, "
             f"got {type(error).__name__}: {error}. The report cannot be made. Run it again."
         ) from error
+
+
+def pledge(thresholds: Thresholds, path: Path) -> None:
+    """Write the thresholds to a validation file that is not there yet, before any number.
+
+    A file of an earlier judgement stays until the new one is complete.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    require_writable_directory(path.parent)
+    if not path.exists():
+        write_whole(path, _versioned({"thresholds": thresholds}))
+
+
+def save_judgement(judgement: Judgement, path: Path) -> None:
+    """Write a judgement, whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    write_whole(path, _versioned(judgement))
+
+
+def _versioned(data: Any) -> str:
+    return to_json({"schema": SCHEMA, **cattrs.unstructure(data)})
+
+
+def _read_versioned(path: Path, kind: Any) -> Any:
+    data = json.loads(path.read_text())
+    if data.get("schema") != SCHEMA or "verdict" not in data:
+        got = f"schema {data.get('schema', 1)}" if "verdict" in data else "only the thresholds"
+        raise CircuitFileError(
+            f"validation file {str(path)!r}: must be a finished one of schema {SCHEMA}, got {got}. "
+            "Its criteria are not those of this version, or its run was interrupted. Run it again."
+        )
+    return cattrs.structure(data, kind)
 
 
 def to_json(data: Any) -> str:

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitkit.circuit import Circuit
+from circuitkit.errors import CriterionError
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts import PromptPairs
+from circuitkit.validation.bootstrap import Estimate, Values, estimate
+from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness_points
+from circuitkit.validation.verdict import Finding
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 RESAMPLE = ResampleAblation()
@@ -61,3 +65,42 @@ def areas_of(faithfulness: Sequence[float]) -> Areas:
     cpr = float(np.trapezoid(f, FRACTIONS))
     cmd = float(np.trapezoid(np.abs(1 - f), FRACTIONS))
     return Areas(cpr, cmd, tuple(f.tolist()))
+
+
+class CPR(Criterion):
+    """The area under the faithfulness of the circuit's ranking."""
+
+    name = "cpr"
+    summary = "area under f over the sizes of MIB's grid, under resample ablation"
+
+    def measure(self, case: Case) -> Finding:
+        return Finding(_area(case, self.name, lambda f: f))
+
+
+class CMD(Criterion):
+    """The area between the faithfulness of the circuit's ranking and 1."""
+
+    name = "cmd"
+    summary = "area under |1 - f| over the sizes of MIB's grid, under resample ablation"
+
+    def measure(self, case: Case) -> Finding:
+        return Finding(_area(case, self.name, lambda f: np.abs(1 - f)))
+
+
+def _area(case: Case, name: str, height: Callable[[Values], Values]) -> Estimate:
+    if case.select is None:
+        raise CriterionError(
+            f"{name}: the circuit must have scores, got none. They rank the edges of every size. "
+            "Judge a circuit that `circuitkit discover` wrote."
+        )
+    circuits = [case.select(int(fraction * case.model.graph.n_edges)) for fraction in FRACTIONS]
+    full, empty = case.ends(ablation=RESAMPLE.name)
+    rows = case.values(circuits, ablation=RESAMPLE.name)
+
+    def area(full: Values, empty: Values, *rows: Values, axis: int = -1) -> Values:
+        zero = empty.mean(axis=axis)
+        gap = full.mean(axis=axis) - zero
+        f = np.stack([(row.mean(axis=axis) - zero) / gap for row in rows])
+        return np.asarray(np.trapezoid(height(f), FRACTIONS, axis=0))
+
+    return estimate((full, empty, *rows), area)

@@ -5,7 +5,7 @@
 m is the metric's mean over pairs, C the circuit, M the whole model, 0 the empty circuit under the
 same ablation. A ratio of means, never clamped: 1 is the model, 0 the empty circuit, above 1 or
 below 0 can happen. Intervals resample pairs jointly in all three. Refused where m(M) - m(0)
-cannot be told from zero. Marks et al. 2024 (arXiv:2403.19647); Mueller et al. 2025 (MIB).
+cannot be told from zero (gap.py). Marks et al. 2024 (arXiv:2403.19647); Mueller et al. 2025 (MIB).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitkit.circuit import Circuit
-from circuitkit.errors import VanishingGapError
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Metric
@@ -22,8 +21,34 @@ from circuitkit.model import SubjectModel
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Estimate, Values, estimate, mean_estimate
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.gap import require_gap
+from circuitkit.validation.power import least_visible
+from circuitkit.validation.verdict import Bound, Finding
 
-ROUNDING = 1e-5  # relative: what float32 runs of one circuit may differ by
+
+class FaithfulnessCriterion(Criterion):
+    """The faithfulness of the circuit's edges."""
+
+    name = "faithfulness"
+    summary = "f(C): share of the behaviour that the circuit's edges keep"
+    default = Bound(min=0.8)
+
+    def measure(self, case: Case) -> Finding:
+        value = _measured(case, case.circuit)
+        note = f"{case.ablation} ablation; {least_visible(value)}"
+        return Finding(value, note)
+
+
+class NodeFaithfulness(Criterion):
+    """The faithfulness of the circuit's components with every edge between them."""
+
+    name = "node-faithfulness"
+    summary = "f of all edges between the circuit's components"
+
+    def measure(self, case: Case) -> Finding:
+        circuit = case.circuit.between_components
+        return Finding(_measured(case, circuit), f"{circuit.n_edges} edges")
 
 
 @dataclass(frozen=True)
@@ -106,20 +131,10 @@ def _run(
     return values[2:], full, empty
 
 
-def require_gap(full: Values, empty: Values, ablation: str, metric: Metric) -> None:
-    """Refuse to divide by a difference that may be zero, or is mere rounding.
-
-    Raises:
-        VanishingGapError: its 95 % interval holds zero, or it is below ROUNDING of the values.
-    """
-    gap = mean_estimate(full - empty)
-    dust = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
-    if gap.low <= 0 <= gap.high or abs(gap.value) <= dust:
-        raise VanishingGapError(
-            f"faithfulness under {ablation} ablation: {metric.name} of the model and of the empty "
-            f"circuit must differ, got a difference of {gap} over {gap.n} pairs. It is the "
-            "denominator. Use more pairs (--n), another ablation, or a task the model can do."
-        )
+def _measured(case: Case, circuit: Circuit) -> Estimate:
+    _, empty = case.ends()
+    [values] = case.values([circuit])
+    return case.share_of_gap(values - empty)
 
 
 def _faithfulness(ablation: str, values: Values, full: Values, empty: Values) -> Faithfulness:

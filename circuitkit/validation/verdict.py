@@ -1,36 +1,80 @@
 """The verdict: supported, refuted or undecided, against thresholds written down beforehand.
 
-Each check compares an interval, never a point, with its threshold:
-  supported  the whole interval is on the right side
-  refuted    the whole interval is on the wrong side
-  undecided  the interval holds the threshold
-The verdict is refuted if any check is, supported if all are, else undecided.
+Each check holds an interval, never a point, against its bound:
+  supported  the whole interval is inside
+  refuted    the whole interval is outside
+  undecided  the interval holds the bound, or the criterion could not be measured
+  reported   there is no bound: a number for the reader
+A hypothesis test supports where its p-value is at most alpha; one that does not reject leaves the
+question open unless its interval lies outside. The verdict is refuted if any check is, supported if
+all that have a bound are, else undecided.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from circuitkit.validation.bootstrap import Estimate
 
-SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
+SUPPORTED, REFUTED, UNDECIDED, REPORTED = "supported", "refuted", "undecided", "reported"
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """What a circuit must reach. Fixed before anything is measured."""
+class Bound:
+    """Where a criterion's value must lie; `alpha` is the level of those that are tests."""
 
-    min_faithfulness: float = 0.8
-    max_edge_share: float = 0.15
+    min: float | None = None
+    max: float | None = None
+    alpha: float = 0.05
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is asked, so that the value is only reported."""
+        return self.min is None and self.max is None
+
+    @property
+    def rule(self) -> str:
+        """The bound as words that follow "must be"."""
+        parts = [] if self.min is None else [f"at least {self.min:.3g}"]
+        parts += [] if self.max is None else [f"at most {self.max:.3g}"]
+        return " and ".join(parts) or "–"
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value lies inside."""
+        above = self.min is None or value >= self.min
+        return above and (self.max is None or value <= self.max)
+
+    def excludes(self, low: float, high: float) -> bool:
+        """Return whether a whole interval lies outside, on one side."""
+        below = self.min is not None and high < self.min
+        return below or (self.max is not None and low > self.max)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a criterion measured. `p` is set by hypothesis tests, `note` is for the reader.
+
+    A value with n = 1 is a count: exact, without an interval.
+    """
+
+    value: Estimate
+    note: str = ""
+    p: float | None = None
 
 
 @dataclass(frozen=True)
 class Check:
-    """One criterion held against its threshold. `rule` reads as a sentence about the value."""
+    """One criterion held against its bound. `rule` reads as a sentence about the value.
+
+    `value` is None where the criterion could not be measured; `note` then says why.
+    """
 
     criterion: str
     rule: str
-    value: Estimate
-    threshold: float
+    value: Estimate | None
+    bound: Bound
     outcome: str
+    note: str = ""
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,62 +85,68 @@ class Verdict:
     sentence: str
     checks: tuple[Check, ...]
 
-
-def at_least(criterion: str, value: Estimate, threshold: float) -> Check:
-    """Return the check that a value is at least the threshold."""
-    if value.low >= threshold:
-        outcome = SUPPORTED
-    else:
-        outcome = REFUTED if value.high < threshold else UNDECIDED
-    return Check(criterion, f"at least {threshold:.3g}", value, threshold, outcome)
+    def check(self, criterion: str) -> Check:
+        """Return the check of a criterion that was asked for."""
+        return next(check for check in self.checks if check.criterion == criterion)
 
 
-def at_most(criterion: str, value: Estimate, threshold: float) -> Check:
-    """Return the check that a value is at most the threshold."""
-    if value.high <= threshold:
-        outcome = SUPPORTED
-    else:
-        outcome = REFUTED if value.low > threshold else UNDECIDED
-    return Check(criterion, f"at most {threshold:.3g}", value, threshold, outcome)
-
-
-def reach_verdict(
-    faithfulness: Estimate,
-    *,
-    random_best: float,
-    n_edges: int,
-    n_edges_in_graph: int,
-    thresholds: Thresholds,
-) -> Verdict:
-    """Return the verdict on a circuit of `n_edges`, given its faithfulness on held-out pairs.
-
-    `random_best` is the highest faithfulness of the random circuits of the same size: a circuit
-    that does not beat them was not found, it was guessed.
-    """
-    share = n_edges / n_edges_in_graph
-    checks = (
-        at_least("faithfulness", faithfulness, thresholds.min_faithfulness),
-        at_least("faithfulness above the best random circuit", faithfulness, random_best),
-        at_most("share of edges", Estimate(share, share, share, 1), thresholds.max_edge_share),
+def check_of(criterion: str, finding: Finding, bound: Bound) -> Check:
+    """Return the finding held against the bound."""
+    return Check(
+        criterion,
+        bound.rule if finding.p is None or bound.is_open else f"{bound.rule}, p ≤ {bound.alpha:g}",
+        finding.value,
+        bound,
+        outcome_of(finding, bound),
+        finding.note,
+        finding.p,
     )
-    outcomes = {check.outcome for check in checks}
+
+
+def unmeasured(criterion: str, bound: Bound, reason: str) -> Check:
+    """Return the check of a criterion that could not be measured: never a pass."""
+    outcome = REPORTED if bound.is_open else UNDECIDED
+    return Check(criterion, bound.rule, None, bound, outcome, reason)
+
+
+def outcome_of(finding: Finding, bound: Bound) -> str:
+    """Return how a finding stands to its bound."""
+    low, high = finding.value.low, finding.value.high
+    if bound.is_open:
+        return REPORTED
+    if bound.excludes(low, high):
+        return REFUTED
+    if finding.p is not None:
+        return SUPPORTED if finding.p <= bound.alpha else UNDECIDED
+    return SUPPORTED if bound.holds(low) and bound.holds(high) else UNDECIDED
+
+
+def reach_verdict(checks: Sequence[Check], facts: str) -> Verdict:
+    """Return the verdict on these checks; `facts` is a clause about the circuit.
+
+    A verdict on no bound at all is undecided: nothing was asked.
+    """
+    outcomes = {check.outcome for check in checks if not check.bound.is_open}
     if REFUTED in outcomes:
         outcome = REFUTED
     else:
         outcome = SUPPORTED if outcomes == {SUPPORTED} else UNDECIDED
-    return Verdict(outcome, _sentence(outcome, checks, n_edges, share), checks)
+    return Verdict(outcome, _sentence(outcome, checks, facts), tuple(checks))
 
 
-def _sentence(outcome: str, checks: tuple[Check, ...], n_edges: int, share: float) -> str:
-    value = checks[0].value
-    facts = (
-        f"{n_edges} edges ({share:.1%} of the graph) keep {value.value:.0%} of the behaviour "
-        f"(95 % interval {value.low:.0%} to {value.high:.0%}, {value.n} held-out pairs)"
-    )
+def _sentence(outcome: str, checks: Sequence[Check], facts: str) -> str:
+    judged = [check for check in checks if not check.bound.is_open]
     if outcome == SUPPORTED:
-        return f"Supported: {facts}, as required."
-    failed = [c for c in checks if c.outcome == outcome]
-    reasons = "; ".join(f"{c.criterion} must be {c.rule}" for c in failed)
-    word = "Refuted" if outcome == REFUTED else "Undecided"
-    verb = "fails" if outcome == REFUTED else "cannot be told from failing"
-    return f"{word}: {facts}, which {verb}: {reasons}."
+        names = ", ".join(check.criterion for check in judged)
+        return f"Supported: {facts}; it holds in {names}."
+    by = "; ".join(_reason(check) for check in judged if check.outcome == outcome)
+    if outcome == REFUTED:
+        return f"Refuted: {facts}, but {by}."
+    return f"Undecided: {facts}; " + (f"not settled: {by}." if by else "no criterion has a bound.")
+
+
+def _reason(check: Check) -> str:
+    if check.value is None:
+        return f"{check.criterion} could not be measured ({check.note})"
+    p = "" if check.p is None else f", p = {check.p:.2g}"
+    return f"{check.criterion} must be {check.rule}, got {check.value}{p}"

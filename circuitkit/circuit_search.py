@@ -1,0 +1,112 @@
+"""From a subject to a circuit: scoring, the choice of a size, and the removal of dead ends."""
+
+from collections.abc import Callable
+
+from circuitkit.circuit import Circuit
+from circuitkit.discovery.selection import prune_dead_ends, select_above, select_greedy, select_top
+from circuitkit.errors import MethodError
+from circuitkit.graph import EdgeScores
+from circuitkit.progress import Progress, silent
+from circuitkit.settings import Settings, Stage, Subject, method_of, work_of
+from circuitkit.validation.faithfulness import measure_faithfulness_points
+
+AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
+
+
+def discover(subject: Subject, settings: Settings, progress: Progress = silent) -> EdgeScores:
+    """Return the method's scores of all edges on the discovery pairs.
+
+    Raises:
+        MethodError: the method cannot work on this model, metric or ablation.
+    """
+    work = work_of(subject, settings, progress)
+    pairs = subject.splits.discovery
+    return method_of(settings).score_edges(subject.model, pairs, subject.metric, work)
+
+
+def choose_circuit(
+    subject: Subject,
+    scores: EdgeScores,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> Circuit:
+    """Return the circuit, dead ends included: of a size, above a threshold, or the method's own.
+
+    A method without a circuit of its own, and `greedy` selection, give the smallest that is
+    faithful enough.
+
+    Raises:
+        MethodError: more edges are asked for than there are, or none is left.
+    """
+    return choose(scores, settings, lambda: smallest_faithful(subject, scores, settings, stage))
+
+
+def choose(scores: EdgeScores, settings: Settings, size: Callable[[], int]) -> Circuit:
+    """Return the circuit as `choose_circuit` does; `size()` says how large where nothing else does.
+
+    Raises:
+        MethodError: more edges are asked for than there are, or none is left.
+    """
+    if settings.threshold > 0:
+        return select_above(scores, settings.threshold, signed=settings.ranks_signed)
+    method = method_of(settings)
+    own = method.own_circuit(scores)
+    if settings.n_edges or own is None or settings.selection != "top":
+        return best_edges(scores, settings.n_edges or size(), settings)
+    if own.n_edges == 0:
+        raise MethodError(
+            f"method {method.name!r}: its circuit must have an edge, got none with the settings "
+            f"{method}. Nothing could be drawn or judged. Change them with --set, or use --edges."
+        )
+    return own
+
+
+def connected(circuit: Circuit) -> Circuit:
+    """Return the circuit without dead ends.
+
+    Raises:
+        MethodError: nothing leads from the input to the logits.
+    """
+    pruned = prune_dead_ends(circuit)
+    if pruned.n_edges == 0:
+        raise MethodError(
+            f"circuit: some edges must lead from the input to the logits, got {circuit.n_edges} "
+            "edges that do not. The picture would be empty. Ask for more edges, lower the "
+            "threshold, or use --select greedy."
+        )
+    return pruned
+
+
+def best_edges(scores: EdgeScores, n_edges: int, settings: Settings) -> Circuit:
+    """Return the `n_edges` best edges, dead ends included, as the settings select."""
+    select = select_greedy if settings.selection == "greedy" else select_top
+    return select(scores, n_edges, signed=settings.ranks_signed)
+
+
+def smallest_faithful(
+    subject: Subject,
+    scores: EdgeScores,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> int:
+    """Return the smallest size whose top edges reach AIM on the discovery pairs.
+
+    Sizes are tried up to the largest share of edges that the thresholds allow, which is also the
+    answer where none is faithful enough. The validation pairs are not looked at.
+    """
+    limit = int(settings.thresholds.max_edge_share * scores.graph.n_edges)
+    step = max(1, limit // 24)
+    sizes: list[int] = [*range(step, limit, step), limit]
+    points = measure_faithfulness_points(
+        subject.model,
+        subject.splits.discovery,
+        [prune_dead_ends(best_edges(scores, n, settings)) for n in sizes],
+        ablation=subject.ablations[settings.ablation],
+        metric=subject.metric,
+        memory=settings.memory,
+        progress=stage("Choosing the size"),
+    )
+    for size, faithfulness in zip(sizes, points, strict=True):
+        if faithfulness >= AIM:
+            return size
+    return limit

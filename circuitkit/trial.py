@@ -1,0 +1,141 @@
+"""From a circuit to its trial: the case that judges see, and the verdict.
+
+The pairs that found a circuit never judge it: a circuit file holds a digest of every prompt that
+was used, and a validation pair among them is refused, whatever seed or file it comes from.
+"""
+
+from dataclasses import replace
+
+from circuitkit.circuit import Circuit
+from circuitkit.circuit_search import best_edges, choose
+from circuitkit.discovery.selection import prune_dead_ends
+from circuitkit.errors import CriterionError, GraphError, MethodError
+from circuitkit.progress import silent
+from circuitkit.prompts import PromptPairs
+from circuitkit.settings import Settings, Stage, Subject, method_of, settings_of, work_of
+from circuitkit.validation.criterion import Case, Find, Select
+from circuitkit.validation.judge import judge_circuit
+from circuitkit.validation.precision import warn_if_coarse
+from circuitkit.validation.verdict import Verdict
+
+FIND_LIMIT = 3.0  # seconds that finding a circuit again may take, of an estimate
+
+
+def judge(
+    subject: Subject,
+    circuit: Circuit,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> tuple[Case, Verdict]:
+    """Return the case and the verdict by the criteria asked for.
+
+    Raises:
+        CriterionError: a validation prompt is one of those that found the circuit, or a criterion
+            is unknown.
+        GraphError: the circuit belongs to another architecture.
+    """
+    case = case_of(subject, circuit, settings)
+    warn_if_coarse(
+        subject.model,
+        subject.splits.validation,
+        ablation=subject.ablations[settings.ablation],
+        metric=subject.metric,
+    )
+    verdict = judge_circuit(
+        case, settings.thresholds, only=settings.criteria, progress=stage("Judging")
+    )
+    return case, verdict
+
+
+def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
+    """Return the case of a circuit.
+
+    Raises:
+        CriterionError: a validation prompt is one of those that found the circuit.
+        GraphError: the circuit belongs to another architecture.
+    """
+    require_same_graph(circuit, subject)
+    require_unseen(circuit, subject.splits.validation)
+    find, reason = finder(subject, circuit, settings)
+    return Case(
+        model=subject.model,
+        circuit=circuit,
+        metric=subject.metric,
+        validation=subject.splits.validation,
+        discovery=subject.splits.discovery,
+        ablations=subject.ablations,
+        ablation=settings.ablation,
+        seed=settings.seed,
+        memory=settings.memory,
+        find=find,
+        why_not_found=reason,
+        select=_selector(circuit),
+        held_out=subject.held_out,
+    )
+
+
+def finder(subject: Subject, circuit: Circuit, settings: Settings) -> tuple[Find | None, str]:
+    """Return the function that finds a circuit again as this one was found, or None and why not.
+
+    It keeps the size: as many edges are selected, before dead ends are removed.
+    """
+    try:
+        own = settings_of(circuit, settings)
+        method = method_of(own)
+        method.require_usable(subject.model, subject.metric, work_of(subject, own))
+    except MethodError:
+        return None, f"its method {circuit.provenance.method!r} is unknown or cannot work here"
+    estimate = method.estimate(subject.model, subject.splits.discovery)
+    if estimate is not None and estimate.seconds > FIND_LIMIT:
+        return None, f"finding it once more takes too long ({estimate})"
+    n_selected = int(circuit.provenance.settings.get("n_selected", circuit.n_edges))
+
+    def find(pairs: PromptPairs, seed: int) -> Circuit:
+        work = work_of(subject, replace(own, seed=seed, checkpoint=None))
+        scores = method.score_edges(subject.model, pairs, subject.metric, work)
+        return prune_dead_ends(choose(scores, own, lambda: n_selected))
+
+    return find, ""
+
+
+def require_unseen(circuit: Circuit, pairs: PromptPairs) -> None:
+    """Refuse to judge a circuit on prompts that found it.
+
+    Raises:
+        CriterionError: a prompt is among them.
+    """
+    seen = set(circuit.provenance.discovery_prompts)
+    shared = [i for i, pair in enumerate(pairs.pair_digests()) if seen.intersection(pair)]
+    if shared:
+        raise CriterionError(
+            f"validation pairs: must be others than those that found the circuit, got "
+            f"{len(shared)} of {len(pairs)} that share a prompt with them, as "
+            f"{pairs.pairs[shared[0]].clean!r}. A circuit would be judged on what it was fitted "
+            "to. Leave out --seed, so that the circuit's own seed draws others, or remove them "
+            "from the prompt file."
+        )
+
+
+def require_same_graph(circuit: Circuit, subject: Subject) -> None:
+    """Refuse a circuit of another architecture.
+
+    Raises:
+        GraphError: it is.
+    """
+    if circuit.graph != subject.model.graph:
+        raise GraphError(
+            f"circuit: must be of the architecture of model {subject.model.name!r} "
+            f"({subject.model.graph}), got a circuit of ({circuit.graph}). Its edges do not exist "
+            "there. Name the model it was made for."
+        )
+
+
+def _selector(circuit: Circuit) -> Select | None:
+    """Return what gives the best edges of the circuit's own ranking; None without scores."""
+    if not bool(circuit.scores.values.any()):
+        return None
+    origin = circuit.provenance.settings
+    ranking = Settings(
+        selection=str(origin.get("selection", "top")), signed=bool(origin.get("signed", False))
+    )
+    return lambda n_edges: best_edges(circuit.scores, n_edges, ranking)

@@ -1,0 +1,97 @@
+"""Controls: circuits that should fail, run beside the one on trial.
+
+    random, random-profile, random-connected   f(C) - f(best of N_RANDOM random circuits)
+    shuffled   f(C) - f(best of N_SHUFFLED circuits found on pairs with exchanged answers)
+    complement f of every edge that is not in the circuit
+
+A circuit that does not beat them was not found, it was guessed. The interval is that of the paired
+difference to the best control, which being the best of many is too good: the check errs against the
+circuit. Answers are exchanged among the discovery pairs, so the method sees the same prompts and a
+metric that means nothing.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+
+from circuitkit.circuit import Circuit
+from circuitkit.prompts import Labels, PromptPairs
+from circuitkit.random_circuits import DRAWS
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.verdict import Bound, Finding
+
+N_RANDOM = 19
+N_SHUFFLED = 3
+
+
+class RandomControl(Criterion):
+    """How much more faithful the circuit is than the best of N_RANDOM random ones."""
+
+    name = "random"
+    summary = f"f(C) minus that of the best of {N_RANDOM} random circuits of the same size"
+    default = Bound(min=0.0)
+    draw: ClassVar[str] = "any"
+
+    def measure(self, case: Case) -> Finding:
+        randoms = [DRAWS[self.draw](case.circuit, seed) for seed in case.seeds(N_RANDOM)]
+        return margin_over(case, randoms)
+
+
+class ProfileControl(RandomControl):
+    """The same with as many edges of each kind between the same layers."""
+
+    name = "random-profile"
+    summary = f"f(C) minus that of the best of {N_RANDOM} with the same layer profile"
+    draw = "profile"
+
+
+class ConnectedControl(RandomControl):
+    """The same with random paths from the input to the logits."""
+
+    name = "random-connected"
+    summary = f"f(C) minus that of the best of {N_RANDOM} made of random whole paths"
+    draw = "connected"
+
+
+class ShuffledControl(Criterion):
+    """How much more faithful the circuit is than those found where the answers mean nothing."""
+
+    name = "shuffled"
+    summary = f"f(C) minus that of the best of {N_SHUFFLED} found on pairs with exchanged answers"
+
+    def measure(self, case: Case) -> Finding:
+        samples = [shuffled(case.discovery, seed) for seed in case.seeds(N_SHUFFLED)]
+        return margin_over(case, case.found_on(samples))
+
+
+class Complement(Criterion):
+    """What the model still does without any edge of the circuit."""
+
+    name = "complement"
+    summary = "f of the edges that are not in the circuit: what works without it"
+
+    def measure(self, case: Case) -> Finding:
+        _, empty = case.ends()
+        [values] = case.values([case.circuit.complement])
+        return Finding(case.share_of_gap(values - empty))
+
+
+def margin_over(case: Case, controls: Sequence[Circuit]) -> Finding:
+    """Return how much more faithful the circuit is than the best of the controls."""
+    f = case.faithfulness(controls)
+    best = int(f.argmax())
+    own, other = case.values([case.circuit, controls[best]])
+    note = f"theirs: mean {f.mean():.2g}, best {f[best]:.2g}"
+    return Finding(case.share_of_gap(own - other), note)
+
+
+def shuffled(pairs: PromptPairs, seed: int) -> PromptPairs:
+    """Return the pairs with answers and wrong answers exchanged among them."""
+    order = list(range(len(pairs)))
+    random.Random(seed).shuffle(order)
+    at = torch.tensor(order)
+    labels = Labels(pairs.labels.answers[at], pairs.labels.wrong_answers[at])
+    return replace(pairs, labels=labels)

@@ -1,0 +1,150 @@
+"""The criteria by name, and the thresholds they are held against.
+
+Thresholds are fixed before anything is measured: the defaults below, or a TOML file,
+
+    faithfulness = { min = 0.85 }
+    completeness = { max = 0.3 }
+    minimality = false              # reported, not judged
+
+in which a criterion that is not named keeps its default.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from circuitkit.errors import CriterionError
+from circuitkit.validation.ability import Ability
+from circuitkit.validation.against_random import PartialNecessity, Sufficiency
+from circuitkit.validation.areas import CMD, CPR
+from circuitkit.validation.completeness import Completeness
+from circuitkit.validation.controls import (
+    Complement,
+    ConnectedControl,
+    ProfileControl,
+    RandomControl,
+    ShuffledControl,
+)
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.divergence import KL, TopAnswerAgreement
+from circuitkit.validation.equivalence import Equivalence, ShareEquivalence
+from circuitkit.validation.faithfulness import FaithfulnessCriterion, NodeFaithfulness
+from circuitkit.validation.hold_out import HoldOut
+from circuitkit.validation.independence import Independence
+from circuitkit.validation.minimality import Minimality
+from circuitkit.validation.robustness import AblationSpread
+from circuitkit.validation.size import EdgeCount, EdgeShare
+from circuitkit.validation.stability import RankStability, Stability
+from circuitkit.validation.verdict import Bound
+from circuitkit.validation.wang import WangFaithfulness
+
+# One line a criterion, in the order in which a verdict is read.
+CRITERIA: dict[str, Criterion] = {
+    criterion.name: criterion
+    for criterion in (
+        Ability(),
+        FaithfulnessCriterion(),
+        EdgeShare(),
+        EdgeCount(),
+        NodeFaithfulness(),
+        WangFaithfulness(),
+        Completeness(),
+        Minimality(),
+        HoldOut(),
+        RandomControl(),
+        ProfileControl(),
+        ConnectedControl(),
+        ShuffledControl(),
+        Complement(),
+        Sufficiency(),
+        PartialNecessity(),
+        Equivalence(),
+        ShareEquivalence(),
+        Independence(),
+        KL(),
+        TopAnswerAgreement(),
+        AblationSpread(),
+        CPR(),
+        CMD(),
+        Stability(),
+        RankStability(),
+    )
+}
+
+
+def default_bounds() -> dict[str, Bound]:
+    """Return the default bound of every criterion."""
+    return {name: criterion.default for name, criterion in CRITERIA.items()}
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The bound of every criterion. Fixed before anything is measured."""
+
+    bounds: Mapping[str, Bound] = field(default_factory=default_bounds)
+
+    def with_bounds(self, bounds: Mapping[str, Bound]) -> "Thresholds":
+        """Return the same thresholds with other bounds for some criteria."""
+        return Thresholds({**self.bounds, **bounds})
+
+    @property
+    def min_faithfulness(self) -> float:
+        """The least faithfulness; 0 where none is asked."""
+        return self.bounds["faithfulness"].min or 0.0
+
+    @property
+    def max_edge_share(self) -> float:
+        """The largest share of edges; 1 where none is asked."""
+        largest = self.bounds["edge-share"].max
+        return 1.0 if largest is None else largest
+
+
+def read_thresholds(path: Path) -> Thresholds:
+    """Return the thresholds of a TOML file.
+
+    Raises:
+        CriterionError: the file cannot be read, or does not hold bounds of known criteria.
+    """
+    where = f"thresholds {str(path)!r}"
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CriterionError(
+            f"{where}: must be a TOML file, got {error}. It says what a circuit must reach. "
+            "See docs/validation.md for an example."
+        ) from error
+    return Thresholds().with_bounds(parse_bounds(data, where))
+
+
+def parse_bounds(data: Mapping[str, Any], where: str) -> dict[str, Bound]:
+    """Return the bound of each criterion named: a table of min, max and alpha, or false.
+
+    Raises:
+        CriterionError: an unknown criterion or key, or a bound that is not a number.
+    """
+    return {name: _bound(name, value, where) for name, value in data.items()}
+
+
+def _bound(name: str, value: Any, where: str) -> Bound:
+    if name not in CRITERIA:
+        raise CriterionError(
+            f"{where}: criteria must be among {', '.join(CRITERIA)}, got {name!r}. It would not be "
+            "judged. Correct the name."
+        )
+    if value is False:
+        return Bound()
+    known = [each.name for each in fields(Bound)]
+    if not isinstance(value, Mapping) or not value or set(value) - set(known):
+        raise CriterionError(
+            f"{where}: {name} must be false or a table of {', '.join(known)}, got {value!r}. It "
+            f"says what is enough. Write it as {name} = {{ min = 0.8 }}."
+        )
+    for key, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+            raise CriterionError(
+                f"{where}: {name}.{key} must be a number, got {number!r}. A value is held against "
+                f"it. Write it as {name} = {{ {key} = 0.8 }}."
+            )
+    return Bound(**{key: float(number) for key, number in value.items()})

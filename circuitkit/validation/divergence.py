@@ -1,0 +1,39 @@
+"""How far the circuit's predictions are from the model's, over the whole vocabulary.
+
+    kl         mean over pairs of  KL(M to C) = sum over vocab of  p_M log(p_M / p_C),  in nats
+    agreement  share of pairs on which the most likely token of C is that of M
+
+The metric looks at the answers alone: a circuit can keep it and say something else.
+"""
+
+from circuitkit.circuit import Circuit
+from circuitkit.metrics import Agreement, KLDivergence
+from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.verdict import Finding
+
+
+class KL(Criterion):
+    """Divergence of the circuit's next-token distribution from the model's."""
+
+    name = "kl"
+    summary = "KL(M to C) summed over the vocabulary, mean over pairs, in nats"
+
+    def measure(self, case: Case) -> Finding:
+        ablation = case.ablations[case.ablation]
+        circuits = [case.circuit, Circuit.empty(case.model.graph)]
+        circuit, empty = case.run(circuits, case.validation, ablation, KLDivergence())
+        return Finding(mean_estimate(circuit), f"of the empty circuit: {mean_estimate(empty)}")
+
+
+class TopAnswerAgreement(Criterion):
+    """How often the circuit's most likely token is the model's."""
+
+    name = "agreement"
+    summary = "share of pairs on which circuit and model have the same most likely token"
+
+    def measure(self, case: Case) -> Finding:
+        ablation = case.ablations[case.ablation]
+        circuits = [case.circuit, Circuit.empty(case.model.graph)]
+        circuit, empty = case.run(circuits, case.validation, ablation, Agreement())
+        return Finding(mean_estimate(circuit), f"of the empty circuit: {empty.mean():.3g}")

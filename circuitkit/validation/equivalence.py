@@ -1,0 +1,77 @@
+"""Equivalence: is the circuit's metric the model's, up to a margin? Two one-sided tests.
+
+    equivalence        H0: |mean of m(C) - m(M)| >= MARGIN |m(M) - m(0)|     paired t-tests
+    equivalence-share  H0: |share of pairs with m(C) > m(M) - 1/2| >= SHARE_MARGIN  binomial tests
+
+Rejecting H0 shows equivalence (Schuirmann 1987), where a test for a difference only fails to show
+one. Shi et al. 2024 (arXiv:2410.13032, section 3.1) state the second hypothesis, as a test for a
+difference; their published code compares a mean difference with the margin, where the share of
+pairs belongs. Ties (within rounding) count one half to either side.
+"""
+
+import math
+
+import numpy as np
+from scipy.stats import binom, binomtest, t
+
+from circuitkit.validation.bootstrap import CONFIDENCE, Estimate, Values
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.gap import ROUNDING
+from circuitkit.validation.verdict import Bound, Finding
+
+MARGIN = 0.2
+SHARE_MARGIN = 0.2
+
+
+class Equivalence(Criterion):
+    """The mean paired difference of circuit and model, as a share of the gap."""
+
+    name = "equivalence"
+    summary = "mean of m(C) - m(M) as a share of the gap; p of two one-sided t-tests"
+    default = Bound(min=-MARGIN, max=MARGIN)
+
+    def measure(self, case: Case) -> Finding:
+        full, empty = case.ends()
+        [circuit] = case.values([case.circuit])
+        margin = MARGIN * abs(float((full - empty).mean()))
+        p = p_equivalent(circuit - full, margin)
+        return Finding(case.share_of_gap(circuit - full), p=p)
+
+
+class ShareEquivalence(Criterion):
+    """The share of pairs on which the circuit's metric is above the model's."""
+
+    name = "equivalence-share"
+    summary = "share of pairs with m(C) > m(M); p of two one-sided binomial tests"
+
+    def measure(self, case: Case) -> Finding:
+        full, _ = case.ends()
+        [circuit] = case.values([case.circuit])
+        scale = ROUNDING * float(np.abs(full).mean())
+        above = share_above(circuit - full, scale)
+        n = len(full)
+        interval = binomtest(round(above), n).proportion_ci(CONFIDENCE)
+        value = Estimate(above / n, float(interval.low), float(interval.high), n)
+        return Finding(value, p=p_even(above, n))
+
+
+def p_equivalent(difference: Values, margin: float) -> float:
+    """Return the larger p-value of the two tests that the mean lies beyond either margin."""
+    n = len(difference)
+    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(n)
+    if error == 0:
+        return 0.0 if abs(mean) < margin else 1.0
+    return float(t.sf((margin - abs(mean)) / error, n - 1))
+
+
+def share_above(difference: Values, scale: float) -> float:
+    """Return the number of pairs above zero, ties within `scale` counting one half."""
+    ties = np.abs(difference) <= scale
+    return float((difference[~ties] > 0).sum() + ties.sum() / 2)
+
+
+def p_even(above: float, n: int) -> float:
+    """Return the larger p-value of the two tests that the share lies beyond 1/2 ± SHARE_MARGIN."""
+    too_low = binom.sf(math.floor(above) - 1, n, 0.5 - SHARE_MARGIN)
+    too_high = binom.cdf(math.ceil(above), n, 0.5 + SHARE_MARGIN)
+    return float(max(too_low, too_high))

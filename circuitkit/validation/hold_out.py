@@ -1,0 +1,43 @@
+"""Hold-out: does the circuit work on pairs of another kind than those that found it?
+
+    value = the lowest faithfulness over the kinds of held-out pairs
+
+All validation pairs are other prompts than those of discovery. Kinds go further: wordings that
+discovery never used, and answers (names, places) that never occurred as answers there. A task says
+which exist; each kind has its own reference prompts for mean ablation.
+"""
+
+from circuitkit.errors import CriterionError
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.faithfulness import measure_faithfulness
+from circuitkit.validation.verdict import Bound, Finding
+
+
+class HoldOut(Criterion):
+    """The faithfulness on the kind of held-out pairs on which it is lowest."""
+
+    name = "hold-out"
+    summary = "lowest f on wordings and answers that discovery never saw"
+
+    default = Bound(min=0.7)
+
+    def measure(self, case: Case) -> Finding:
+        if not case.held_out:
+            raise CriterionError(
+                "hold-out: the task must yield wordings or answers that discovery did not use, got "
+                "none. Other prompts are judged all the same. Define `held_out` on the task."
+            )
+        found = {}
+        for kind, held in case.held_out.items():
+            [measured] = measure_faithfulness(
+                case.model,
+                held.pairs,
+                [case.circuit],
+                ablation=held.ablations[case.ablation],
+                metric=case.metric,
+                memory=case.memory,
+            )
+            found[kind] = measured.value
+        worst = min(found, key=lambda kind: found[kind].low)
+        note = "; ".join(f"{kind}: {value} (n = {value.n})" for kind, value in found.items())
+        return Finding(found[worst], note)

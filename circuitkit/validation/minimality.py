@@ -1,0 +1,141 @@
+"""Minimality: is every edge needed, given the knock-outs that expose it?
+
+    effect(v) = F(C minus (K + v)) - F(C minus K),   K the set under which v matters most
+    v is needed if |effect(v)| > c, by a t-test on the pairs' changes with Holm's correction
+    c         = what REFERENCE_QUANTILE of the edges of no interest do, in absolute value
+    value     = share of the circuit's edges that are needed
+
+K is the empty set, or the rest of the class of v's sender or receiver (knock_outs.py), so that an
+edge which a backup covers counts once the backup is out; it is chosen on discovery pairs. Edges of
+no interest are drawn as Shi et al. do: a random path is added to the circuit, and one of its new
+edges taken out again. Wang et al. 2022 (arXiv:2211.00593, section 4) for the effect; Shi et al.
+2024 (arXiv:2410.13032, section 3.2) for the reference, who correct by Bonferroni.
+"""
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t
+
+from circuitkit.circuit import Circuit
+from circuitkit.errors import CriterionError
+from circuitkit.random_circuits import random_path
+from circuitkit.validation.bootstrap import Values
+from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.knock_outs import Components, component_classes
+from circuitkit.validation.verdict import Bound, Finding
+
+N_REFERENCE = 40
+REFERENCE_QUANTILE = 0.95
+ALPHA = 0.05
+MAX_DRAWS = 1000
+SHOWN = 5
+
+
+class Minimality(Criterion):
+    """The share of the circuit's edges whose removal does more than that of a random edge."""
+
+    name = "minimality"
+    summary = "share of edges that are needed: their removal does more than a random edge's"
+    default = Bound(min=0.8)
+
+    def measure(self, case: Case) -> Finding:
+        edges = case.circuit.edges
+        if not edges:
+            raise CriterionError("minimality: the circuit must have an edge, got none.")
+        level = float(np.quantile(np.abs(reference_effects(case).mean(1)), REFERENCE_QUANTILE))
+        p = p_above(edge_effects(case), level)
+        needed = holm(p, ALPHA)
+        idle = [edge for edge, keep in zip(edges, needed, strict=True) if not keep]
+        note = f"{int(needed.sum())} of {len(edges)} edges do more than {level:.2g}"
+        note += f" {case.metric.unit}"
+        if idle:
+            note += f"; not shown: {', '.join(idle[:SHOWN])}{' ...' if len(idle) > SHOWN else ''}"
+        return Finding(exact(float(needed.mean())), note)
+
+
+def edge_effects(case: Case) -> Values:
+    """Return the change of the metric when each edge goes, under the set that exposes it most.
+
+    [edge, pair] on the validation pairs, in the order of `circuit.edges`.
+    """
+    classes = list(component_classes(case).values())
+    exposing = [_exposing_sets(edge, classes) for edge in case.circuit.edges]
+    jobs = [(edge, k) for edge, sets in enumerate(exposing) for k in sets]
+    changes = np.abs(_changes(case, case.circuit, jobs, choosing=True).mean(1))
+    best: dict[int, tuple[float, Components]] = {}
+    for (edge, k), change in zip(jobs, changes.tolist(), strict=True):
+        if edge not in best or change > best[edge][0]:
+            best[edge] = (change, k)
+    return _changes(case, case.circuit, [(edge, k) for edge, (_, k) in best.items()])
+
+
+def reference_effects(case: Case) -> Values:
+    """Return the changes when an edge of no interest goes, [draw, pair] on discovery pairs."""
+    rng = random.Random(case.seed)
+    with_path, without = [], []
+    graph, kept = case.circuit.graph, set(case.circuit.edges)
+    for _ in range(MAX_DRAWS):
+        new = [edge for edge in random_path(graph, rng) if edge not in kept]
+        if not new:
+            continue
+        inflated = case.circuit.with_edges(case.circuit.edge_mask | graph.mask_of(new))
+        with_path.append(inflated)
+        without.append(_minus(inflated, rng.choice(new)))
+        if len(without) == N_REFERENCE:
+            break
+    if not without:
+        raise CriterionError(
+            "minimality: some edge must lie outside the circuit, got every path inside. There is "
+            "nothing to compare with. Judge a smaller circuit."
+        )
+    values = case.values([*without, *with_path], choosing=True)
+    return np.asarray(values[: len(without)] - values[len(without) :])
+
+
+def p_above(changes: Values, level: float) -> Values:
+    """Return, for each row, the p-value of |mean change| <= level, by a one-sided t-test."""
+    n = changes.shape[1]
+    mean, error = np.abs(changes.mean(1)), changes.std(1, ddof=1) / np.sqrt(n)
+    certain = np.where(mean > level, 0.0, 1.0)  # no spread: the change is what it is
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error > 0, t.sf((mean - level) / error, n - 1), certain)
+
+
+def holm(p: Values, alpha: float) -> np.ndarray:
+    """Return which hypotheses are rejected at a family-wise level (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    steps = alpha / (len(p) - np.arange(len(p)))
+    failed = np.flatnonzero(p[order] > steps)
+    rejected = np.zeros(len(p), dtype=bool)
+    rejected[order[: failed[0] if len(failed) else len(p)]] = True
+    return rejected
+
+
+def _exposing_sets(edge: str, classes: Sequence[Components]) -> list[Components]:
+    """Return the sets that may expose an edge: none, and the rest of either end's class."""
+    sets: list[Components] = [()]
+    for end in Circuit.ends(edge):
+        rest = [tuple(name for name in members if name != end) for members in classes]
+        sets += [r for members, r in zip(classes, rest, strict=True) if end in members and r]
+    return sets
+
+
+def _changes(
+    case: Case,
+    circuit: Circuit,
+    jobs: Sequence[tuple[int, Components]],
+    *,
+    choosing: bool = False,
+) -> Values:
+    """Return F(C minus (K + v)) - F(C minus K) of each (edge number, K), [job, pair]."""
+    edges = circuit.edges
+    without_k = [circuit.without(k) for _, k in jobs]
+    without_both = [_minus(c, edges[v]) for c, (v, _) in zip(without_k, jobs, strict=True)]
+    values = case.values([*without_both, *without_k], choosing=choosing)
+    return np.asarray(values[: len(jobs)] - values[len(jobs) :])
+
+
+def _minus(circuit: Circuit, edge: str) -> Circuit:
+    return circuit.with_edges(circuit.edge_mask & ~circuit.graph.mask_of([edge]))

@@ -1,0 +1,26 @@
+"""Size: a circuit that holds most of the model explains little of it."""
+
+from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.verdict import Bound, Finding
+
+
+class EdgeShare(Criterion):
+    """The circuit's edges as a share of all."""
+
+    name = "edge-share"
+    summary = "edges of the circuit as a share of all in the graph"
+    default = Bound(max=0.3)
+
+    def measure(self, case: Case) -> Finding:
+        n_edges, total = case.circuit.n_edges, case.circuit.graph.n_edges
+        return Finding(exact(n_edges / total), f"{n_edges} of {total} edges")
+
+
+class EdgeCount(Criterion):
+    """The number of the circuit's edges: a claim about size that a contract can pin."""
+
+    name = "edges"
+    summary = "edges of the circuit"
+
+    def measure(self, case: Case) -> Finding:
+        return Finding(exact(case.circuit.n_edges))

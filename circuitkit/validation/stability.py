@@ -1,0 +1,50 @@
+"""Stability: is the same circuit found again on other samples?
+
+    stability       mean Jaccard overlap  |A and B| / |A or B|  of C with circuits found again
+    rank-stability  mean Spearman correlation of |score| over all edges
+
+Each is found on a bootstrap sample of the discovery pairs, with a seed of its own, by the same
+method and at the same size. The interval is over the samples, as are the counts n.
+"""
+
+from scipy.stats import spearmanr
+
+from circuitkit.circuit import Circuit
+from circuitkit.errors import CriterionError
+from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.validation.criterion import N_REFOUND, Case, Criterion
+from circuitkit.validation.verdict import Finding
+
+
+class Stability(Criterion):
+    """Overlap with circuits found on bootstrap samples."""
+
+    name = "stability"
+    summary = f"mean Jaccard overlap with circuits found on {N_REFOUND} bootstrap samples"
+
+    def measure(self, case: Case) -> Finding:
+        overlaps = [jaccard(case.circuit, found) for found in case.refound]
+        return Finding(mean_estimate(overlaps), f"lowest {min(overlaps):.2g}")
+
+
+class RankStability(Criterion):
+    """Correlation of the edges' ranks with those found on bootstrap samples."""
+
+    name = "rank-stability"
+    summary = f"mean Spearman correlation of |score| with those of {N_REFOUND} bootstrap samples"
+
+    def measure(self, case: Case) -> Finding:
+        own = case.circuit.scores.by_edge().abs().numpy()
+        if not own.any():
+            raise CriterionError(
+                "rank-stability: the circuit must have scores, got none. There is no ranking to "
+                "compare. Judge a circuit that `circuitkit discover` wrote."
+            )
+        others = [found.scores.by_edge().abs().numpy() for found in case.refound]
+        return Finding(mean_estimate([float(spearmanr(own, other)[0]) for other in others]))
+
+
+def jaccard(one: Circuit, other: Circuit) -> float:
+    """Return the share of the edges of either circuit that both have; 1 for two empty ones."""
+    union = int((one.edge_mask | other.edge_mask).sum())
+    return int((one.edge_mask & other.edge_mask).sum()) / union if union else 1.0

@@ -196,6 +196,13 @@ class EdgeScores:
     graph: ComponentGraph
     values: Float[Tensor, "sender receiver"]
 
+    @staticmethod
+    def of_edges(graph: ComponentGraph, values: Float[Tensor, " edge"]) -> "EdgeScores":
+        """Return the scores of values in edge order, in float64 on the CPU."""
+        scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+        scores[tuple(graph.edge_index.T)] = values.to(scores)
+        return EdgeScores(graph, scores)
+
     def by_edge(self) -> Float[Tensor, " edge"]:
         """Return the scores in edge order."""
         at = self.graph.edge_index

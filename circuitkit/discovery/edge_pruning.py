@@ -94,9 +94,7 @@ class EdgePruning(Method):
             MemoryBudgetError: the pairs of one step do not fit.
         """
         trained = train_masks(model, pairs, metric, self, work)
-        scores = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
-        scores[tuple(model.graph.edge_index.T)] = trained.log_alpha.sigmoid()
-        return EdgeScores(model.graph, scores)
+        return EdgeScores.of_edges(model.graph, trained.log_alpha.sigmoid())
 
     def own_circuit(self, scores: EdgeScores) -> Circuit:
         # the mask is one half where sigmoid(log alpha) is: the stretch is symmetric

@@ -74,10 +74,7 @@ class ExactEdges(Method):
         sums = torch.zeros(model.graph.n_edges, dtype=torch.float64)
         for chunk, values in self._items(model, pairs, metric, work):
             sums[chunk] += values
-        scores = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
-        at = model.graph.edge_index
-        scores[at[:, 0], at[:, 1]] = sums / len(pairs)
-        return EdgeScores(model.graph, scores)
+        return EdgeScores.of_edges(model.graph, sums / len(pairs))
 
     def _items(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work

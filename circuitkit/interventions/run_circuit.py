@@ -279,9 +279,7 @@ class _CircuitRun:
         graph, attention = self.model.graph, self.model.layers[index].attention
         first = graph.head_sender(index)
         heads = slice(first, first + graph.n_heads)
-        receivers = slice(
-            graph.first_receiver(index), graph.first_receiver(index) + 3 * graph.n_heads
-        )
+        receivers = slice(graph.first_receiver(index), graph.mlp_receiver(index))
         if not bool(self.kept[:, receivers].any()):  # all are dead, in every circuit
             self.change[:, heads] = self.runner.dead.change(index, "heads")
             return
@@ -313,9 +311,9 @@ class _CircuitRun:
     def _project(self, layer: int) -> Float[Tensor, "row_place receiver d_head"]:
         """Return q, k and v of every head, each from what its own receivers read."""
         graph, attention = self.model.graph, self.model.layers[layer].attention
-        first = graph.first_receiver(layer)
         n_senders = graph.n_senders_before_attention(layer)
-        kept = self.kept[:, first : first + 3 * graph.n_heads, :n_senders]
+        receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
+        kept = self.kept[:, receivers, :n_senders]
         out = self.runner.dead.projections(layer).repeat(self.n_circuits, 1, 1)
         alike = [rows for rows in _receivers_alike(kept) if bool(kept[:, rows[0]].any())]
         if not alike:

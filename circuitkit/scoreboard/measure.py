@@ -91,7 +91,7 @@ def measure_item(item: Item) -> list[float]:
     return [*_planted(item, method, scores, model, task, splits), passes, seconds]
 
 
-def is_applicable(item: Item) -> str:
+def refusal_of(item: Item) -> str:
     """Return why a method cannot do an item; empty where it can."""
     model, task, _ = _subject(item.model, item.task, item.n, item.seed)
     try:

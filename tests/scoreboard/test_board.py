@@ -7,7 +7,7 @@ import pytest
 
 from circuitkit.errors import CheckpointError, MethodError, ModelError
 from circuitkit.scoreboard import run
-from circuitkit.scoreboard.measure import PLANTED_COLUMNS, Item, measure_item
+from circuitkit.scoreboard.measure import PLANTED_COLUMNS, Item, measure_item, refusal_of
 from circuitkit.scoreboard.page import page_of, write_board
 from circuitkit.scoreboard.run import Plan, measure_board, parquet_of
 from circuitkit.zoo.planted import BLUEPRINTS
@@ -57,15 +57,21 @@ def test_what_is_measured_is_not_measured_again(tmp_path, board, monkeypatch):
     path = tmp_path / "results.sqlite"
     half = Plan(**{**vars(SMALL), "difficulties": ("plain",)})
     measure_board(half, checkpoint=path)
-    measured = []
+    measured, asked = [], []
 
     def counting(item):
         measured.append(item)
         return measure_item(item)
 
+    def asking(item):
+        asked.append(item)
+        return refusal_of(item)
+
     monkeypatch.setattr(run, "measure_item", counting)
+    monkeypatch.setattr(run, "refusal_of", asking)
     again = measure_board(SMALL, checkpoint=path)
     assert {item.model.split(":")[1] for item in measured} == {"noise"}
+    assert asked == measured
     for row, expected in zip(again.rows, board.rows, strict=True):
         assert row.item == expected.item
         for name in PLANTED_COLUMNS:

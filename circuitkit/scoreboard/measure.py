@@ -32,7 +32,7 @@ from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 
-# Settings that differ from a method's defaults: fewer steps suffice on models of this size.
+# Settings that differ from a method's defaults: fewer steps, so that the board takes minutes.
 SETTINGS: Mapping[str, Mapping[str, float]] = {
     "edge-pruning": {"steps": 150},
     "optimal-ablation": {"steps": 30},

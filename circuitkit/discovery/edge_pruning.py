@@ -116,11 +116,6 @@ def sample_masks(log_alpha: Float[Tensor, " edge"], u: Float[Tensor, " edge"]) -
     return (stretched * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
-def final_masks(log_alpha: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
-    """Return every mask without noise."""
-    return (log_alpha.sigmoid() * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
-
-
 def open_probabilities(log_alpha: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
     """Return the probability that a draw of each mask is not zero."""
     shift = BETA * torch.tensor(-GAMMA / ZETA, dtype=log_alpha.dtype).log()

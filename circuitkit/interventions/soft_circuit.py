@@ -136,7 +136,7 @@ class _SoftRun:
         weights = self.weights[:, receivers]
         read, first = base.flatten().expand(*weights.shape[:2], -1), 0
         for change in self.changes:
-            if first == n_senders:
+            if first == n_senders:  # in parallel blocks the own heads are written, but not read
                 break
             end = first + change.shape[1]
             read = torch.baddbmm(read, weights[:, :, first:end], change.flatten(2))

@@ -55,11 +55,6 @@ class Checkpoint:
                 "finish, or name another file."
             )
 
-    @property
-    def n_done(self) -> int:
-        """How many items are done."""
-        return int(self._rows("SELECT count(*) FROM results")[0][0])
-
     def plan(self, plan: Mapping[str, int]) -> dict[str, int]:
         """Return how the work is cut into batches: as `plan` says, or as it was begun.
 

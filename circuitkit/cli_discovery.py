@@ -1,4 +1,7 @@
-"""The commands that search: one method, all methods beside each other, and the scoreboard."""
+"""The commands that search: one method, all methods beside each other, and the scoreboard.
+
+Long because each command lists its options where its help is made from them.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -299,9 +302,11 @@ def forget_checkpoint(settings: Settings, asked: Path | None) -> None:
 
 def announce(subject: Subject, settings: Settings, *, shown: bool) -> None:
     """Say how long a long search takes, and where it keeps what is done."""
+    if not shown:  # an estimate takes runs of the model
+        return
     method = method_of(settings)
     estimate = method.estimate(subject.model, subject.splits.discovery)
-    if estimate is None or not shown:
+    if estimate is None:
         return
     NOTES.print(f"{method.name}: {estimate}", soft_wrap=True)
     if settings.checkpoint is not None:

@@ -115,8 +115,7 @@ class ComponentGraph:
         """Return where an edge exists."""
         mask = torch.zeros(len(self.senders), len(self.receivers), dtype=torch.bool)
         for layer in range(self.n_layers):
-            first = self.first_receiver(layer)
-            mlp = first + 3 * self.n_heads
+            first, mlp = self.first_receiver(layer), self.mlp_receiver(layer)
             mask[: self.n_senders_before_attention(layer), first:mlp] = True
             if self.has_mlps:
                 mask[: self.n_senders_before_mlp(layer), mlp] = True
@@ -133,8 +132,7 @@ class ComponentGraph:
         """(sender, receiver) index of every edge, in edge order. Ties in scores break by it."""
         rows: list[list[int]] = []
         for layer in range(self.n_layers):
-            first = self.first_receiver(layer)
-            mlp = first + 3 * self.n_heads
+            first, mlp = self.first_receiver(layer), self.mlp_receiver(layer)
             for sender in range(self.n_senders_before_attention(layer)):
                 for head in range(self.n_heads):
                     rows += [[sender, first + i * self.n_heads + head] for i in range(3)]
@@ -195,6 +193,13 @@ class EdgeScores:
 
     graph: ComponentGraph
     values: Float[Tensor, "sender receiver"]
+
+    @staticmethod
+    def of_edges(graph: ComponentGraph, values: Float[Tensor, " edge"]) -> "EdgeScores":
+        """Return the scores of values in edge order, in float64 on the CPU."""
+        scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+        scores[tuple(graph.edge_index.T)] = values.to(scores)
+        return EdgeScores(graph, scores)
 
     def by_edge(self) -> Float[Tensor, " edge"]:
         """Return the scores in edge order."""

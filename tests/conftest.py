@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
+from circuitkit.interventions.recorded import RecordedRun
 from circuitkit.metrics import LogitDifference
-from circuitkit.model import SubjectModel
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair, PromptPairs
+from circuitkit.model import SubjectModel, hook_points
+from circuitkit.model.record import attention_bias_before, record, sender_outputs
+from circuitkit.model.runs import whole_run
+from circuitkit.prompts import PromptBatch, PromptPair, PromptPairs
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
@@ -148,6 +150,24 @@ def fingerprint(model: SubjectModel):
     modes = [(m.training, repr(vars(m).get("forward"))) for m in bridge.modules()]
     settings = {key: repr(value) for key, value in vars(bridge.cfg).items()}
     return hooks, torch_hooks, flags, modes, settings, torch.is_grad_enabled()
+
+
+def residual_gaps(model: SubjectModel, batch: PromptBatch) -> list[float]:
+    """Return how far the senders' sum is from the residual stream behind each layer.
+
+    As a share of its largest entry.
+    """
+    points = [hook_points.resid_post(layer) for layer in range(model.graph.n_layers)]
+    run = RecordedRun(model, whole_run(model, batch), points)
+    outputs = sender_outputs(model, run.activations)
+    real = batch.mask.flatten()
+    gaps = []
+    for layer, point in enumerate(points):
+        n_senders = model.graph.n_senders_before_attention(layer + 1)
+        total = outputs[:n_senders].sum(0) + attention_bias_before(model, layer, own_layer=True)
+        actual = run.kept[point].flatten(0, 1)
+        gaps.append(float((total - actual)[real].abs().max() / actual[real].abs().max()))
+    return gaps
 
 
 class Nearly(Ablation):

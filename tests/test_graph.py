@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from circuitkit.errors import GraphError
-from circuitkit.graph import ComponentGraph, component_of, read_of
+from circuitkit.graph import ComponentGraph, EdgeScores, component_of, read_of
 
 TOY = ComponentGraph(n_layers=2, n_heads=3, d_model=8)
 
@@ -71,3 +71,14 @@ def test_the_edge_mask_can_be_rebuilt_from_the_edge_index():
     mask = torch.zeros_like(TOY.edge_mask)
     mask[TOY.edge_index[:, 0], TOY.edge_index[:, 1]] = True
     assert torch.equal(mask, TOY.edge_mask)
+
+
+def test_scores_of_values_in_edge_order_give_them_back_and_are_zero_elsewhere():
+    values = torch.arange(1, TOY.n_edges + 1, dtype=torch.float32) / 3
+    scores = EdgeScores.of_edges(TOY, values)
+    assert scores.values.dtype == torch.float64
+    assert torch.equal(scores.by_edge(), values.double())
+    assert torch.equal(scores.values != 0, TOY.edge_mask)
+    name = "a0.h1->a1.h2<k>"
+    at = TOY.senders.index("a0.h1"), TOY.receivers.index("a1.h2<k>")
+    assert scores.values[at] == values[TOY.edge_number(name)]

@@ -8,7 +8,6 @@ import torch
 
 from circuitkit.circuit import Circuit
 from circuitkit.discovery import eap
-from circuitkit.errors import DecompositionError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.patching import patch_activations
@@ -17,10 +16,10 @@ from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import hook_points
-from circuitkit.model.record import Recorder, check_decomposition, record
+from circuitkit.model.record import Recorder, record
 from circuitkit.prompts import PromptPair
 from circuitkit.tokenization import tokenize_pairs
-from tests.conftest import fingerprint, random_pairs, save_toy
+from tests.conftest import fingerprint, random_pairs, residual_gaps, save_toy
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 
@@ -40,7 +39,7 @@ def evaluate(model, pairs, circuits, metric, ablation=None):
 
 
 def test_senders_sum_to_the_residual_stream_at_every_layer(toy, pairs):
-    check_decomposition(toy, pairs.clean_batch)
+    assert all(gap < 1e-9 for gap in residual_gaps(toy, pairs.clean_batch))
 
 
 def test_a_sender_that_is_not_recorded_breaks_the_sum(toy, pairs, monkeypatch):
@@ -51,8 +50,7 @@ def test_a_sender_that_is_not_recorded_breaks_the_sum(toy, pairs, monkeypatch):
         return type(found)(found.input, found.z, (0 * found.mlp[0], *found.mlp[1:]))
 
     monkeypatch.setattr(Recorder, "activations", without_first_mlp)
-    with pytest.raises(DecompositionError, match="layer 0.*relative gap"):
-        check_decomposition(toy, pairs.clean_batch)
+    assert residual_gaps(toy, pairs.clean_batch)[0] > 1e-9
 
 
 # 2. full circuit = clean run, empty circuit = ablated run

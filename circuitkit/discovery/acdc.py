@@ -137,16 +137,13 @@ class Search:
             n_settled = 0
             for candidate, (effect, gain) in zip(batch, effects, strict=True):
                 n_settled += 1
-                for s, r in candidate:
-                    self.scores[s, r] = effect / len(candidate)
-                if bool(self.method.is_worth(torch.tensor(effect))):
-                    if len(candidate) > 1:  # its edges are tried one by one later
-                        for s, r in candidate:
-                            self.scores[s, r] = 0.0
+                is_kept = bool(self.method.is_worth(torch.tensor(effect)))
+                if not is_kept or len(candidate) == 1:  # a kept whole is tried edge by edge later
+                    for s, r in candidate:
+                        self.scores[s, r], self.kept[s, r] = effect / len(candidate), is_kept
+                if is_kept:
                     break
                 self.gain = gain
-                for s, r in candidate:
-                    self.kept[s, r] = False
             candidates = candidates[n_settled:]
             # where little goes, little is run ahead in vain
             self.window = min(LOOK_AHEAD, 2 * len(batch) if n_settled == len(batch) else n_settled)

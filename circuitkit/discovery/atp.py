@@ -31,8 +31,7 @@ from circuitkit.discovery.method import Method, edges_between, require_slope
 from circuitkit.errors import MethodError
 from circuitkit.graph import INPUT, READS, EdgeScores, NodeScores, head_name, mlp_name
 from circuitkit.interventions.ablation import CorruptedRun
-from circuitkit.interventions.attribution import require_gradient
-from circuitkit.interventions.budget import pairs_per_batch
+from circuitkit.interventions.attribution import mean_over_pairs, require_gradient
 from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.node_gradients import (
     NOTHING,
@@ -47,7 +46,6 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.forward import Sources
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import counted_from
 from circuitkit.prompts import PromptPairs
 
 
@@ -129,20 +127,12 @@ def score_node_columns(
     """
     work = work or Work()
     _require_usable(model, metric, corrections, work)
-    metric.check(pairs.labels)
-    size = work.batch_size or pairs_per_batch(model, pairs, work.memory)
-    names = node_names(model)
-    total = torch.zeros(len(columns.names), len(names), dtype=torch.float64)
-    work.progress(0, len(pairs))
-    for start in range(0, len(pairs), size):
-        rows = slice(start, min(start + size, len(pairs)))
-        with counted_from(start):
-            part = pairs.select(range(rows.start, rows.stop))
-            runs = PairRuns(model, part, work.ablation, metric)
-            masks = columns.masks[:, rows, runs.clean.start :].to(model.device) & runs.clean.mask
-            total += _Batch(runs, corrections).scores(masks)
-        work.progress(rows.stop, len(pairs))
-    return tuple(NodeScores(names, scores / len(pairs)) for scores in total)
+
+    def score_batch(runs: PairRuns, masks: Tensor) -> Tensor:
+        return _Batch(runs, corrections).scores(masks)
+
+    found = mean_over_pairs(model, pairs, metric, columns, work, score_batch)
+    return tuple(NodeScores(node_names(model), scores) for scores in found)
 
 
 def node_names(model: SubjectModel) -> tuple[str, ...]:

@@ -36,12 +36,9 @@ class RandomScores(Method):
     def score_edges(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> EdgeScores:
-        rng, graph = random.Random(work.seed), model.graph
-        values = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
-        at = graph.edge_index
-        drawn = [rng.uniform(-1, 1) for _ in range(graph.n_edges)]
-        values[at[:, 0], at[:, 1]] = torch.tensor(drawn, dtype=torch.float64)
-        return EdgeScores(graph, values)
+        rng = random.Random(work.seed)
+        drawn = [rng.uniform(-1, 1) for _ in range(model.graph.n_edges)]
+        return EdgeScores.of_edges(model.graph, torch.tensor(drawn, dtype=torch.float64))
 
 
 @dataclass(frozen=True)

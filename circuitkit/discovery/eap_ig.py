@@ -175,10 +175,11 @@ class ActivationsEAPIG(EAPIG):
     name = "eap-ig-activations"
     summary = "gradients averaged along each activation's own way, times change"
 
-    def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
-        super().require_usable(model, metric, work)
+    def prepared(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
+        usable = super().prepared(model, metric, work)
         if self.steps == 1 and self.rule == "left":  # its one step is the clean run
             require_slope(metric, self.name)
+        return usable
 
     def _path(self) -> Path:
         return Path("activations", self.steps, self.rule)

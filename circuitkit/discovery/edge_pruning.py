@@ -94,9 +94,7 @@ class EdgePruning(Method):
             MemoryBudgetError: the pairs of one step do not fit.
         """
         trained = train_masks(model, pairs, metric, self, work)
-        scores = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
-        scores[tuple(model.graph.edge_index.T)] = trained.log_alpha.sigmoid()
-        return EdgeScores(model.graph, scores)
+        return EdgeScores.of_edges(model.graph, trained.log_alpha.sigmoid())
 
     def own_circuit(self, scores: EdgeScores) -> Circuit:
         # the mask is one half where sigmoid(log alpha) is: the stretch is symmetric
@@ -116,11 +114,6 @@ def sample_masks(log_alpha: Float[Tensor, " edge"], u: Float[Tensor, " edge"]) -
     """Return one draw of every mask, given uniform noise between 0 and 1."""
     stretched = ((u.log() - (-u).log1p() + log_alpha) / BETA).sigmoid()
     return (stretched * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
-
-
-def final_masks(log_alpha: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
-    """Return every mask without noise."""
-    return (log_alpha.sigmoid() * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def open_probabilities(log_alpha: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:

@@ -10,13 +10,15 @@ those. Cost: a share of a forward pass per edge and pair, from the receiver's la
 the items are batches of pairs times chunks of edges, in receiver order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.checkpoint import Checkpoint
 from circuitkit.discovery.estimate import Estimate, estimate_of
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
@@ -74,10 +76,7 @@ class ExactEdges(Method):
         sums = torch.zeros(model.graph.n_edges, dtype=torch.float64)
         for chunk, values in self._items(model, pairs, metric, work):
             sums[chunk] += values
-        scores = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
-        at = model.graph.edge_index
-        scores[at[:, 0], at[:, 1]] = sums / len(pairs)
-        return EdgeScores(model.graph, scores)
+        return EdgeScores.of_edges(model.graph, sums / len(pairs))
 
     def _items(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
@@ -88,26 +87,26 @@ class ExactEdges(Method):
         chunks = list(chunks_by_receiver(model.graph))
         with open_search(self, model, pairs, metric, work, f"{CHUNK} edges") as done:
             plan = done.plan(plan)
-            n_items, n_done = len(chunks) * -(-len(pairs) // plan["n_pairs"]), 0
-            work.progress(0, n_items)
-            for start in range(0, len(pairs), plan["n_pairs"]):
+            starts = range(0, len(pairs), plan["n_pairs"])
+            n_done, n_items = 0, len(starts) * len(chunks)
+
+            def bench_at(start: int) -> EdgeBench:
                 part = pairs.select(range(start, min(start + plan["n_pairs"], len(pairs))))
-                bench: EdgeBench | None = None
+                direction = Direction(self.direction)
+                with counted_from(start):
+                    return EdgeBench(
+                        model, part, metric, work.ablation, direction, plan["max_rows"]
+                    )
+
+            work.progress(0, n_items)
+            for start in starts:
+                bench = cache(partial(bench_at, start))  # made only if something is missing
                 for chunk in chunks:
                     key = f"pairs from {start}, edges from {chunk[0]}"
-                    values = done.result(key)
-                    if values is None:
-                        if bench is None:
-                            with counted_from(start):
-                                direction = Direction(self.direction)
-                                bench = EdgeBench(
-                                    model, part, metric, work.ablation, direction, plan["max_rows"]
-                                )
-                        values = _sums(bench, chunk)
-                        done.keep(key, values)
+                    sums = _sums(bench, chunk, key, done)
                     n_done += 1
                     work.progress(n_done, n_items)
-                    yield chunk, torch.tensor(values, dtype=torch.float64)
+                    yield chunk, sums
 
 
 def chunks_by_receiver(graph: ComponentGraph, size: int = CHUNK) -> Iterator[list[int]]:
@@ -117,9 +116,15 @@ def chunks_by_receiver(graph: ComponentGraph, size: int = CHUNK) -> Iterator[lis
         yield order[start : start + size]
 
 
-def _sums(bench: EdgeBench, numbers: list[int]) -> list[float]:
-    sums = torch.zeros(len(numbers), dtype=torch.float64)
-    for places, effects in bench.effects(numbers):
-        sums[places] = effects.sum(1)
-    found: list[float] = sums.tolist()
-    return found
+def _sums(
+    bench: Callable[[], EdgeBench], chunk: list[int], key: str, done: Checkpoint
+) -> Float[Tensor, " edge"]:
+    """Return the sums of the effects of some edges over the pairs of a bench."""
+    values = done.result(key)
+    if values is None:
+        sums = torch.zeros(len(chunk), dtype=torch.float64)
+        for places, effects in bench().effects(chunk):
+            sums[places] = effects.sum(1)
+        values = sums.tolist()
+        done.keep(key, values)
+    return torch.tensor(values, dtype=torch.float64)

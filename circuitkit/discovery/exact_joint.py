@@ -57,10 +57,7 @@ class ExactJoint(Method):
             # of effects as large in several states the first counts, whatever the rounding
             is_larger = effects.abs() > best[chunk].abs() * (1 + TIE)
             best[chunk] = torch.where(is_larger, effects, best[chunk])
-        scores = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
-        at = model.graph.edge_index
-        scores[at[:, 0], at[:, 1]] = best
-        return EdgeScores(model.graph, scores)
+        return EdgeScores.of_edges(model.graph, best)
 
     def _items(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work

@@ -94,8 +94,7 @@ def _batch_shares(
         total[:, :n_senders, receivers] = (weights @ shares.T).cpu().unsqueeze(-1)
 
     for layer in range(graph.n_layers):
-        first = graph.first_receiver(layer)
-        mlp = first + 3 * graph.n_heads
+        first, mlp = graph.first_receiver(layer), graph.mlp_receiver(layer)
         x = reads[hook_points.resid_pre(layer)]
         add(slice(first, mlp), graph.n_senders_before_attention(layer), x)
         if graph.has_mlps:

@@ -101,16 +101,25 @@ class GradientMethod(Method):
     def terms(self) -> Terms:
         """Return the runs to differentiate."""
 
-    def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
+    def prepared(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
+        """Return the model to differentiate, if all is usable.
+
+        Raises:
+            MethodError: naming what does not fit, and what does.
+        """
         require_gradient(metric)
         if self.is_flat_at_kl:
             require_slope(metric, self.name)
+        return model
+
+    def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
+        self.prepared(model, metric, work)
 
     def score_edges(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> EdgeScores:
-        self.require_usable(model, metric, work)
-        return score_edges_by_terms(model, pairs, metric, self.terms(), work)
+        usable = self.prepared(model, metric, work)
+        return score_edges_by_terms(usable, pairs, metric, self.terms(), work)
 
     def score_columns(
         self,
@@ -120,8 +129,8 @@ class GradientMethod(Method):
         columns: Columns,
         work: Work,
     ) -> tuple[EdgeScores, ...]:
-        self.require_usable(model, metric, work)
-        return score_columns_by_terms(model, pairs, metric, self.terms(), columns, work)
+        usable = self.prepared(model, metric, work)
+        return score_columns_by_terms(usable, pairs, metric, self.terms(), columns, work)
 
 
 def require_slope(metric: Metric, method: str) -> None:

@@ -78,9 +78,7 @@ class OptimalAblation(Method):
         effects = measure_edges(
             model, pairs, names, metric, ablation=ablation, memory=memory, progress=work.progress
         )
-        scores = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
-        scores[tuple(model.graph.edge_index.T)] = effects.effects.mean(1)
-        return EdgeScores(model.graph, scores)
+        return EdgeScores.of_edges(model.graph, effects.effects.mean(1))
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,11 @@ from dataclasses import dataclass
 from circuitkit.discovery import eap
 from circuitkit.discovery.method import GradientMethod
 from circuitkit.errors import MethodError
-from circuitkit.graph import EdgeScores
-from circuitkit.interventions.attribution import (
-    Terms,
-    score_columns_by_terms,
-    score_edges_by_terms,
-)
-from circuitkit.interventions.columns import Columns
+from circuitkit.interventions.attribution import Terms
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.relevance import linearised
-from circuitkit.prompts import PromptPairs
 
 ATTENTION = ("gradient", "frozen")
 
@@ -60,27 +53,7 @@ class RelP(GradientMethod):
     def terms(self) -> Terms:
         return eap.terms
 
-    def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
-        self._ruled(model, metric, work)
-
-    def score_edges(
-        self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
-    ) -> EdgeScores:
-        ruled = self._ruled(model, metric, work)
-        return score_edges_by_terms(ruled, pairs, metric, self.terms(), work)
-
-    def score_columns(
-        self,
-        model: SubjectModel,
-        pairs: PromptPairs,
-        metric: Metric,
-        columns: Columns,
-        work: Work,
-    ) -> tuple[EdgeScores, ...]:
-        ruled = self._ruled(model, metric, work)
-        return score_columns_by_terms(ruled, pairs, metric, self.terms(), columns, work)
-
-    def _ruled(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
+    def prepared(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
         """Return the model whose gradients are the coefficients, if all is usable."""
-        super().require_usable(model, metric, work)
-        return linearised(model, holds_patterns=self.attention == "frozen")
+        usable = super().prepared(model, metric, work)
+        return linearised(usable, holds_patterns=self.attention == "frozen")

@@ -9,10 +9,11 @@ is better, so an edge that supports the behaviour scores above zero.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.errors import MethodError
@@ -81,19 +82,40 @@ def score_columns_by_terms(
     Columns that hold every real token once between them add up to the score of the whole edge.
     """
     require_gradient(metric)
+    found = mean_over_pairs(model, pairs, metric, columns, work, partial(_batch_scores, terms))
+    return tuple(EdgeScores(model.graph, scores) for scores in found)
+
+
+def mean_over_pairs(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    metric: Metric,
+    columns: Columns,
+    work: Work,
+    score_batch: Callable[[PairRuns, Bool[Tensor, "column pair pos"]], Float[Tensor, "column ..."]],
+) -> Float[Tensor, "column ..."]:
+    """Return the mean over pairs of what `score_batch` sums over the pairs of a batch.
+
+    It gets the real places of each column, from the position on at which the runs begin.
+
+    Raises:
+        PromptError: the metric needs labels that the pairs lack.
+        MemoryBudgetError: not even one pair fits.
+        ActivationError: an activation is NaN or infinite.
+    """
     metric.check(pairs.labels)
     size = work.batch_size or pairs_per_batch(model, pairs, work.memory)
-    shape = (len(columns.names), *model.graph.edge_mask.shape)
-    total = torch.zeros(shape, dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64)
     work.progress(0, len(pairs))
     for start in range(0, len(pairs), size):
         rows = slice(start, min(start + size, len(pairs)))
         with counted_from(start):
             part = pairs.select(range(rows.start, rows.stop))
             runs = PairRuns(model, part, work.ablation, metric)
-            total += _batch_scores(runs, terms, columns.masks[:, rows])
+            masks = columns.masks[:, rows, runs.clean.start :].to(model.device) & runs.clean.mask
+            total = total + score_batch(runs, masks)
         work.progress(rows.stop, len(pairs))
-    return tuple(EdgeScores(model.graph, scores / len(pairs)) for scores in total)
+    return total / len(pairs)
 
 
 def require_gradient(metric: Metric) -> None:
@@ -110,7 +132,7 @@ def require_gradient(metric: Metric) -> None:
 
 
 def _batch_scores(
-    runs: PairRuns, terms: Terms, masks: Tensor
+    terms: Terms, runs: PairRuns, masks: Tensor
 ) -> Float[Tensor, "column sender receiver"]:
     waiting: list[tuple[float, ReceiverGradients]] = []  # until it is known what changed
     sides: dict[str, Activations] = {}
@@ -135,7 +157,6 @@ def _contractions(
 ) -> list[Contraction]:
     clean = sides.get("clean") or runs.clean_activations
     change = clean.minus(sides.get("ablated") or runs.ablated)
-    masks = masks.to(runs.model.device)[..., runs.clean.start :] & runs.clean.mask
     return [Contraction(runs.model, change, changed_places(change, mask)) for mask in masks]
 
 

@@ -9,7 +9,7 @@ from circuitkit.interventions.run_circuit import CircuitRunner
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import counted_from, record_run
+from circuitkit.model.record import counted_from
 from circuitkit.prompts import PromptPairs
 
 
@@ -40,10 +40,9 @@ class CircuitBench:
         for start in range(0, len(pairs), n_pairs):
             part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
             with counted_from(start):
-                self.runners.append(CircuitRunner(model, part, work.ablation))
-                if metric.needs_clean_logits:
-                    part = part.with_clean_logits(record_run(model, self.runners[-1].run)[1])
-            self.labels.append(part.labels.to(model.device))
+                runner = CircuitRunner(model, part, work.ablation)
+                self.labels.append(runner.labels(metric).to(model.device))
+            self.runners.append(runner)
 
     def gains(
         self, edge_masks: Bool[Tensor, "circuit sender receiver"], first: int = 0

@@ -122,11 +122,11 @@ class EdgeBench:
         """Yield places in `numbers` and the effects of those edges, [edge, pair]."""
         graph = self.model.graph
         by_receiver: dict[tuple[int, str], list[tuple[int, int, int]]] = defaultdict(list)
-        n_each = 3 * graph.n_heads + graph.has_mlps
         for place, number in enumerate(numbers):
             sender, receiver = graph.edge_index[number].tolist()
-            layer, within = divmod(receiver, n_each)
-            kind = "heads" if within < 3 * graph.n_heads else "mlp"
+            layer = graph.layer_of_receiver(receiver)
+            within = receiver - graph.first_receiver(layer)
+            kind = "heads" if receiver < graph.mlp_receiver(layer) else "mlp"
             if layer == graph.n_layers:
                 kind = "logits"
             by_receiver[layer, kind].append((place, sender, within))

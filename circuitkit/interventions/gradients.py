@@ -195,10 +195,10 @@ class Contraction:
         if grads.mlp_in is not None:
             self._pool(layer, "mlp", grads.mlp_in.flatten(0, 1)[self.places] * weight)
         if along:
-            n_senders, first = graph.n_senders_before_attention(layer), graph.first_receiver(layer)
+            n_senders = graph.n_senders_before_attention(layer)
             x_hat = attention.norm.x_hat(x).unsqueeze(1)
             shared = torch.bmm(x_hat, self.by_place[..., :n_senders])[:, 0] / x.shape[-1]
-            columns = slice(first, first + 3 * graph.n_heads)
+            columns = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
             self.total[:n_senders, columns] -= (shared.T @ torch.cat(along).T).double().cpu()
 
     def _pool(self, layer: int, what: str, grad: Tensor) -> None:

@@ -161,8 +161,9 @@ class _Sweep:
         effects = torch.zeros(len(places), *masks.shape[:2], dtype=torch.float64)
         patches: dict[int, list[_Patch]] = defaultdict(list)
         for i, place in enumerate(places):
+            differs = self._differs(place)
             for j, mask in enumerate(masks):
-                where = mask & self._differs(place)
+                where = mask & differs
                 if bool(where.any()):
                     patches[self._start(where)].append(_Patch(place, (i, j), where))
         size = max(1, max_rows // masks.shape[1])

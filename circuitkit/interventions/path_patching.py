@@ -140,13 +140,12 @@ def _resolved(model: SubjectModel, path: Path) -> _Resolved:
             )
     heads: dict[int, list[int]] = defaultdict(list)
     mlps: set[int] = set()
-    n_each = 3 * graph.n_heads + graph.has_mlps
     for name, receiver in zip(names, receivers, strict=True):
-        layer, within = divmod(receiver, n_each)
         if name == LOGITS:
             continue
-        if within < 3 * graph.n_heads:
-            heads[layer].append(within)
+        layer = graph.layer_of_receiver(receiver)
+        if receiver < graph.mlp_receiver(layer):
+            heads[layer].append(receiver - graph.first_receiver(layer))
         else:
             mlps.add(layer)
     return _Resolved(senders, dict(heads), frozenset(mlps), LOGITS in names)

@@ -27,6 +27,7 @@ from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import Attention, per_head
 from circuitkit.model.context import Context
 from circuitkit.model.record import (
+    Activations,
     attention_bias_before,
     by_head,
     counted_from,
@@ -35,7 +36,7 @@ from circuitkit.model.record import (
 )
 from circuitkit.model.runs import Run, behind, whole_run
 from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts import Labels, PromptPairs
 
 
 def evaluate_circuits(
@@ -69,9 +70,7 @@ def evaluate_circuits(
         part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
         with counted_from(start):
             runner = CircuitRunner(model, part, ablation)
-        labels = part.labels
-        if metric.needs_clean_logits:
-            labels = part.with_clean_logits(record_run(model, runner.run)[1]).labels
+            labels = runner.labels(metric)
         for first in range(0, len(circuits), n_circuits):
             chunk = masks[first : first + n_circuits]
             logits = runner.logits(chunk)
@@ -92,7 +91,7 @@ class CircuitRunner:
     """
 
     def __init__(self, model: SubjectModel, pairs: PromptPairs, ablation: Ablation) -> None:
-        self.model = model
+        self.model, self.pairs = model, pairs
         n_shared = ablation.n_shared_positions(model, pairs)
         self.run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
         shared = self.run if n_shared else None
@@ -116,10 +115,24 @@ class CircuitRunner:
         with torch.no_grad():
             return _CircuitRun(self, edge_masks).logits(first)
 
+    def labels(self, metric: Metric) -> Labels:
+        """Return what is expected of each pair, with the clean logits where the metric needs them.
+
+        Raises:
+            ActivationError: an activation of the clean run is NaN or infinite.
+        """
+        if not metric.needs_clean_logits:
+            return self.pairs.labels
+        return self.pairs.with_clean_logits(self._clean_record[1]).labels
+
     @cached_property
     def live(self) -> Float[Tensor, "sender place d_model"]:
         """How far each sender's clean write is from its ablated one."""
-        return sender_outputs(self.model, record_run(self.model, self.run)[0]) - self.ablated
+        return sender_outputs(self.model, self._clean_record[0]) - self.ablated
+
+    @cached_property
+    def _clean_record(self) -> tuple[Activations, Tensor]:
+        return record_run(self.model, self.run)
 
 
 class _Dead(ABC):
@@ -266,9 +279,7 @@ class _CircuitRun:
         graph, attention = self.model.graph, self.model.layers[index].attention
         first = graph.head_sender(index)
         heads = slice(first, first + graph.n_heads)
-        receivers = slice(
-            graph.first_receiver(index), graph.first_receiver(index) + 3 * graph.n_heads
-        )
+        receivers = slice(graph.first_receiver(index), graph.mlp_receiver(index))
         if not bool(self.kept[:, receivers].any()):  # all are dead, in every circuit
             self.change[:, heads] = self.runner.dead.change(index, "heads")
             return
@@ -300,9 +311,9 @@ class _CircuitRun:
     def _project(self, layer: int) -> Float[Tensor, "row_place receiver d_head"]:
         """Return q, k and v of every head, each from what its own receivers read."""
         graph, attention = self.model.graph, self.model.layers[layer].attention
-        first = graph.first_receiver(layer)
         n_senders = graph.n_senders_before_attention(layer)
-        kept = self.kept[:, first : first + 3 * graph.n_heads, :n_senders]
+        receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
+        kept = self.kept[:, receivers, :n_senders]
         out = self.runner.dead.projections(layer).repeat(self.n_circuits, 1, 1)
         alike = [rows for rows in _receivers_alike(kept) if bool(kept[:, rows[0]].any())]
         if not alike:

@@ -136,7 +136,7 @@ class _SoftRun:
         weights = self.weights[:, receivers]
         read, first = base.flatten().expand(*weights.shape[:2], -1), 0
         for change in self.changes:
-            if first == n_senders:
+            if first == n_senders:  # in parallel blocks the own heads are written, but not read
                 break
             end = first + change.shape[1]
             read = torch.baddbmm(read, weights[:, :, first:end], change.flatten(2))
@@ -146,8 +146,7 @@ class _SoftRun:
     def _heads(self, layer: int, context: Context) -> Float[Tensor, "circuit head place d_model"]:
         """Return what every head of a layer writes, each from what its own receivers read."""
         graph, attention = self.model.graph, self.model.layers[layer].attention
-        first = graph.first_receiver(layer)
-        receivers = slice(first, first + 3 * graph.n_heads)
+        receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
         n_senders = graph.n_senders_before_attention(layer)
         read = self._read(receivers, n_senders, layer, own_layer=False)
         weight, bias = _per_receiver(attention)
@@ -161,7 +160,7 @@ class _SoftRun:
 
     def _mlp_input(self, layer: int) -> Float[Tensor, "row pos d_model"]:
         graph = self.model.graph
-        receiver = graph.first_receiver(layer) + 3 * graph.n_heads
+        receiver = graph.mlp_receiver(layer)
         n_senders, own_layer = graph.n_senders_before_mlp(layer), not graph.parallel_attn_mlp
         at = slice(receiver, receiver + 1)
         read = self._read(at, n_senders, layer, own_layer=own_layer)

@@ -15,16 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.errors import ActivationError, DecompositionError
+from circuitkit.errors import ActivationError
 from circuitkit.model import hook_points
 from circuitkit.model.forward import Hook, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import Run, whole_run
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts import PromptBatch
-
-RELATIVE_GAP = {torch.float64: 1e-9, torch.float32: 1e-4}  # of the largest residual entry
-COARSE_GAP = 3e-2  # half precision
 
 
 @dataclass(frozen=True)
@@ -188,41 +185,3 @@ def attention_bias_before(
     for earlier in range(layer + int(own_layer)):
         total = total + model.layers[earlier].attention.b_out
     return total
-
-
-def check_decomposition(model: SubjectModel, batch: PromptBatch) -> None:
-    """Refuse a model whose senders do not sum to its residual stream, on these prompts.
-
-    Raises:
-        DecompositionError: naming the first layer and the relative gap.
-    """
-    layers = range(model.graph.n_layers)
-    recorder = Recorder(model)
-    run = whole_run(model, batch)
-    residual: dict[int, Tensor] = {}
-
-    def keeper(layer: int) -> Hook:
-        def keep(x: Tensor) -> None:
-            residual[layer] = x.detach()
-
-        return keep
-
-    hooks: dict[Point, Hook] = {hook_points.resid_post(layer): keeper(layer) for layer in layers}
-    with torch.no_grad():
-        model.run_from(run.entering, run.context, recorder.hooks() | hooks)
-    activations = recorder.activations(run)
-    require_finite(activations, model.name)
-    outputs = sender_outputs(model, activations)
-    real = batch.mask.flatten().to(model.device)
-    for layer in layers:
-        n_senders = model.graph.n_senders_before_attention(layer + 1)
-        total = outputs[:n_senders].sum(0) + attention_bias_before(model, layer, own_layer=True)
-        actual = residual[layer].flatten(0, 1)
-        gap = (total - actual)[real].abs().max() / actual[real].abs().max()
-        allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
-        if float(gap) > allowed:
-            raise DecompositionError(
-                f"model {model.name!r}, layer {layer}: the senders must sum to the residual "
-                f"stream within {allowed:g}, got a relative gap of {float(gap):.2g}. Edge effects "
-                "would be wrong. This architecture is not supported."
-            )

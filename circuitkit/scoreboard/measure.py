@@ -32,7 +32,7 @@ from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 
-# Settings that differ from a method's defaults: fewer steps suffice on models of this size.
+# Settings that differ from a method's defaults: fewer steps, so that the board takes minutes.
 SETTINGS: Mapping[str, Mapping[str, float]] = {
     "edge-pruning": {"steps": 150},
     "optimal-ablation": {"steps": 30},
@@ -91,7 +91,7 @@ def measure_item(item: Item) -> list[float]:
     return [*_planted(item, method, scores, model, task, splits), passes, seconds]
 
 
-def is_applicable(item: Item) -> str:
+def refusal_of(item: Item) -> str:
     """Return why a method cannot do an item; empty where it can."""
     model, task, _ = _subject(item.model, item.task, item.n, item.seed)
     try:

@@ -1,6 +1,6 @@
 """All items of a scoreboard, side by side and resumable, as tables."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,13 +15,12 @@ from circuitkit.checkpoint import open_checkpoint
 from circuitkit.discovery.methods import METHODS, method_named
 from circuitkit.errors import MethodError
 from circuitkit.progress import Progress, silent
-from circuitkit.scoreboard.measure import N_TRAINED, SETTINGS, Item, is_applicable, measure_item
+from circuitkit.scoreboard.measure import N_TRAINED, SETTINGS, Item, measure_item, refusal_of
 from circuitkit.zoo.planted import BLUEPRINTS, DIFFICULTIES, planted
 
 TRAINED_TASKS = ("ioi", "induction", "factual-recall")
 # Measures every edge once for each component: only where single effects hide something.
 JOINT, HIDING = "exact-joint", ("backup", "cancellation")
-Measure = Callable[[Item], list[float]]
 
 
 @dataclass(frozen=True)
@@ -106,24 +105,30 @@ def measure_board(
         CheckpointError: the file is of another version of circuitkit, or damaged.
     """
     items = plan.planted_items() + plan.trained_items()
-    refused = {item: why for item in items if (why := is_applicable(item))}
-    items = [item for item in items if item not in refused]
     found: dict[Item, list[float]] = {}
+    refused: dict[Item, str] = {}
     identity = {"version": version("circuitkit-mi"), "work": "scoreboard"}
     with open_checkpoint(checkpoint, identity) as done:
         missing = []
         for item in items:
             numbers = done.result(item.key)
-            if numbers is None:
-                missing.append(item)
-            else:
+            if numbers is not None:
                 found[item] = numbers
-        progress(len(found), len(items))
+            elif why := refusal_of(item):
+                refused[item] = why
+            else:
+                missing.append(item)
+        n_items = len(found) + len(missing)
+        progress(len(found), n_items)
         for item, numbers in _measured(missing, workers):
             done.keep(item.key, numbers)
             found[item] = numbers
-            progress(len(found), len(items))
-    rows = tuple(Row(item, dict(zip(item.columns, found[item], strict=True))) for item in items)
+            progress(len(found), n_items)
+    rows = tuple(
+        Row(item, dict(zip(item.columns, found[item], strict=True)))
+        for item in items
+        if item in found
+    )
     return Board(plan, rows, refused)
 
 

@@ -1,13 +1,14 @@
 """The scoreboard: items, resuming, processes, the page and its data."""
 
 import io
+from dataclasses import replace
 
 import pyarrow.parquet
 import pytest
 
 from circuitkit.errors import CheckpointError, MethodError, ModelError
 from circuitkit.scoreboard import run
-from circuitkit.scoreboard.measure import PLANTED_COLUMNS, Item, measure_item
+from circuitkit.scoreboard.measure import PLANTED_COLUMNS, Item, measure_item, refusal_of
 from circuitkit.scoreboard.page import page_of, write_board
 from circuitkit.scoreboard.run import Plan, measure_board, parquet_of
 from circuitkit.zoo.planted import BLUEPRINTS
@@ -57,15 +58,21 @@ def test_what_is_measured_is_not_measured_again(tmp_path, board, monkeypatch):
     path = tmp_path / "results.sqlite"
     half = Plan(**{**vars(SMALL), "difficulties": ("plain",)})
     measure_board(half, checkpoint=path)
-    measured = []
+    measured, asked = [], []
 
     def counting(item):
         measured.append(item)
         return measure_item(item)
 
+    def asking(item):
+        asked.append(item)
+        return refusal_of(item)
+
     monkeypatch.setattr(run, "measure_item", counting)
+    monkeypatch.setattr(run, "refusal_of", asking)
     again = measure_board(SMALL, checkpoint=path)
     assert {item.model.split(":")[1] for item in measured} == {"noise"}
+    assert asked == measured
     for row, expected in zip(again.rows, board.rows, strict=True):
         assert row.item == expected.item
         for name in PLANTED_COLUMNS:
@@ -101,6 +108,22 @@ def test_page_and_data_hold_the_numbers(tmp_path, board):
         text = (tmp_path / name).read_text()
         assert text.lstrip().startswith("<?xml")
         assert "exact" in text
+
+
+def test_the_page_says_why_joint_knock_outs_are_not_everywhere(board):
+    plan = Plan(**{**vars(SMALL), "methods": (*SMALL.methods, "exact-joint")})
+    page = page_of(replace(board, plan=plan), "c", "v")
+    assert "| `exact-joint` | - | - | - |" in page
+    assert "`exact-joint` is measured only where single effects hide something (backup and" in page
+    assert "exact-joint" not in page_of(board, "c", "v")
+
+
+def test_a_circuit_counts_as_recovered_by_the_best_method(board):
+    assert "of 4 of 4 planted circuits.\n" in page_of(board, "c", "v")
+    poor = [row for row in board.rows if row.item.method == "random"]
+    half = [row for row in board.rows if "trigram" in row.item.model and row not in poor]
+    page = page_of(replace(board, rows=(*half, *poor)), "c", "v")
+    assert "of 2 of 4 planted circuits. Not of: planted-induction:noise:0, planted-ind" in page
 
 
 def test_a_method_that_does_not_fit_is_left_out_with_its_reason():

@@ -55,11 +55,10 @@ def induction() -> Blueprint:
 def predecessor() -> Blueprint:
     """Return the V-composition model."""
     n = len(VOCABULARY)
-    not_itself = Match(POSITION, POSITION, -2 * STRENGTH * torch.eye(N_POS, dtype=torch.float64))
     mover = Head(
         "mover",
         1,
-        (Match(TOKEN, TOKEN, STRENGTH * _words(n)), not_itself, rest_on_start(n)),
+        (Match(TOKEN, TOKEN, STRENGTH * _words(n)), attend_elsewhere(N_POS), rest_on_start(n)),
         (Copy("previous", OUT, WRITE * torch.eye(n, dtype=torch.float64)),),
     )
     truth = (
@@ -75,6 +74,11 @@ def predecessor() -> Blueprint:
 def rest_on_start(n_words: int, strength: float = STRENGTH / 2) -> Match:
     """Return the match by which a head that finds nothing attends to the start token."""
     return Match(ONE, TOKEN, one_hot([0], [0], (1, n_words), strength))
+
+
+def attend_elsewhere(n_pos: int) -> Match:
+    """Return the match by which no position attends to itself."""
+    return Match(POSITION, POSITION, -2 * STRENGTH * torch.eye(n_pos, dtype=torch.float64))
 
 
 def attend_back(n_pos: int, distance: int, strength: float) -> Match:

@@ -8,12 +8,9 @@ The roles are those that Wang et al. 2022 (arXiv:2211.00593, section 3) found in
 corrupted prompt three other names occur, none twice.
 """
 
-import torch
-
 from circuitkit.zoo.planted.blueprint import (
     ONE,
     OUT,
-    POSITION,
     TOKEN,
     Blueprint,
     Copy,
@@ -21,7 +18,7 @@ from circuitkit.zoo.planted.blueprint import (
     Match,
     one_hot,
 )
-from circuitkit.zoo.planted.induction import START, rest_on_start
+from circuitkit.zoo.planted.induction import START, attend_elsewhere, rest_on_start
 
 NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ines", "Jon", "Kim", "Leo")
 VOCABULARY = (START, *NAMES, "and", "spoke", "gave", "to")
@@ -35,11 +32,10 @@ def ioi() -> Blueprint:
     n, names = len(VOCABULARY), list(range(1, 1 + len(NAMES)))
     of_names = one_hot(names, names, (n, n))
     every_name = one_hot([0] * len(names), names, (1, n))
-    not_itself = Match(POSITION, POSITION, -2 * STRENGTH * torch.eye(N_POS, dtype=torch.float64))
     duplicate = Head(
         "duplicate",
         0,
-        (Match(TOKEN, TOKEN, STRENGTH * of_names), not_itself, rest_on_start(n)),
+        (Match(TOKEN, TOKEN, STRENGTH * of_names), attend_elsewhere(N_POS), rest_on_start(n)),
         (Copy(TOKEN, "duplicate", of_names),),
     )
     inhibitor = Head(

@@ -65,7 +65,6 @@ from circuitkit.reporting.figures import heat_map_svg
 from circuitkit.reporting.record import (
     Judgement,
     load_record,
-    pledge,
     save_judgement,
     save_record,
 )
@@ -151,7 +150,6 @@ def run(
         directory = output or Path("reports") / run_name(request, method)
         require_writable_directory(directory)
         settings = with_checkpoint(settings, None, directory / "search.sqlite")
-        pledge(settings.thresholds, directory / "validation.json")
         subject = subject_of(request)
         announce(subject, settings, shown=not (quiet or as_json))
         with bars(shown=not (quiet or as_json)) as stage:
@@ -402,7 +400,7 @@ def validate(
         if max_edge_share is not None:
             bounds = bounds.with_bounds({"edge-share": Bound(max=max_edge_share)})
         if output is not None:
-            pledge(bounds, output)
+            require_writable_directory(output.parent)
         settings = Settings(
             seed=origin.seed if seed is None else seed,
             ablation=require_ablation(ablation),

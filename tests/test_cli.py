@@ -14,6 +14,7 @@ from circuitkit.model.record import record
 from circuitkit.options import Request, parse_bytes, run_name
 from circuitkit.reporting.record import load_record
 from circuitkit.tokenization import tokenize_pairs
+from circuitkit.validation.criteria import CRITERIA
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs
 
@@ -27,8 +28,18 @@ def call(*words):
 @pytest.fixture(scope="module")
 def prompt_file(toy_directory, tmp_path_factory):
     """Forty pairs whose answer is the toy's own."""
+    return write_pairs(toy_directory, tmp_path_factory, seed=0)
+
+
+@pytest.fixture(scope="module")
+def other_prompts(toy_directory, tmp_path_factory):
+    """Forty other such pairs."""
+    return write_pairs(toy_directory, tmp_path_factory, seed=1)
+
+
+def write_pairs(toy_directory, tmp_path_factory, *, seed):
     model = load_model(toy_directory)
-    raw = random_pairs(40, lengths=(7,))
+    raw = random_pairs(40, lengths=(7,), seed=seed)
     pairs = tokenize_pairs(raw)
     clean = record(model, pairs.clean_batch)[1]
     change = clean - record(model, pairs.corrupted_batch)[1]
@@ -81,7 +92,7 @@ def test_the_same_command_gives_the_same_files(common, tmp_path):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_discover_then_validate(common, tmp_path):
+def test_discover_then_validate(common, tmp_path, toy_directory, other_prompts):
     path = tmp_path / "circuit.json"
     done = call("discover", *common, "--edges", 60, "-o", path, "--json")
     assert done.exit_code == 0, done.output
@@ -90,26 +101,40 @@ def test_discover_then_validate(common, tmp_path):
     assert facts["edges"] == circuit.n_edges <= facts["edges_selected"] == 60
     assert circuit.provenance.settings["n_discovery"] == 40
 
-    words = ["validate", path, *common, "--ablation", "resample", "--json"]
+    words = ["validate", path, "--model", toy_directory, "--prompts", other_prompts]
+    words += ["--ablation", "resample", "--json", "-q"]
     lenient = call(*words, "--min-faithfulness", -5, "--max-edge-share", 1)
     found = json.loads(lenient.stdout)
-    assert found["verdict"]["checks"][0]["criterion"] == "faithfulness"
-    assert found["faithfulness"][0]["ablation"] == "resample"
+    names = [check["criterion"] for check in found["verdict"]["checks"]]
+    assert names == list(CRITERIA)
+    assert found["ablation"] == "resample"
     strict = call(*words, "--max-edge-share", 0.01)
     assert json.loads(strict.stdout)["verdict"]["outcome"] == "refuted"
     assert strict.exit_code == 1
 
 
-def test_validate_refuses_a_circuit_of_other_weights(common, tmp_path, toy_directory):
+def test_validate_refuses_the_prompts_that_found_the_circuit(common, tmp_path):
+    path = tmp_path / "circuit.json"
+    call("discover", *common, "--edges", 60, "-o", path)
+    done = call("validate", path, *common, "--ablation", "resample")
+    assert done.exit_code == 2
+    assert "20 of 20 that share a prompt" in " ".join(done.output.split())
+
+
+def test_validate_refuses_a_circuit_of_other_weights(
+    common, tmp_path, toy_directory, other_prompts
+):
     path = tmp_path / "circuit.json"
     call("discover", *common, "--edges", 60, "-o", path)
     data = json.loads(path.read_text())
     data["circuitkit"]["model_digest"] = "0" * 16
     path.write_text(json.dumps(data))
-    done = call("validate", path, *common, "--ablation", "resample")
+    words = ["validate", path, "--model", toy_directory, "--prompts", other_prompts]
+    words += ["--ablation", "resample", "--criteria", "faithfulness,edge-share", "-q"]
+    done = call(*words)
     assert done.exit_code == 2
     assert "must be of the model judged" in " ".join(done.output.split())
-    anyway = call("validate", path, *common, "--ablation", "resample", "--anyway")
+    anyway = call(*words, "--anyway")
     assert anyway.exit_code in (0, 1, 2)
     assert "Verdict" in anyway.output
 

@@ -11,7 +11,7 @@ LAYERS = [
     ["errors", "progress"],
     ["files", "lexicon", "graph", "checkpoint"],
     ["circuit"],
-    ["circuit_file", "random_circuits"],
+    ["circuit_file", "random_circuits", "circuit_diff"],
     ["prompts"],
     ["metrics", "tokenization"],
     ["task"],

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from circuitkit.errors import MethodError
-from circuitkit.pipeline import Settings, Subject, study
+from circuitkit.pipeline import study
 from circuitkit.reporting.content import verdict_sentences
+from circuitkit.settings import Settings, Subject
 from circuitkit.task import find_task, sample_splits
 from circuitkit.zoo import load_model
 

@@ -1,7 +1,7 @@
 from circuitkit.circuit import Circuit
 from circuitkit.metrics import LogitDifference
-from circuitkit.pipeline import Settings, Subject, with_provenance
 from circuitkit.prompts import PromptPair
+from circuitkit.settings import Settings, Subject, with_provenance
 from circuitkit.task import Splits
 from circuitkit.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
@@ -11,7 +11,7 @@ def test_dropped_discovery_pairs_are_counted_so_that_all_seen_pairs_can_be_drawn
     misaligned = PromptPair([1, 2, 3], [1, 2], [4], [5])
     pairs = tokenize_pairs([*random_pairs(5), misaligned], drop_misaligned=True)
     subject = Subject("t", "", LogitDifference(), toy, Splits(pairs, pairs, pairs))
-    circuit = with_provenance(Circuit.empty(toy.graph), subject, Settings(seed=7))
+    circuit = with_provenance(Circuit.empty(toy.graph), subject, Settings(seed=7), n_selected=9)
     assert len(pairs) == 5
     assert circuit.provenance.settings["n_discovery"] == 6
     assert circuit.provenance.seed == 7

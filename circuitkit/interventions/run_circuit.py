@@ -5,27 +5,28 @@
 
 a_s is what s writes in this very run. So the full circuit is the clean run, the empty one the
 fully ablated run, and zero ablation sums exactly what is kept. Nothing is pruned: a component
-without kept in-edges computes on ablated inputs. Many circuits run as one batch.
+without kept in-edges computes on ablated inputs. Many circuits run as one batch;
+those that read the same up to some layer share what is computed up to there.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.circuit import Circuit
 from circuitkit.errors import GraphError
-from circuitkit.graph import READS
+from circuitkit.graph import READS, ComponentGraph
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.interventions.budget import circuits_per_batch
 from circuitkit.interventions.recorded import RecordedRun, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import Attention, per_head
-from circuitkit.model.context import Context
 from circuitkit.model.record import (
     Activations,
     attention_bias_before,
@@ -61,7 +62,7 @@ def evaluate_circuits(
     for circuit in circuits:
         _require_same_graph(model, circuit)
     metric.check(pairs.labels)
-    masks = torch.stack([circuit.edge_mask for circuit in circuits])
+    masks, order = _side_by_side([circuit.edge_mask for circuit in circuits])
     n_circuits, n_pairs = circuits_per_batch(model, pairs, len(circuits), memory)
     values = torch.empty(len(circuits), len(pairs), dtype=torch.float64)
     done = 0
@@ -80,7 +81,19 @@ def evaluate_circuits(
             values[first : first + len(chunk), start : start + len(part)] = block
             done += block.numel()
             progress(done, values.numel())
-    return values
+    return values[torch.argsort(order)]
+
+
+def _side_by_side(
+    masks: Sequence[Bool[Tensor, "sender receiver"]],
+) -> tuple[Bool[Tensor, "circuit sender receiver"], Int[Tensor, " circuit"]]:
+    """Return the masks ordered so that those which begin alike are neighbours, and the order.
+
+    They then share the computation of what is alike, from the first receivers on.
+    """
+    keys = [np.packbits(mask.T.numpy()).tobytes() for mask in masks]
+    order = sorted(range(len(masks)), key=lambda row: keys[row])
+    return torch.stack([masks[row] for row in order]), torch.tensor(order)
 
 
 class CircuitRunner:
@@ -245,19 +258,27 @@ class _DeadOfSums(_Dead):
 class _CircuitRun:
     """The state of one batched forward pass: how far each sender's live value is from ablated.
 
-    `change` is [circuit, sender, place, d_model], a place being a (pair, pos). It is filled as
-    the senders are computed, and read by the receivers that come after. Receivers that read the
-    same edges are computed together.
+    A circuit that reads the same as the one before it, up to some stage (the attention or the MLP
+    of a layer, the logits), is not computed until it reads something else: then it begins with
+    what was computed for that one. `change` is [row, sender, place, d_model], a row being a circuit
+    that is computed by now and a place a (pair, pos). It is filled as the senders are computed, and
+    read by the receivers that come after. Receivers that read the same edges are computed together.
     """
 
     def __init__(
         self, runner: CircuitRunner, edge_masks: Bool[Tensor, "circuit sender receiver"]
     ) -> None:
         self.runner, self.model, self.ablated = runner, runner.model, runner.ablated
-        self.kept = edge_masks.to(self.model.device).transpose(1, 2).contiguous()
-        self.n_circuits = len(edge_masks)
-        self.n_rows, self.n_pos = runner.run.entering.shape[:2]
-        self.change = self.ablated.new_empty(self.n_circuits, *self.ablated.shape)
+        self.masks = edge_masks.to(self.model.device).transpose(1, 2).contiguous()
+        self.parts_at = _stages_of_parting(edge_masks, self.model.graph)
+        self.n_pairs, self.n_pos = runner.run.entering.shape[:2]
+        self.space = self.ablated.new_empty(len(edge_masks), *self.ablated.shape)
+        self._set_rows([0])
+
+    @property
+    def n_rows(self) -> int:
+        """The number of circuits that are computed by now."""
+        return len(self.rows)
 
     def logits(self, first: int) -> Float[Tensor, "circuit pair vocab"]:
         """Run every layer from `first` on and unembed."""
@@ -267,15 +288,37 @@ class _CircuitRun:
         else:
             known = graph.n_senders_before_attention(first)
             self.change[:, :known] = self.runner.live[:known]
-        context = run.context.repeated(self.n_circuits) if first < graph.n_layers else run.context
         for index in range(first, graph.n_layers):
-            self._run_heads(index, context)
+            self._part(2 * index, graph.n_senders_before_attention(index))
+            self._run_heads(index)
             if graph.has_mlps:
+                self._part(2 * index + 1, graph.head_sender(index) + graph.n_heads)
                 self._run_mlp(index)
         logits = self.model.unembed(self._logits_input(run.context.label_pos))
-        return logits.reshape(self.n_circuits, self.n_rows, -1)
+        return logits.reshape(len(self.masks), self.n_pairs, -1)
 
-    def _run_heads(self, index: int, context: Context) -> None:
+    def _part(self, stage: int, known: int) -> None:
+        """Begin the circuits that read something of their own at this stage.
+
+        `known` senders are computed by now. Rows keep the circuits' order, so none moves forward,
+        and copying from the last on overwrites nothing that is still to be read.
+        """
+        rows = [row for row, at in enumerate(self.parts_at) if at <= stage]
+        if len(rows) == self.n_rows:
+            return
+        begun = np.searchsorted(self.rows, rows, side="right") - 1
+        for row in range(len(rows) - 1, 0, -1):
+            if begun[row] != row:
+                self.space[row, :known] = self.space[int(begun[row]), :known]
+        self._set_rows(rows)
+
+    def _set_rows(self, rows: list[int]) -> None:
+        self.rows = rows
+        self.change = self.space[: len(rows)]
+        self.kept = self.masks[rows]
+        self.context = self.runner.run.context.repeated(len(rows))
+
+    def _run_heads(self, index: int) -> None:
         graph, attention = self.model.graph, self.model.layers[index].attention
         first = graph.head_sender(index)
         heads = slice(first, first + graph.n_heads)
@@ -284,10 +327,8 @@ class _CircuitRun:
             self.change[:, heads] = self.runner.dead.change(index, "heads")
             return
         q, k, v = self._project(index).unflatten(0, (-1, self.n_pos)).chunk(3, dim=2)
-        past = (
-            self.runner.run.past[index].repeated(self.n_circuits) if self.runner.run.past else None
-        )
-        z, _ = attention.attend(q, k, v, context.layers[index], past=past)
+        past = self.runner.run.past[index].repeated(self.n_rows) if self.runner.run.past else None
+        z, _ = attention.attend(q, k, v, self.context.layers[index], past=past)
         by_circuit = self._places(attention.written(z)).transpose(1, 2)  # circuit, head, place
         torch.matmul(by_circuit, attention.w_out, out=self.change[:, heads])
         self.change[:, heads] -= self.ablated[heads]
@@ -302,8 +343,8 @@ class _CircuitRun:
         self._write(sender, self._places(mlp(self._mlp_input(index))))
 
     def _places(self, x: Tensor) -> Tensor:
-        """[circuit * pair, pos, ...] to [circuit, place, ...]."""
-        return x.reshape(self.n_circuits, -1, *x.shape[2:])
+        """[row * pair, pos, ...] to [row, place, ...]."""
+        return x.reshape(self.n_rows, -1, *x.shape[2:])
 
     def _write(self, sender: int, output: Tensor) -> None:
         self.change[:, sender] = output - self.ablated[sender]
@@ -314,7 +355,7 @@ class _CircuitRun:
         n_senders = graph.n_senders_before_attention(layer)
         receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
         kept = self.kept[:, receivers, :n_senders]
-        out = self.runner.dead.projections(layer).repeat(self.n_circuits, 1, 1)
+        out = self.runner.dead.projections(layer).repeat(self.n_rows, 1, 1)
         alike = [rows for rows in _receivers_alike(kept) if bool(kept[:, rows[0]].any())]
         if not alike:
             return out
@@ -344,11 +385,31 @@ class _CircuitRun:
         read = self._read(kept, self.runner.dead.mlp_in(layer))
         return read.reshape(-1, self.n_pos, graph.d_model)
 
-    def _logits_input(self, label_pos: Tensor) -> Float[Tensor, "row d_model"]:
-        places = torch.arange(self.n_rows, device=label_pos.device) * self.n_pos + label_pos
+    def _logits_input(self, label_pos: Tensor) -> Float[Tensor, "circuit_pair d_model"]:
+        places = torch.arange(self.n_pairs, device=label_pos.device) * self.n_pos + label_pos
+        begun = np.searchsorted(self.rows, range(len(self.masks)), side="right") - 1
+        change = self.change[:, :, places][begun.tolist()]
         base = self.runner.dead.logits_in(places)
-        kept = self.kept[:, -1].to(base.dtype)
-        return torch.einsum("cs,cspd->cpd", kept, self.change[:, :, places]).add(base).flatten(0, 1)
+        kept = self.masks[:, -1].to(base.dtype)
+        return torch.einsum("cs,cspd->cpd", kept, change).add(base).flatten(0, 1)
+
+
+def _stages_of_parting(
+    edge_masks: Bool[Tensor, "circuit sender receiver"], graph: ComponentGraph
+) -> list[int]:
+    """Return the stage at which each circuit first differs from the one before it.
+
+    Attention of layer l is stage 2 l, its MLP 2 l + 1, the logits 2 n_layers. The first is 0.
+    """
+    differs = (edge_masks[1:] != edge_masks[:-1]).any(1)
+    differs[:, -1] = True  # a circuit that is the same all the way parts at the logits
+    first: list[int] = differs.int().argmax(1).tolist()
+    stages = [0]
+    for receiver in first:
+        layer = graph.layer_of_receiver(receiver)
+        is_mlp = layer < graph.n_layers and graph.has_mlps and receiver == graph.mlp_receiver(layer)
+        stages.append(2 * layer + is_mlp)
+    return stages
 
 
 def _receivers_alike(kept: Bool[Tensor, "circuit receiver sender"]) -> list[list[int]]:

@@ -25,7 +25,7 @@ import tomli_w
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.errors import CircuitFileError
-from circuitkit.files import require_writable_directory, write_whole
+from circuitkit.files import write_whole
 from circuitkit.graph import ComponentGraph
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.criteria import Thresholds
@@ -170,19 +170,6 @@ def load_record(directory: str | Path) -> RunRecord:
         ) from error
 
 
-def pledge(thresholds: Thresholds, path: Path) -> None:
-    """Write the thresholds to a validation file that is not there yet, before any number.
-
-    A file of an earlier judgement stays until the new one is complete.
-
-    Raises:
-        OutputError: the place cannot be written.
-    """
-    require_writable_directory(path.parent)
-    if not path.exists():
-        write_whole(path, _versioned({"thresholds": thresholds}))
-
-
 def save_judgement(judgement: Judgement, path: Path) -> None:
     """Write a judgement, whole or not at all.
 
@@ -198,11 +185,10 @@ def _versioned(data: Any) -> str:
 
 def _read_versioned(path: Path, kind: Any) -> Any:
     data = json.loads(path.read_text())
-    if data.get("schema") != SCHEMA or "verdict" not in data:
-        got = f"schema {data.get('schema', 1)}" if "verdict" in data else "only the thresholds"
+    if isinstance(data, dict) and data.get("schema") != SCHEMA:
         raise CircuitFileError(
-            f"validation file {str(path)!r}: must be a finished one of schema {SCHEMA}, got {got}. "
-            "Its criteria are not those of this version, or its run was interrupted. Run it again."
+            f"validation file {str(path)!r}: must be of schema {SCHEMA}, got schema "
+            f"{data.get('schema', 1)}. Its criteria are not those of this version. Run it again."
         )
     return cattrs.structure(data, kind)
 

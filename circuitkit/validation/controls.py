@@ -44,6 +44,7 @@ class ProfileControl(RandomControl):
     """The same with as many edges of each kind between the same layers."""
 
     name = "random-profile"
+    default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} with the same layer profile"
     draw = "profile"
 
@@ -52,6 +53,7 @@ class ConnectedControl(RandomControl):
     """The same with random paths from the input to the logits."""
 
     name = "random-connected"
+    default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} made of random whole paths"
     draw = "connected"
 

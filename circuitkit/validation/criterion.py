@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from circuitkit.validation.verdict import Bound, Finding
 
 N_CHOOSING = 32  # pairs on which sets are chosen: enough to rank them
 N_REFOUND = 8  # bootstrap samples on which the circuit is found again
+T = TypeVar("T")
 Find = Callable[[PromptPairs, int], Circuit]
 Select = Callable[[int], Circuit]
 
@@ -67,6 +68,7 @@ class Case:
     select: Select | None = None
     held_out: Mapping[str, HeldOut] = field(default_factory=dict)
     progress: Progress = silent
+    _made: dict[str, Any] = field(default_factory=dict, repr=False)
     _known: dict[tuple[str, str, bytes], Values] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -137,6 +139,13 @@ class Case:
             progress=self.progress,
         )
         return np.asarray(values.numpy())
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes, made the first time it is asked for by this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     def ends(self, *, choosing: bool = False, ablation: str = "") -> tuple[Values, Values]:
         """Return the metric of each pair for the whole model and for the empty circuit.

@@ -18,6 +18,7 @@ from circuitkit.validation.verdict import (
     unmeasured,
 )
 
+MAX_ADVISED = 50  # times the pairs there are
 MIN_TO_JUDGE = 16  # pairs under which an interval says little: BCa is too narrow there
 
 
@@ -75,7 +76,10 @@ def _judged(case: Case, name: str, bound: Bound) -> Check:
     needed = pairs_to_decide(check.value, bound)
     if check.p is not None or needed is None or needed <= n:
         return check
-    return replace(check, note=f"about {needed} pairs would decide; {check.note}")
+    advice = "it is too close to its bound for any number of pairs to decide"
+    if needed <= MAX_ADVISED * n:
+        advice = f"about {needed} pairs would decide"
+    return replace(check, note=f"{advice}; {check.note}")
 
 
 def _facts(case: Case, checks: Sequence[Check]) -> str:

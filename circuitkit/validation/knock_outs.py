@@ -34,6 +34,10 @@ def inner_components(circuit: Circuit) -> Components:
 
 def component_classes(case: Case) -> dict[str, Components]:
     """Return the circuit's heads and MLPs by class, as {"heads at END, for": (...)}."""
+    return case.once("component classes", lambda: _classes(case))
+
+
+def _classes(case: Case) -> dict[str, Components]:
     pairs, held = case.choosing, set(inner_components(case.circuit))
     columns = by_role(pairs) if any(len(r) > 1 for r in pairs.roles) else all_positions(pairs)
     found: dict[str, list[str]] = defaultdict(list)

@@ -63,12 +63,12 @@ def edge_effects(case: Case) -> Values:
     classes = list(component_classes(case).values())
     exposing = [_exposing_sets(edge, classes) for edge in case.circuit.edges]
     jobs = [(edge, k) for edge, sets in enumerate(exposing) for k in sets]
-    changes = np.abs(_changes(case, case.circuit, jobs, choosing=True).mean(1))
+    changes = np.abs(_changes(case, jobs, choosing=True).mean(1))
     best: dict[int, tuple[float, Components]] = {}
     for (edge, k), change in zip(jobs, changes.tolist(), strict=True):
         if edge not in best or change > best[edge][0]:
             best[edge] = (change, k)
-    return _changes(case, case.circuit, [(edge, k) for edge, (_, k) in best.items()])
+    return _changes(case, [(edge, k) for edge, (_, k) in best.items()])
 
 
 def reference_effects(case: Case) -> Values:
@@ -123,15 +123,11 @@ def _exposing_sets(edge: str, classes: Sequence[Components]) -> list[Components]
 
 
 def _changes(
-    case: Case,
-    circuit: Circuit,
-    jobs: Sequence[tuple[int, Components]],
-    *,
-    choosing: bool = False,
+    case: Case, jobs: Sequence[tuple[int, Components]], *, choosing: bool = False
 ) -> Values:
     """Return F(C minus (K + v)) - F(C minus K) of each (edge number, K), [job, pair]."""
-    edges = circuit.edges
-    without_k = [circuit.without(k) for _, k in jobs]
+    edges = case.circuit.edges
+    without_k = [case.circuit.without(k) for _, k in jobs]
     without_both = [_minus(c, edges[v]) for c, (v, _) in zip(without_k, jobs, strict=True)]
     values = case.values([*without_both, *without_k], choosing=choosing)
     return np.asarray(values[: len(jobs)] - values[len(jobs) :])

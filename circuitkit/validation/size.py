@@ -9,7 +9,7 @@ class EdgeShare(Criterion):
 
     name = "edge-share"
     summary = "edges of the circuit as a share of all in the graph"
-    default = Bound(max=0.3)
+    default = Bound(max=0.15)
 
     def measure(self, case: Case) -> Finding:
         n_edges, total = case.circuit.n_edges, case.circuit.graph.n_edges
@@ -23,4 +23,4 @@ class EdgeCount(Criterion):
     summary = "edges of the circuit"
 
     def measure(self, case: Case) -> Finding:
-        return Finding(exact(case.circuit.n_edges))
+        return Finding(exact(float(case.circuit.n_edges)))

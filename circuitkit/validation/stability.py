@@ -9,7 +9,7 @@ method and at the same size. The interval is over the samples, as are the counts
 
 from scipy.stats import spearmanr
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuit_diff import diff_circuits
 from circuitkit.errors import CriterionError
 from circuitkit.validation.bootstrap import mean_estimate
 from circuitkit.validation.criterion import N_REFOUND, Case, Criterion
@@ -23,7 +23,7 @@ class Stability(Criterion):
     summary = f"mean Jaccard overlap with circuits found on {N_REFOUND} bootstrap samples"
 
     def measure(self, case: Case) -> Finding:
-        overlaps = [jaccard(case.circuit, found) for found in case.refound]
+        overlaps = [diff_circuits(case.circuit, found).jaccard for found in case.refound]
         return Finding(mean_estimate(overlaps), f"lowest {min(overlaps):.2g}")
 
 
@@ -42,9 +42,3 @@ class RankStability(Criterion):
             )
         others = [found.scores.by_edge().abs().numpy() for found in case.refound]
         return Finding(mean_estimate([float(spearmanr(own, other)[0]) for other in others]))
-
-
-def jaccard(one: Circuit, other: Circuit) -> float:
-    """Return the share of the edges of either circuit that both have; 1 for two empty ones."""
-    union = int((one.edge_mask | other.edge_mask).sum())
-    return int((one.edge_mask & other.edge_mask).sum()) / union if union else 1.0

@@ -9,13 +9,13 @@ from circuitkit.discovery.selection import (
     prune_dead_ends,
     select_above,
     select_greedy,
-    select_random,
     select_top,
 )
 from circuitkit.errors import MethodError
 from circuitkit.graph import ComponentGraph, EdgeScores
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.random_circuits import select_random
 
 TOY = ComponentGraph(n_layers=2, n_heads=3, d_model=8)
 

@@ -10,9 +10,11 @@ from circuitkit.graph import ComponentGraph, EdgeScores
 from circuitkit.reporting.record import HeatMap, RunInfo, RunRecord, Sample, Validation
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.bootstrap import Estimate
+from circuitkit.validation.criteria import Thresholds
+from circuitkit.validation.criterion import exact
 from circuitkit.validation.curve import Curve, CurvePoint
 from circuitkit.validation.faithfulness import Faithfulness
-from circuitkit.validation.verdict import Thresholds, reach_verdict
+from circuitkit.validation.verdict import Bound, Finding, check_of, reach_verdict, unmeasured
 
 SCRIPT = "<script>alert(1)</script>"
 SCORES = {
@@ -72,9 +74,17 @@ def curve():
 
 @pytest.fixture(scope="session")
 def record(circuit, heat_map, curve):
-    verdict = reach_verdict(
-        near(0.8765), random_best=0.513, n_edges=6, n_edges_in_graph=67, thresholds=Thresholds()
-    )
+    bounds = Thresholds().bounds
+    findings = {
+        "faithfulness": Finding(near(0.8765), f"mean ablation {SCRIPT}"),
+        "random": Finding(near(0.3635)),
+        "edge-share": Finding(exact(6 / 67), "6 of 67 edges"),
+        "sufficiency": Finding(near(0.0256, 0.025), "1 of 39", p=0.05),
+        "kl": Finding(near(0.4321)),
+    }
+    checks = [check_of(name, finding, bounds[name]) for name, finding in findings.items()]
+    checks.append(unmeasured("stability", Bound(), "no method"))
+    verdict = reach_verdict(checks, "6 edges keep 88 % of the behaviour")
     sample = Sample(
         clean=f"When Ann | and `Bob` {SCRIPT} gave it to",
         corrupted="When Ann | and `Bob` *left* gave it to",

@@ -3,18 +3,17 @@ import torch
 
 from circuitkit.circuit import Circuit
 from circuitkit.discovery import eap
-from circuitkit.discovery.selection import select_random, select_top
+from circuitkit.discovery.selection import select_top
 from circuitkit.errors import BaselineError, VanishingGapError
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.model.record import record
 from circuitkit.prompts import PromptPair
+from circuitkit.random_circuits import select_random
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.validation.baseline import measure_baseline, require_able
-from circuitkit.validation.bootstrap import Estimate
 from circuitkit.validation.curve import measure_curve, sizes_for
 from circuitkit.validation.faithfulness import measure_faithfulness
-from circuitkit.validation.verdict import Thresholds, at_least, at_most, reach_verdict
 from tests.conftest import VOCAB, random_pairs
 
 
@@ -149,46 +148,3 @@ def test_preferring_the_wrong_answer_is_a_fault_even_if_clean_beats_corrupted(to
     assert baseline.preference is not None
     assert baseline.preference.value == 0
     assert "do not beat wrong ones" in baseline.fault
-
-
-# the verdict
-
-
-def reach(value, n_edges=40, random_best=0.1):
-    return reach_verdict(
-        value,
-        random_best=random_best,
-        n_edges=n_edges,
-        n_edges_in_graph=479,
-        thresholds=Thresholds(min_faithfulness=0.8, max_edge_share=0.15),
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "outcome"),
-    [
-        (Estimate(0.9, 0.85, 0.95, 50), "supported"),
-        (Estimate(0.9, 0.75, 0.95, 50), "undecided"),
-        (Estimate(0.6, 0.5, 0.7, 50), "refuted"),
-    ],
-)
-def test_the_interval_decides_not_the_point(value, outcome):
-    verdict = reach(value)
-    assert verdict.outcome == outcome
-    assert verdict.checks[0].outcome == outcome
-    assert verdict.sentence.lower().startswith(outcome)
-
-
-def test_one_refuted_check_refutes_the_whole():
-    good = Estimate(0.9, 0.85, 0.95, 50)
-    assert reach(good, n_edges=100).outcome == "refuted"
-    assert reach(good, random_best=0.97).outcome == "refuted"
-    assert "share of edges" in reach(good, n_edges=100).sentence
-
-
-def test_checks_hold_at_the_threshold_itself():
-    point = Estimate(0.8, 0.8, 0.8, 9)
-    assert at_least("x", point, 0.8).outcome == "supported"
-    assert at_most("x", point, 0.8).outcome == "supported"
-    assert at_most("x", Estimate(0.9, 0.85, 0.95, 9), 0.8).outcome == "refuted"
-    assert at_most("x", Estimate(0.8, 0.7, 0.9, 9), 0.8).outcome == "undecided"

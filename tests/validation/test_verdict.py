@@ -1,0 +1,91 @@
+import pytest
+
+from circuitkit.validation.bootstrap import Estimate
+from circuitkit.validation.verdict import (
+    Bound,
+    Finding,
+    check_of,
+    outcome_of,
+    reach_verdict,
+    unmeasured,
+)
+
+LEAST, MOST = Bound(min=0.8), Bound(max=0.2)
+GOOD = Estimate(0.9, 0.85, 0.95, 50)
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "outcome"),
+    [
+        (Estimate(0.9, 0.8, 0.95, 50), LEAST, "supported"),
+        (Estimate(0.9, 0.79, 0.95, 50), LEAST, "undecided"),
+        (Estimate(0.7, 0.6, 0.8, 50), LEAST, "undecided"),
+        (Estimate(0.6, 0.5, 0.79, 50), LEAST, "refuted"),
+        (Estimate(0.1, 0.05, 0.2, 50), MOST, "supported"),
+        (Estimate(0.1, 0.05, 0.21, 50), MOST, "undecided"),
+        (Estimate(0.4, 0.21, 0.5, 50), MOST, "refuted"),
+        (Estimate(0.0, -0.1, 0.1, 50), Bound(min=-0.2, max=0.2), "supported"),
+        (Estimate(0.1, -0.1, 0.3, 50), Bound(min=-0.2, max=0.2), "undecided"),
+        (Estimate(-0.4, -0.5, -0.3, 50), Bound(min=-0.2, max=0.2), "refuted"),
+        (GOOD, Bound(), "reported"),
+    ],
+)
+def test_the_interval_decides_not_the_point(value, bound, outcome):
+    assert outcome_of(Finding(value), bound) == outcome
+
+
+@pytest.mark.parametrize(
+    ("p", "value", "outcome"),
+    [
+        (0.05, Estimate(0.1, 0.0, 0.4, 39), "supported"),
+        (0.051, Estimate(0.1, 0.0, 0.4, 39), "undecided"),
+        (0.9, Estimate(0.6, 0.4, 0.8, 39), "refuted"),
+    ],
+)
+def test_a_test_supports_by_its_p_and_is_refuted_by_its_interval(p, value, outcome):
+    assert outcome_of(Finding(value, p=p), Bound(max=0.05)) == outcome
+
+
+def test_alpha_is_the_level_of_the_test():
+    finding = Finding(Estimate(0.0, 0.0, 0.1, 39), p=0.03)
+    assert outcome_of(finding, Bound(max=0.05, alpha=0.01)) == "undecided"
+    assert "p ≤ 0.01" in check_of("sufficiency", finding, Bound(max=0.05, alpha=0.01)).rule
+
+
+def verdict_of(**values):
+    return reach_verdict(
+        [check_of(name, Finding(value), bound) for name, (value, bound) in values.items()], "facts"
+    )
+
+
+def test_one_refuted_check_refutes_the_whole():
+    bad = Estimate(0.4, 0.3, 0.5, 50)
+    verdict = verdict_of(one=(GOOD, LEAST), two=(bad, LEAST), three=(bad, Bound()))
+    assert verdict.outcome == "refuted"
+    assert verdict.sentence == "Refuted: facts, but two must be at least 0.8, got 0.4 [0.3, 0.5]."
+
+
+def test_one_open_question_leaves_the_whole_open():
+    verdict = verdict_of(one=(GOOD, LEAST), two=(Estimate(0.8, 0.7, 0.9, 50), LEAST))
+    assert verdict.outcome == "undecided"
+    assert "two must be" in verdict.sentence
+    assert "one must be" not in verdict.sentence
+
+
+def test_a_criterion_without_a_bound_decides_nothing():
+    assert verdict_of(one=(GOOD, LEAST), two=(GOOD, Bound())).outcome == "supported"
+    assert verdict_of(two=(GOOD, Bound())).outcome == "undecided"
+
+
+def test_what_could_not_be_measured_is_never_a_pass():
+    checks = [check_of("one", Finding(GOOD), LEAST), unmeasured("two", LEAST, "no pairs")]
+    verdict = reach_verdict(checks, "facts")
+    assert verdict.outcome == "undecided"
+    assert "no pairs" in verdict.sentence
+    assert unmeasured("two", Bound(), "no pairs").outcome == "reported"
+
+
+def test_a_supported_verdict_names_what_it_survived():
+    verdict = verdict_of(one=(GOOD, LEAST), two=(GOOD, LEAST))
+    assert verdict.sentence == "Supported: facts; it holds in one, two."
+    assert verdict.check("two").value == GOOD

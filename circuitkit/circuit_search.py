@@ -2,14 +2,20 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from circuitkit.circuit import Circuit
 from circuitkit.discovery.selection import prune_dead_ends, select_above, select_greedy, select_top
 from circuitkit.errors import MethodError
 from circuitkit.graph import EdgeScores
 from circuitkit.progress import Progress, silent
 from circuitkit.settings import Settings, Stage, Subject, method_of, work_of
+from circuitkit.validation.criterion import Case
 from circuitkit.validation.faithfulness import measure_faithfulness_points
+from circuitkit.validation.judge import MIN_TO_JUDGE
+from circuitkit.validation.minimality import needed_edges
 
+N_STEPS = 12  # numbers of idle edges that are tried
 AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
 
 
@@ -75,6 +81,64 @@ def connected(circuit: Circuit) -> Circuit:
             "threshold, or use --select greedy."
         )
     return pruned
+
+
+def trimmed(
+    subject: Subject, circuit: Circuit, settings: Settings, stage: Stage = lambda title: silent
+) -> Circuit:
+    """Return the circuit without edges that are not needed, and without dead ends.
+
+    Idle edges, by the test of validation/minimality.py, go together, those of least effect first,
+    as many as leave the circuit as faithful: edges that stand in for each other are each idle, but
+    not all at once. Repeated until none goes. All on the discovery pairs: sets that expose an edge
+    are chosen on one half, its effect is tested on the other.
+
+    Raises:
+        MethodError: too few discovery pairs.
+    """
+    pairs, half = subject.splits.discovery, len(subject.splits.discovery) // 2
+    if half < MIN_TO_JUDGE:
+        raise MethodError(
+            f"minimal circuit: there must be at least {2 * MIN_TO_JUDGE} discovery pairs, got "
+            f"{len(pairs)}. Which edges are needed cannot be told from fewer. Raise --n, or leave "
+            "out --minimal."
+        )
+    progress, before = stage("Dropping idle edges"), circuit.n_edges
+    while True:
+        case = Case(
+            model=subject.model,
+            circuit=circuit,
+            metric=subject.metric,
+            validation=pairs.select(range(half, len(pairs))),
+            discovery=pairs.select(range(half)),
+            ablations=subject.ablations,
+            ablation=settings.ablation,
+            seed=settings.seed,
+            memory=settings.memory,
+        )
+        smaller = _less_idle(case)
+        progress(before - smaller.n_edges, before)
+        if smaller.n_edges == circuit.n_edges:
+            return circuit
+        circuit = smaller
+
+
+def _less_idle(case: Case) -> Circuit:
+    """Return the circuit without as many idle edges as can go with no loss of faithfulness."""
+    found = needed_edges(case)
+    by_effect: list[int] = np.argsort(found.effects, kind="stable").tolist()
+    edges = case.circuit.edges
+    idle = [edges[number] for number in by_effect if not found.needed[number]]
+    sizes = sorted({round(len(idle) * step / N_STEPS) for step in range(1, N_STEPS + 1)} - {0})
+    graph = case.circuit.graph
+    fewer = [
+        prune_dead_ends(case.circuit.with_edges(case.circuit.edge_mask & ~graph.mask_of(idle[:n])))
+        for n in sizes
+    ]
+    off, *missed = np.abs(1 - case.faithfulness([case.circuit, *fewer])).tolist()
+    allowed = max(1 - AIM, off)
+    kept = [c for c, miss in zip(fewer, missed, strict=True) if miss <= allowed and c.n_edges]
+    return min(kept, key=lambda circuit: circuit.n_edges, default=case.circuit)
 
 
 def best_edges(scores: EdgeScores, n_edges: int, settings: Settings) -> Circuit:

@@ -41,6 +41,7 @@ from circuitkit.options import (
     MemoryOption,
     MethodOption,
     MetricOption,
+    MinimalOption,
     ModelOption,
     NOption,
     PromptsOption,
@@ -115,6 +116,7 @@ def run(
     options: SetOption = None,
     edges: EdgesOption = 0,
     signed: SignedOption = False,
+    minimal: MinimalOption = False,
     ablation: AblationOption = "mean",
     scoring_ablation: ScoringAblationOption = "resample",
     output: Annotated[
@@ -143,6 +145,7 @@ def run(
             n_edges=edges,
             ablation=require_ablation(ablation),
             signed=signed,
+            minimal=minimal,
             memory=parse_bytes(memory),
             batch_size=parse_batch_size(batch_size),
             anyway=anyway,

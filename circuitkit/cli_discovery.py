@@ -12,7 +12,7 @@ import typer
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import save_circuit
-from circuitkit.circuit_search import choose_circuit, connected, discover
+from circuitkit.circuit_search import choose_circuit, connected, discover, trimmed
 from circuitkit.discovery.methods import DEFAULT, METHODS
 from circuitkit.discovery.selection import SELECTIONS, select_top
 from circuitkit.errors import MethodError
@@ -29,6 +29,7 @@ from circuitkit.options import (
     JsonOption,
     MemoryOption,
     MetricOption,
+    MinimalOption,
     ModelOption,
     NOption,
     PromptsOption,
@@ -90,6 +91,7 @@ def discover_command(
         str, typer.Option(help="top: the best edges; greedy: the best that lead on to the logits.")
     ] = "top",
     signed: SignedOption = False,
+    minimal: MinimalOption = False,
     by: Annotated[
         str,
         typer.Option(
@@ -148,6 +150,7 @@ def discover_command(
             ablation=require_ablation(ablation),
             scoring_ablation=require_ablation(scoring_ablation, "--scoring-ablation"),
             signed=signed,
+            minimal=minimal,
             memory=parse_bytes(memory),
             batch_size=parse_batch_size(batch_size),
         )
@@ -166,9 +169,11 @@ def discover_command(
             announce(subject, settings, shown=not (quiet or as_json))
             scores = discover(subject, settings, stage("Scoring edges"))
             selected = choose_circuit(subject, scores, settings, stage)
+            found = connected(selected)
+            found = trimmed(subject, found, settings, stage) if minimal else found
             parts = {} if columns is None else _by_column(subject, settings, columns, stage)
         n_selected = selected.n_edges
-        circuit = with_provenance(connected(selected), subject, settings, n_selected=n_selected)
+        circuit = with_provenance(found, subject, settings, n_selected=n_selected)
         save_circuit(circuit, output)
         for name, part in parts.items():
             save_circuit(part, output.with_suffix(f".{name}.json"))

@@ -78,6 +78,13 @@ ScoringAblationOption = Annotated[
         help=f"What methods replace values by while they score: {', '.join(ABLATIONS)}.",
     ),
 ]
+MinimalOption = Annotated[
+    bool,
+    typer.Option(
+        "--minimal/--as-selected",
+        help="Drop edges whose removal does no more than a random edge's, on discovery pairs.",
+    ),
+]
 AnywayOption = Annotated[
     bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
 ]

@@ -10,7 +10,7 @@
 from dataclasses import replace
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit_search import best_edges, choose_circuit, connected, discover
+from circuitkit.circuit_search import best_edges, choose_circuit, connected, discover, trimmed
 from circuitkit.discovery.selection import prune_dead_ends
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import EdgeScores
@@ -55,7 +55,9 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
     scores = discover(subject, settings, stage("Scoring edges"))
     selected = choose_circuit(subject, scores, settings, stage)
     n_selected = selected.n_edges
-    circuit = with_provenance(connected(selected), subject, settings, n_selected=n_selected)
+    found = connected(selected)
+    found = trimmed(subject, found, settings, stage) if settings.minimal else found
+    circuit = with_provenance(found, subject, settings, n_selected=n_selected)
     curve = _curve(subject, scores, settings, stage("Faithfulness curve"))
     faithfulness = under_each_ablation(subject, circuit, settings, stage("Other ablations"))
     _, verdict = judge(subject, circuit, settings, stage)

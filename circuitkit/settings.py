@@ -43,6 +43,7 @@ class Settings:
     selection: str = "top"  # or greedy
     ablation: str = "mean"
     signed: bool = False
+    minimal: bool = False  # drop the edges that are not needed
     n_random: int = 5  # at each size of the curve
     memory: int | None = None
     batch_size: int | None = None
@@ -141,6 +142,7 @@ def with_provenance(
             "selection": settings.selection,
             "threshold": settings.threshold,
             "n_edges": settings.n_edges,
+            "minimal": settings.minimal,
             "n_selected": n_selected,
             "scoring_ablation": settings.scoring_ablation,
             **asdict(method_of(settings)),  # type: ignore[call-overload]
@@ -171,6 +173,7 @@ def settings_of(circuit: Circuit, settings: Settings) -> Settings:
         selection=str(said.get("selection", "top")),
         signed=bool(said.get("signed", False)),
         threshold=float(said.get("threshold", 0.0)),
+        minimal=bool(said.get("minimal", False)),
         n_edges=int(said.get("n_edges", 0)),
     )
 

@@ -213,7 +213,8 @@ def show_circuit(circuit: Circuit, n_selected: int, path: Path, *, as_json: bool
         return
     OUT.print(
         f"{path}: {circuit.n_edges} edges, {len(circuit.components)} components "
-        f"({n_selected} edges selected, {n_selected - circuit.n_edges} dead ends removed)",
+        f"({n_selected} edges selected, {n_selected - circuit.n_edges} that lead nowhere or are "
+        "not needed removed)",
         soft_wrap=True,
     )
     if circuit.n_edges == 0:

@@ -4,10 +4,11 @@ The pairs that found a circuit never judge it: a circuit file holds a digest of 
 was used, and a validation pair among them is refused, whatever seed or file it comes from.
 """
 
+import math
 from dataclasses import replace
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit_search import best_edges, choose
+from circuitkit.circuit_search import best_edges, choose, trimmed
 from circuitkit.discovery.selection import prune_dead_ends
 from circuitkit.errors import CriterionError, GraphError, MethodError
 from circuitkit.progress import silent
@@ -74,10 +75,13 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
     )
 
 
-def finder(subject: Subject, circuit: Circuit, settings: Settings) -> tuple[Find | None, str]:
+def finder(
+    subject: Subject, circuit: Circuit, settings: Settings, *, limit: float = FIND_LIMIT
+) -> tuple[Find | None, str]:
     """Return the function that finds a circuit again as this one was found, or None and why not.
 
-    It keeps the size: as many edges are selected, before dead ends are removed.
+    It keeps the size: as many edges are selected, before dead ends are removed. `limit` is in
+    seconds; dropping idle edges counts as more than any limit but infinity.
     """
     try:
         own = settings_of(circuit, settings)
@@ -86,14 +90,20 @@ def finder(subject: Subject, circuit: Circuit, settings: Settings) -> tuple[Find
     except MethodError:
         return None, f"its method {circuit.provenance.method!r} is unknown or cannot work here"
     estimate = method.estimate(subject.model, subject.splits.discovery)
-    if estimate is not None and estimate.seconds > FIND_LIMIT:
+    if estimate is not None and estimate.seconds > limit:
         return None, f"finding it once more takes too long ({estimate})"
+    if own.minimal and limit < math.inf:
+        return None, "it was made minimal, and doing that again many times takes too long"
     n_selected = int(circuit.provenance.settings.get("n_selected", circuit.n_edges))
 
     def find(pairs: PromptPairs, seed: int) -> Circuit:
         work = work_of(subject, replace(own, seed=seed, checkpoint=None))
         scores = method.score_edges(subject.model, pairs, subject.metric, work)
-        return prune_dead_ends(choose(scores, own, lambda: n_selected))
+        found = prune_dead_ends(choose(scores, own, lambda: n_selected))
+        if not own.minimal:
+            return found
+        again = replace(subject, splits=replace(subject.splits, discovery=pairs))
+        return trimmed(again, found, own)
 
     return find, ""
 

@@ -14,8 +14,10 @@ edges taken out again. Wang et al. 2022 (arXiv:2211.00593, section 4) for the ef
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t
 
 from circuitkit.circuit import Circuit
@@ -41,18 +43,41 @@ class Minimality(Criterion):
     default = Bound(min=0.8)
 
     def measure(self, case: Case) -> Finding:
-        edges = case.circuit.edges
-        if not edges:
-            raise CriterionError("minimality: the circuit must have an edge, got none.")
-        level = float(np.quantile(np.abs(reference_effects(case).mean(1)), REFERENCE_QUANTILE))
-        p = p_above(edge_effects(case), level)
-        needed = holm(p, ALPHA)
-        idle = [edge for edge, keep in zip(edges, needed, strict=True) if not keep]
-        note = f"{int(needed.sum())} of {len(edges)} edges do more than {level:.2g}"
+        found, edges = needed_edges(case), case.circuit.edges
+        idle = [edge for edge, keep in zip(edges, found.needed, strict=True) if not keep]
+        note = f"{int(found.needed.sum())} of {len(edges)} edges do more than {found.level:.2g}"
         note += f" {case.metric.unit}"
         if idle:
             note += f"; not shown: {', '.join(idle[:SHOWN])}{' ...' if len(idle) > SHOWN else ''}"
-        return Finding(exact(float(needed.mean())), note)
+        return Finding(exact(float(found.needed.mean())), note)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Which edges are needed, and the size of each one's effect, in the order of `circuit.edges`.
+
+    `level` is c, what edges of no interest do.
+    """
+
+    needed: NDArray[np.bool_]
+    effects: Values
+    level: float
+
+
+def needed_edges(case: Case) -> Needed:
+    """Return which edges are needed.
+
+    Raises:
+        CriterionError: the circuit has no edge, or no edge lies outside it.
+    """
+    if not case.circuit.n_edges:
+        raise CriterionError(
+            "minimality: the circuit must have an edge, got none. There is nothing to take out. "
+            "Judge a larger circuit."
+        )
+    level = float(np.quantile(np.abs(reference_effects(case).mean(1)), REFERENCE_QUANTILE))
+    changes = edge_effects(case)
+    return Needed(holm(p_above(changes, level), ALPHA), np.abs(changes.mean(1)), level)
 
 
 def edge_effects(case: Case) -> Values:
@@ -103,7 +128,7 @@ def p_above(changes: Values, level: float) -> Values:
         return np.where(error > 0, t.sf((mean - level) / error, n - 1), certain)
 
 
-def holm(p: Values, alpha: float) -> np.ndarray:
+def holm(p: Values, alpha: float) -> NDArray[np.bool_]:
     """Return which hypotheses are rejected at a family-wise level (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     steps = alpha / (len(p) - np.arange(len(p)))

@@ -25,10 +25,10 @@ LAYERS = [
     ["settings"],
     ["circuit_search"],
     ["trial"],
-    ["pipeline"],
+    ["pipeline", "calibration"],
     ["method_comparison"],
     ["options", "terminal"],
-    ["cli_discovery"],
+    ["cli_discovery", "cli_calibration"],
     ["cli"],
     ["__main__"],
 ]

@@ -2,13 +2,12 @@
 
     value = the lowest faithfulness over the kinds of held-out pairs
 
-All validation pairs are other prompts than those of discovery. Kinds go further: wordings that
-discovery never used, and answers (names, places) that never occurred as answers there. A task says
-which exist; each kind has its own reference prompts for mean ablation.
+All validation pairs are other prompts than those of discovery: the first kind. Others go further:
+wordings that discovery never used, and answers (names, places) that never were answers there. A
+task says which exist; each kind has its own reference prompts for mean ablation.
 """
 
-from circuitkit.errors import CriterionError
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.criterion import Case, Criterion, HeldOut
 from circuitkit.validation.faithfulness import measure_faithfulness
 from circuitkit.validation.verdict import Bound, Finding
 
@@ -17,18 +16,13 @@ class HoldOut(Criterion):
     """The faithfulness on the kind of held-out pairs on which it is lowest."""
 
     name = "hold-out"
-    summary = "lowest f on wordings and answers that discovery never saw"
-
+    summary = "lowest f on prompts, wordings and answers that discovery never saw"
     default = Bound(min=0.7)
 
     def measure(self, case: Case) -> Finding:
-        if not case.held_out:
-            raise CriterionError(
-                "hold-out: the task must yield wordings or answers that discovery did not use, got "
-                "none. Other prompts are judged all the same. Define `held_out` on the task."
-            )
+        prompts = HeldOut(case.validation, case.ablations)
         found = {}
-        for kind, held in case.held_out.items():
+        for kind, held in {"prompts": prompts, **case.held_out}.items():
             [measured] = measure_faithfulness(
                 case.model,
                 held.pairs,

@@ -231,6 +231,8 @@ def test_top_n_circuits_have_the_recorded_metrics_under_each_ablation(recorded, 
     assert set(pruned.edges) == set(expected["edges_after_prune"])
     ablations: dict[str, Ablation] = {
         "patching": ResampleAblation(),
+        # Not EAP-IG's plain `mean`: it adds up only the last token's activation, divides that by
+        # the length, and takes the mean over all nodes, so that every node gets one wrong vector.
         "mean-positional": MeanAblation(recorded.reference),
     }
     for key, ablation in ablations.items():

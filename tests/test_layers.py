@@ -25,10 +25,12 @@ LAYERS = [
     ["settings"],
     ["circuit_search"],
     ["trial"],
+    ["swap"],
     ["pipeline"],
     ["method_comparison"],
     ["options", "terminal"],
-    ["cli_discovery"],
+    ["diff_tables"],
+    ["cli_discovery", "cli_diff"],
     ["cli"],
     ["__main__"],
 ]

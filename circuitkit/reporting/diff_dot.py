@@ -35,13 +35,14 @@ class Look:
     where: str
     colour: str
     style: str
+    sample: str  # of the line, in letters
     extra_width: float = 0.0  # in points: dots and dashes are fainter than a line
     outline_width: int = 1
 
 
-BOTH = Look("in both", "#6E6E6E", "solid")
-ONLY_A = Look("only in A", "#0072B2", "dashed", 0.6, 2)
-ONLY_B = Look("only in B", "#D55E00", "dotted", 1.2, 3)
+BOTH = Look("in both", "#6E6E6E", "solid", "—————")
+ONLY_A = Look("only in A", "#0072B2", "dashed", "— — —", 0.6, 2)
+ONLY_B = Look("only in B", "#D55E00", "dotted", "• • •", 1.2, 3)
 USED_SLOT = "#8A8A8A"
 
 
@@ -130,24 +131,16 @@ def _heading(diff: CircuitDiff, n_drawn: int, name_a: str, name_b: str) -> str:
     )
     if n_drawn < n_both + n_a + n_b:
         title += f"; the {n_drawn} with the largest |score| are drawn"
-    keys = (
+    return heading(
+        title,
         _key(BOTH, "in both"),
         _key(ONLY_A, f"only in A: {name_a}"),
         _key(ONLY_B, f"only in B: {name_b}"),
-    )
-    return heading(
-        title,
-        f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="3">{"".join(keys)}</TABLE>',
-        "edges and components are marked alike; thickness: |score| as a share of its circuit's "
-        "largest",
+        "outlines say the same; thickness: |score| as a share of its circuit's largest",
     )
 
 
 def _key(look: Look, text: str) -> str:
-    """Return a row of the legend: a frame drawn as such components are, and what it means."""
-    frame = (
-        f'<TABLE BORDER="{look.outline_width}" STYLE="{look.style}" COLOR="{look.colour}" '
-        'CELLBORDER="0" CELLSPACING="0" CELLPADDING="0" FIXEDSIZE="TRUE" WIDTH="40" HEIGHT="12">'
-        "<TR><TD></TD></TR></TABLE>"
-    )
-    return f'<TR><TD ALIGN="LEFT">{frame}</TD><TD ALIGN="LEFT">{shown(text)}</TD></TR>'
+    """Return a line of the legend: a sample of such lines, all equally wide, and what it means."""
+    sample = f'<FONT FACE="Courier" COLOR="{look.colour}"><B>{look.sample}</B></FONT>'
+    return f"{sample}  {shown(text)}"

@@ -6,6 +6,7 @@ Each arrow is one call below; each box is plain data. The guide is docs/guide.md
 """
 
 from circuitkit.circuit import Circuit, Provenance
+from circuitkit.circuit_diff import CircuitDiff, diff_circuits
 from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.discovery.atp import ATP_STAR, score_nodes
 from circuitkit.discovery.eap import score_edges
@@ -57,6 +58,7 @@ from circuitkit.random_circuits import (
 from circuitkit.reporting.record import RunRecord, load_record, save_record
 from circuitkit.reporting.write import write_report
 from circuitkit.settings import Settings, Subject
+from circuitkit.swap import Swap, measure_swap
 from circuitkit.task import Splits, Task, find_task, registered_tasks, sample_splits
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.trial import judge
@@ -81,6 +83,7 @@ __all__ = [
     "Case",
     "Check",
     "Circuit",
+    "CircuitDiff",
     "CircuitkitError",
     "ComponentGraph",
     "Criterion",
@@ -110,6 +113,7 @@ __all__ = [
     "Subject",
     "SubjectModel",
     "SuppliedAblation",
+    "Swap",
     "Task",
     "Thresholds",
     "TokenMeanAblation",
@@ -119,6 +123,7 @@ __all__ = [
     "all_positions",
     "by_position",
     "by_role",
+    "diff_circuits",
     "evaluate_circuits",
     "fill",
     "find_task",
@@ -134,6 +139,7 @@ __all__ = [
     "measure_curve",
     "measure_edges",
     "measure_faithfulness",
+    "measure_swap",
     "method_named",
     "neuron_places",
     "next_word",

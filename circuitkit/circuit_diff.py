@@ -39,3 +39,11 @@ def diff_circuits(a: Circuit, b: Circuit) -> CircuitDiff:
         tuple(edge for edge in a.edges if edge not in in_b),
         tuple(edge for edge in b.edges if edge not in in_a),
     )
+
+
+def origin_of(circuit: Circuit) -> str:
+    """Return what a circuit says of its origin: method and seed, and model."""
+    origin = circuit.provenance
+    method = f"{origin.method}, seed {origin.seed}" if origin.method else ""
+    model = f"model {origin.model}" if origin.model else ""
+    return ", ".join(part for part in (method, model) if part) or "origin not said"

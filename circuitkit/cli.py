@@ -16,6 +16,7 @@ from rich.markup import escape
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
 from circuitkit.cli_calibration import bench_validation_command
+from circuitkit.cli_diff import diff_command
 from circuitkit.cli_discovery import (
     announce,
     bench_discovery_command,
@@ -347,6 +348,7 @@ def path(
 app.command(name="discover")(discover_command)
 app.command(name="bench-discovery")(bench_discovery_command)
 app.command(name="bench-validation")(bench_validation_command)
+app.command(name="diff")(diff_command)
 
 
 @app.command()

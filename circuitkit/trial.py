@@ -108,14 +108,19 @@ def finder(
     return find, ""
 
 
+def rows_seen(circuit: Circuit, pairs: PromptPairs) -> list[int]:
+    """Return the rows of the pairs that share a prompt with those that found the circuit."""
+    seen = set(circuit.provenance.discovery_prompts)
+    return [row for row, pair in enumerate(pairs.pair_digests()) if seen.intersection(pair)]
+
+
 def require_unseen(circuit: Circuit, pairs: PromptPairs) -> None:
     """Refuse to judge a circuit on prompts that found it.
 
     Raises:
         CriterionError: a prompt is among them.
     """
-    seen = set(circuit.provenance.discovery_prompts)
-    shared = [i for i, pair in enumerate(pairs.pair_digests()) if seen.intersection(pair)]
+    shared = rows_seen(circuit, pairs)
     if shared:
         raise CriterionError(
             f"validation pairs: must be others than those that found the circuit, got "

@@ -25,10 +25,12 @@ LAYERS = [
     ["settings"],
     ["circuit_search"],
     ["trial"],
+    ["swap"],
     ["pipeline", "calibration"],
     ["method_comparison"],
     ["options", "terminal"],
-    ["cli_discovery", "cli_calibration"],
+    ["diff_tables"],
+    ["cli_discovery", "cli_calibration", "cli_diff"],
     ["cli"],
     ["__main__"],
 ]

@@ -235,8 +235,14 @@ def test_top_n_circuits_have_the_recorded_metrics_under_each_ablation(recorded, 
         # the length, and takes the mean over all nodes, so that every node gets one wrong vector.
         "mean-positional": MeanAblation(recorded.reference),
     }
+    if recorded.name == "tiny-llama":  # on GPT-2, EAP-IG's `input` lacks the positions
+        ablations["zero"] = ZeroAblation()
     for key, ablation in ablations.items():
         [values] = evaluate(recorded, [pruned], ablation)
+        if key == "zero" and not pruned.n_edges:  # exactly nothing here, rounding there
+            assert values.abs().max() == 0
+            assert np.abs(expected[key]).max() < 1e-11
+            continue
         recorded.require_close(values, np.array(expected[key]))
 
 

@@ -6,6 +6,8 @@ an MLP is rounded. Colour says which input an edge feeds (Okabe and Ito's colour
 palette), pen width its |score| relative to the largest, a dashed line a negative score.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
@@ -30,7 +32,7 @@ FONT = "Helvetica"
 MIN_WIDTH, MAX_WIDTH = 0.7, 5.0
 MAX_DRAWN = 200
 
-_GRAPH = {
+GRAPH_STYLE = {
     "rankdir": "TB",
     "bgcolor": PAPER,
     "fontname": FONT,
@@ -41,8 +43,8 @@ _GRAPH = {
     "pad": "0.3",
     "tooltip": " ",
 }
-_NODE = {"fontname": FONT, "fontsize": "12", "fontcolor": INK, "color": "#555555"}
-_EDGE = {"arrowsize": "0.6"}
+NODE_STYLE = {"fontname": FONT, "fontsize": "12", "fontcolor": INK, "color": "#555555"}
+EDGE_STYLE = {"arrowsize": "0.6"}
 
 
 def circuit_dot(circuit: Circuit, title: str = "") -> str:
@@ -50,12 +52,19 @@ def circuit_dot(circuit: Circuit, title: str = "") -> str:
 
     The input and the logits are drawn even where no edge touches them.
     """
-    picture = graphviz.Digraph("circuit", graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+    picture = graphviz.Digraph(
+        "circuit", graph_attr=GRAPH_STYLE, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE
+    )
     picture.attr(label=_heading(title))
     touched = {INPUT, LOGITS, *circuit.components}
     components = [name for name in circuit.graph.components if name in touched]
     used = {edge.partition("->")[2] for edge in circuit.edges}
-    _add_rows(picture, components, used, circuit.graph)
+
+    def add(rank: graphviz.Digraph, name: str) -> None:
+        reads = {read: READ_COLOURS[read] for read in READS if f"{name}<{read}>" in used}
+        add_component(rank, name, reads)
+
+    add_rows(picture, components, circuit.graph, add)
     scores: list[float] = circuit.scores.by_edge().tolist()
     kept = [(edge, scores[circuit.graph.edge_number(edge)]) for edge in circuit.edges]
     largest = max((abs(score) for _, score in kept), default=0.0)
@@ -112,10 +121,13 @@ def _row_of(component: str, graph: ComponentGraph) -> tuple[int, bool]:
     return layer_of(component, graph), kind_of(component) == "mlp"
 
 
-def _add_rows(
-    picture: graphviz.Digraph, components: list[str], used: set[str], graph: ComponentGraph
+def add_rows(
+    picture: graphviz.Digraph,
+    components: list[str],
+    graph: ComponentGraph,
+    add: Callable[[graphviz.Digraph, str], None],
 ) -> None:
-    """Add every component, one rank a row; a chain of row names on the left keeps the order."""
+    """Let `add` add every component, one rank a row; row names on the left keep the order."""
     rows = sorted({_row_of(name, graph) for name in components})
     for row in rows:
         with picture.subgraph(name=f"row {row[0]} {'mlp' if row[1] else 'heads'}") as rank:
@@ -123,7 +135,7 @@ def _add_rows(
             rank.node(_row_name(row), _row_label(row, graph), **_ROW_NAME)
             for name in components:
                 if _row_of(name, graph) == row:
-                    _add_component(rank, name, used)
+                    add(rank, name)
     for above, below in zip(rows, rows[1:], strict=False):
         picture.edge(_row_name(above), _row_name(below), style="invis", weight="1000")
 
@@ -142,42 +154,75 @@ def _row_label(row: tuple[int, bool], graph: ComponentGraph) -> str:
     return f"layer {layer} MLP" if is_mlp else f"layer {layer} heads"
 
 
-def _add_component(rank: graphviz.Digraph, name: str, used: set[str]) -> None:
+@dataclass(frozen=True)
+class Outline:
+    """How the outline of a component is drawn."""
+
+    colour: str = "#555555"
+    style: str = "solid"
+    width: int = 1
+
+
+PLAIN = Outline()
+
+
+def add_component(
+    rank: graphviz.Digraph,
+    name: str,
+    reads: Mapping[str, str],
+    *,
+    outline: Outline = PLAIN,
+    tooltip: str = "",
+) -> None:
+    """Add a component; `reads` colours the slots of a head's inputs that are used."""
     kind = kind_of(name)
+    tooltip = tooltip or name
     if kind == "head":
-        rank.node(name, _head_label(name, used), shape="plain", tooltip=name)
+        rank.node(name, _head_label(name, reads, outline), shape="plain", tooltip=tooltip)
         return
-    shape = {"mlp": {"shape": "box", "style": "rounded,filled"}}.get(
-        kind, {"shape": "ellipse", "style": "filled"}
+    shape, style = ("box", "rounded,filled") if kind == "mlp" else ("ellipse", "filled")
+    rank.node(
+        name,
+        name,
+        shape=shape,
+        style=f"{style},{outline.style}",
+        color=outline.colour,
+        penwidth=str(outline.width),
+        fillcolor=FILLS[kind],
+        tooltip=tooltip,
     )
-    rank.node(name, name, fillcolor=FILLS[kind], tooltip=name, **shape)
 
 
-def _head_label(name: str, used: set[str]) -> str:
-    slots = "".join(_slot(read, f"{name}<{read}>" in used) for read in READS)
+def _head_label(name: str, reads: Mapping[str, str], outline: Outline) -> str:
+    slots = "".join(_slot(read, reads.get(read, "")) for read in READS)
     return (
-        f'<<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3" COLOR="#555555" '
+        f'<<TABLE BORDER="{outline.width}" STYLE="{outline.style}" CELLBORDER="0" '
+        f'CELLSPACING="0" CELLPADDING="3" COLOR="{outline.colour}" '
         f'BGCOLOR="{FILLS["head"]}"><TR>{slots}</TR>'
         f'<TR><TD COLSPAN="3" PORT="out">{name}</TD></TR></TABLE>>'
     )
 
 
-def _slot(read: str, is_used: bool) -> str:
-    fill, ink = (READ_COLOURS[read], "white") if is_used else ("#F6F6F6", "#BBBBBB")
+def _slot(read: str, colour: str) -> str:
+    fill, ink = (colour, "white") if colour else ("#F6F6F6", "#BBBBBB")
     return (
         f'<TD PORT="{read}" WIDTH="18" CELLPADDING="1" BGCOLOR="{fill}">'
         f'<FONT POINT-SIZE="9" COLOR="{ink}">{read}</FONT></TD>'
     )
 
 
-def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float) -> None:
+def ports_of(edge: str) -> tuple[str, str]:
+    """Return where the line of an edge starts and ends: a head's read edges end at its slot."""
     sender, component = Circuit.ends(edge)
     read = read_of(edge.partition("->")[2])
     tail = f"{sender}:out:s" if kind_of(sender) == "head" else f"{sender}:s"
-    head = f"{component}:{read}:n" if read in READS else f"{component}:n"
+    return tail, f"{component}:{read}:n" if read in READS else f"{component}:n"
+
+
+def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float) -> None:
+    read = read_of(edge.partition("->")[2])
     picture.edge(
-        tail,
-        head,
+        *ports_of(edge),
         key=edge,
         color=READ_COLOURS[read],
         penwidth=f"{pen_width(score, largest):.2f}",
@@ -187,8 +232,6 @@ def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float
 
 
 def _heading(title: str) -> str:
-    shown = escape("".join(letter for letter in title if letter.isprintable()))
-    first = _line(f"<B>{shown}</B>") if shown else ""
     names = {"q": "q", "k": "k", "v": "v", "mlp": "MLP", "logits": "logits"}
     swatches = "".join(
         f'<TD WIDTH="16" HEIGHT="10" FIXEDSIZE="TRUE" BGCOLOR="{READ_COLOURS[read]}"></TD>'
@@ -196,12 +239,24 @@ def _heading(title: str) -> str:
         for read, name in names.items()
     )
     key = f'<TABLE BORDER="0" CELLSPACING="2"><TR><TD>edge into:</TD>{swatches}</TR></TABLE>'
-    return (
-        f'<<FONT POINT-SIZE="11" COLOR="{INK}"><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">'
-        f"{first}{_line(key)}{_line('solid: supports the behaviour (score above 0)')}"
-        f"{_line('dashed: opposes it; thickness: size of the score')}</TABLE></FONT>>"
+    return heading(
+        title,
+        key,
+        "solid: supports the behaviour (score above 0)",
+        "dashed: opposes it; thickness: size of the score",
     )
 
 
-def _line(content: str) -> str:
-    return f'<TR><TD ALIGN="LEFT">{content}</TD></TR>'
+def heading(title: str, *lines: str) -> str:
+    """Return what stands above a picture: the title, then lines of HTML-like label text."""
+    first = [f"<B>{shown(title)}</B>"] if shown(title) else []
+    rows = "".join(f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in [*first, *lines])
+    return (
+        f'<<FONT POINT-SIZE="11" COLOR="{INK}"><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">'
+        f"{rows}</TABLE></FONT>>"
+    )
+
+
+def shown(text: str) -> str:
+    """Return text as it may stand in an HTML-like label."""
+    return escape("".join(letter for letter in text if letter.isprintable()))

@@ -1,9 +1,10 @@
 """Minimality: is every edge needed, given the knock-outs that expose it?
 
     effect(v) = F(C minus (K + v)) - F(C minus K),   K the set under which v matters most
-    v is needed if |effect(v)| > c, by a t-test on the pairs' changes with Holm's correction
+    v is needed if |effect(v)| > c, idle if < c: t-tests on the pairs' changes, Holm's correction
     c         = what REFERENCE_QUANTILE of the edges of no interest do, in absolute value
-    value     = share of the circuit's edges that are needed
+    value     = share of the circuit's edges that are shown to be needed
+    interval  = from there to the share of those that are not shown to be idle
 
 K is the empty set, or the rest of the class of v's sender or receiver (knock_outs.py), so that an
 edge which a backup covers counts once the backup is out; it is chosen on discovery pairs. Edges of
@@ -21,8 +22,9 @@ from scipy.stats import t
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.random_circuits import random_path
-from circuitkit.validation.bootstrap import Values
-from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.bootstrap import Estimate, Values
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.gap import ROUNDING
 from circuitkit.validation.knock_outs import Components, component_classes
 from circuitkit.validation.verdict import Bound, Finding
 
@@ -44,15 +46,25 @@ class Minimality(Criterion):
         edges = case.circuit.edges
         if not edges:
             raise CriterionError("minimality: the circuit must have an edge, got none.")
-        level = float(np.quantile(np.abs(reference_effects(case).mean(1)), REFERENCE_QUANTILE))
-        p = p_above(edge_effects(case), level)
-        needed = holm(p, ALPHA)
-        idle = [edge for edge, keep in zip(edges, needed, strict=True) if not keep]
+        level = reference_level(case)
+        changes = edge_effects(case)
+        needed, idle = holm(p_above(changes, level), ALPHA), holm(p_below(changes, level), ALPHA)
+        rest = [edge for edge, keep in zip(edges, needed, strict=True) if not keep]
         note = f"{int(needed.sum())} of {len(edges)} edges do more than {level:.2g}"
-        note += f" {case.metric.unit}"
-        if idle:
-            note += f"; not shown: {', '.join(idle[:SHOWN])}{' ...' if len(idle) > SHOWN else ''}"
-        return Finding(exact(float(needed.mean())), note)
+        note += f" {case.metric.unit}, {int(idle.sum())} less"
+        if rest:
+            note += f"; not shown: {', '.join(rest[:SHOWN])}{' ...' if len(rest) > SHOWN else ''}"
+        share = float(needed.mean())
+        return Finding(Estimate(share, share, 1 - float(idle.mean()), len(edges)), note)
+
+
+def reference_level(case: Case) -> float:
+    """Return c: what few edges of no interest exceed, and more than rounding does."""
+    effects = np.abs(reference_effects(case).mean(1))
+    graph = case.circuit.graph
+    full, empty = case.values([Circuit.full(graph), Circuit.empty(graph)])
+    dust = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
+    return max(dust, float(np.quantile(effects, REFERENCE_QUANTILE)))
 
 
 def edge_effects(case: Case) -> Values:
@@ -95,12 +107,28 @@ def reference_effects(case: Case) -> Values:
 
 
 def p_above(changes: Values, level: float) -> Values:
-    """Return, for each row, the p-value of |mean change| <= level, by a one-sided t-test."""
-    n = changes.shape[1]
-    mean, error = np.abs(changes.mean(1)), changes.std(1, ddof=1) / np.sqrt(n)
+    """Return, for each row, the p-value of |mean change| <= level, by a t-test.
+
+    Both tails count: what lies as far beyond the other end of [-level, level] is as extreme.
+    """
+    mean, error, free = _t_parts(changes)
     certain = np.where(mean > level, 0.0, 1.0)  # no spread: the change is what it is
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(error > 0, t.sf((mean - level) / error, n - 1), certain)
+        tails = t.sf((mean - level) / error, free) + t.sf((mean + level) / error, free)
+        return np.where(error > 0, tails, certain)
+
+
+def p_below(changes: Values, level: float) -> Values:
+    """Return, for each row, the p-value of |mean change| >= level, by two one-sided t-tests."""
+    mean, error, free = _t_parts(changes)
+    certain = np.where(mean < level, 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error > 0, t.sf((level - mean) / error, free), certain)
+
+
+def _t_parts(changes: Values) -> tuple[Values, Values, int]:
+    n = changes.shape[1]
+    return np.abs(changes.mean(1)), changes.std(1, ddof=1) / np.sqrt(n), n - 1
 
 
 def holm(p: Values, alpha: float) -> np.ndarray:

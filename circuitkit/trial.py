@@ -93,7 +93,7 @@ def finder(subject: Subject, circuit: Circuit, settings: Settings) -> tuple[Find
     def find(pairs: PromptPairs, seed: int) -> Circuit:
         work = work_of(subject, replace(own, seed=seed, checkpoint=None))
         scores = method.score_edges(subject.model, pairs, subject.metric, work)
-        return prune_dead_ends(choose(scores, own, lambda: n_selected))
+        return prune_dead_ends(choose(scores, replace(own, threshold=0.0), lambda: n_selected))
 
     return find, ""
 

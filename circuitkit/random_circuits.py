@@ -81,7 +81,8 @@ def random_connected(circuit: Circuit, seed: int) -> Circuit:
         if n not in chosen and set(Circuit.ends(edge)) <= held
     ]
     missing = circuit.n_edges - len(chosen)
-    others = [n for n in range(graph.n_edges) if n not in chosen and n not in set(between)]
+    known = chosen.union(between)
+    others = [n for n in range(graph.n_edges) if n not in known]
     pool = between if len(between) >= missing else between + others
     return _of_numbers(circuit, [*chosen, *rng.sample(pool, missing)])
 

@@ -128,22 +128,26 @@ def sample_held_out(
     """Return pairs of kinds that discovery never saw, each kind with its reference pairs.
 
     `wordings` are those of `task.held_out`; `answers` are pairs whose right answers were never
-    right in discovery, in templates that have reference pairs. A kind with fewer than
-    MIN_HELD_OUT pairs is left out.
+    right in discovery, in templates that have reference pairs. No prompt is one of discovery. A
+    kind with fewer than MIN_HELD_OUT pairs is left out.
 
     Raises:
         TaskError: `task.held_out` yields too few different pairs.
         PromptError: a pair does not fit the tokenizer.
     """
     found = {}
+    seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
     if task.held_out is not None:
         other = sample_splits(task.held_out(), tokenizer, n=1, seed=seed, n_validation=n)
-        found["wordings"] = (other.validation, other.reference)
+        judging = other.validation
+        new = [i for i, pair in enumerate(judging.pairs) if seen.isdisjoint(pair.contents())]
+        found["wordings"] = (judging.select(new), other.reference)
     known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
     templates = {pair.template for pair in splits.reference.pairs}
     drawn: dict[object, PromptPair] = {}
     for pair in islice(task.pairs(random.Random(f"held out {seed}")), MAX_HELD_OUT_DRAWS * n):
-        if pair.template in templates and known.isdisjoint(pair.answers):
+        is_new = known.isdisjoint(pair.answers) and seen.isdisjoint(pair.contents())
+        if pair.template in templates and is_new:
             drawn.setdefault(pair.contents(), pair)
         if len(drawn) == n:
             break
@@ -152,7 +156,7 @@ def sample_held_out(
             list(drawn.values()), tokenizer, drop_misaligned=task.drop_misaligned
         )
         found["answers"] = (pairs, splits.reference)
-    return found
+    return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
 
 
 def _draw(

@@ -99,7 +99,8 @@ def finder(
     def find(pairs: PromptPairs, seed: int) -> Circuit:
         work = work_of(subject, replace(own, seed=seed, checkpoint=None))
         scores = method.score_edges(subject.model, pairs, subject.metric, work)
-        found = prune_dead_ends(choose(scores, own, lambda: n_selected))
+        same_size = replace(own, threshold=0.0)
+        found = prune_dead_ends(choose(scores, same_size, lambda: n_selected))
         if not own.minimal:
             return found
         again = replace(subject, splits=replace(subject.splits, discovery=pairs))

@@ -30,15 +30,17 @@ SHARED = Path(__file__).parents[2] / "shared"
 N_LAYERS, N_HEADS, D_HEAD, VOCAB = 3, 4, 5, 37
 
 
-def save_toy(directory: Path, seed: int = 0) -> Path:
+def save_toy(
+    directory: Path, seed: int = 0, *, n_layers: int = N_LAYERS, n_heads: int = N_HEADS
+) -> Path:
     """Save a random GPT-2 with large weights, so that softmax, norms and GELU all matter."""
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=VOCAB,
         n_positions=16,
-        n_embd=N_HEADS * D_HEAD,
-        n_layer=N_LAYERS,
-        n_head=N_HEADS,
+        n_embd=n_heads * D_HEAD,
+        n_layer=n_layers,
+        n_head=n_heads,
         n_inner=48,
         initializer_range=0.4,
         bos_token_id=0,

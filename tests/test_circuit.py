@@ -152,3 +152,37 @@ def test_kinds_and_layers_of_components():
     names = ("input", "a1.h2", "m1", "logits")
     assert [kind_of(name) for name in names] == ["input", "head", "mlp", "logits"]
     assert [layer_of(name, TOY) for name in names] == [-1, 1, 1, 2]
+
+
+def test_the_complement_holds_every_other_edge(circuit):
+    rest = circuit.complement
+    assert set(rest.edges) == set(TOY.edge_names) - set(circuit.edges)
+    assert rest.complement.edges == circuit.edges
+    assert Circuit.full(TOY).complement.n_edges == 0
+    assert rest.scores is circuit.scores
+
+
+def test_between_components_are_all_edges_both_of_whose_ends_are_kept():
+    small = Circuit.of_edges(TOY, ["input->a0.h1<q>", "a0.h1->m1", "m1->logits"])
+    names = {"input", "a0.h1", "m1", "logits"}
+    expected = {edge for edge in TOY.edge_names if names.issuperset(Circuit.ends(edge))}
+    nodes = small.between_components
+    assert set(nodes.edges) == expected
+    assert set(small.edges) < expected
+    assert "input->a0.h1<v>" in expected
+    assert nodes.components == small.components
+    assert Circuit.empty(TOY).between_components.n_edges == 0
+
+
+def test_without_a_component_nothing_reads_what_it_writes_but_it_still_reads(circuit):
+    edges = ["input->a0.h1<q>", "a0.h1->m1", "input->m1", "a0.h1->logits", "m1->logits"]
+    left = Circuit.of_edges(TOY, edges).without(["a0.h1"])
+    assert left.edges == ("input->a0.h1<q>", "input->m1", "m1->logits")
+    assert circuit.without([]).edges == circuit.edges
+    assert circuit.without(TOY.senders).n_edges == 0
+
+
+@pytest.mark.parametrize("name", ["logits", "a7.h0"])
+def test_what_writes_nothing_cannot_be_taken_out(circuit, name):
+    with pytest.raises(GraphError, match=f"must be senders of this graph .* got \\['{name}'\\]"):
+        circuit.without([name, "m0"])

@@ -1,5 +1,6 @@
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from circuitkit.task import (
     Task,
     find_task,
     registered_tasks,
+    sample_held_out,
     sample_splits,
 )
 
@@ -237,3 +239,98 @@ def test_a_prompt_in_discovery_and_validation_is_refused(prompt_file):
     text = f"{first}\n{again}"
     with pytest.raises(PromptError, match="must not share a prompt"):
         splits_of(read_prompt_file(prompt_file(text)), None, seed=0)
+
+
+# held-out pairs
+
+
+class Other(Digits):
+    """The same with four tokens, and sometimes a prompt of the usual ones."""
+
+    name = "digits-other"
+    n_values = 20
+
+    def pairs(self, rng):
+        for pair in Digits.pairs(self, rng):
+            if rng.random() < 0.5:
+                yield pair
+                continue
+            yield PromptPair([*pair.clean, 7], [*pair.corrupted, 7], [0], [1], template="four")
+
+
+class Answering(Digits):
+    """Pairs whose answer is the first token, corrupted into each other."""
+
+    name = "digits-answering"
+    held_out = Other
+    n_values = 20
+
+    def pairs(self, rng):
+        while True:
+            first, other, last = (rng.randrange(self.n_values) for _ in range(3))
+            clean, corrupted = [first, other, last], [other, first, last]
+            if first != other:
+                yield PromptPair(clean, corrupted, [first], [other], template=f"t{last % 2}")
+
+
+@pytest.fixture(scope="module")
+def answering():
+    splits = sample_splits(Answering(), None, n=12, seed=0)
+    return splits, sample_held_out(Answering(), None, splits, n=30, seed=0)
+
+
+def test_held_out_pairs_share_no_prompt_with_discovery(answering):
+    splits, held_out = answering
+    seen = prompts_of(splits.discovery)
+    assert set(held_out) == {"wordings", "answers"}
+    for pairs, _ in held_out.values():
+        assert len(pairs) >= 16
+        assert not prompts_of(pairs) & seen
+
+
+def test_a_wording_that_is_one_of_discovery_is_left_out(answering):
+    splits, _ = answering
+    everything = tuple(
+        PromptPair(prompt, prompt, [0]) for prompt in itertools.product(range(20), repeat=3)
+    )
+    all_seen = replace(splits.discovery, pairs=everything)
+    held_out = sample_held_out(Answering(), None, replace(splits, discovery=all_seen), n=60, seed=0)
+    pairs, reference = held_out["wordings"]
+    assert set(pairs.templates) == {"four"}
+    assert 16 <= len(pairs) < 60
+    assert prompts_of(pairs).isdisjoint(prompts_of(reference))
+    assert "answers" not in held_out
+
+
+def test_held_out_answers_were_never_right_in_discovery(answering):
+    splits, held_out = answering
+    pairs, reference = held_out["answers"]
+    known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
+    assert all(known.isdisjoint(pair.answers) for pair in pairs.pairs)
+    assert any(known.intersection(pair.wrong_answers) for pair in pairs.pairs)  # which may be
+    assert len(pairs) == len({pair.contents() for pair in pairs.pairs}) == 30
+    assert reference is splits.reference
+    assert set(pairs.templates) <= set(reference.templates)
+
+
+def test_a_template_without_reference_pairs_holds_no_held_out_answers(answering):
+    splits, _ = answering
+    rows = [i for i, template in enumerate(splits.reference.templates) if template == "t1"]
+    fewer = replace(splits, reference=splits.reference.select(rows))
+    pairs, _ = sample_held_out(Answering(), None, fewer, n=20, seed=0)["answers"]
+    assert set(pairs.templates) == {"t1"}
+
+
+def test_kinds_with_too_few_pairs_are_left_out():
+    splits = sample_splits(Answering(), None, n=200, seed=0)  # every answer occurs
+    assert set(sample_held_out(Answering(), None, splits, n=30, seed=0)) == {"wordings"}
+    assert sample_held_out(Answering(), None, splits, n=15, seed=0) == {}
+    assert sample_held_out(Digits(), None, splits, n=30, seed=0) == {}
+
+
+def test_held_out_pairs_depend_on_the_seed_alone(answering):
+    splits, first = answering
+    same, other = (sample_held_out(Answering(), None, splits, n=30, seed=s) for s in (0, 1))
+    for kind in first:
+        assert same[kind][0].pairs == first[kind][0].pairs
+        assert other[kind][0].pairs != first[kind][0].pairs

@@ -20,6 +20,6 @@ class Ability(Criterion):
 
     def measure(self, case: Case) -> Finding:
         baseline = measure_baseline(case.model, case.validation, case.metric)
-        if baseline.preference is not None and baseline.preference.low <= 0.5 < baseline.gap.low:
+        if baseline.fault and baseline.gap.low >= 0:  # which the interval alone would let pass
             raise CriterionError(f"ability: {baseline.fault}")
         return Finding(baseline.gap, f"accuracy {baseline.accuracy}")

@@ -5,22 +5,25 @@
     p = (k + 1) / (n + 1),  k of n random circuits do at least as well
 
 By |1 - f| for sufficiency, by 1 - f of what is left for necessity. There, other edges are drawn
-from outside C: as large a part of a small model as C is may well hold what the task needs. Under H0
-the circuit is exchangeable with the random ones, so p is exact. The value is the share k / n with
-its Clopper-Pearson interval. Shi et al. 2024 (arXiv:2410.13032, section 3.3), who test a quantile
-of the reference instead.
+from outside C: as large a part of a small model as C is may well hold what the task needs. Where C
+is no better than drawn at random, it is exchangeable with the random circuits of sufficiency, and p
+is exact. With sets outside C it is not: p is then the rank of C among what it leaves out. The value
+is the share k / n with its Clopper-Pearson interval. Shi et al. 2024 (arXiv:2410.13032, section
+3.3), who test a quantile of the reference instead.
 """
 
 import numpy as np
 from scipy.stats import binomtest
 
+from circuitkit.errors import CriterionError
 from circuitkit.random_circuits import random_like, random_outside
 from circuitkit.validation.bootstrap import CONFIDENCE, Estimate, Values
 from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.gap import ROUNDING
 from circuitkit.validation.verdict import Bound, Finding
 
 N_RANDOM = 39
-TIE = 1e-9  # relative: what rounding may part
+TIE = ROUNDING  # in units of f: runs that rounding alone may part count as equal
 
 
 class Sufficiency(Criterion):
@@ -44,6 +47,12 @@ class PartialNecessity(Criterion):
     default = Bound(max=0.05)
 
     def measure(self, case: Case) -> Finding:
+        n_edges, n_outside = case.circuit.n_edges, case.circuit.complement.n_edges
+        if n_outside <= n_edges:
+            raise CriterionError(
+                f"{self.name}: more edges must lie outside the circuit than in it, got {n_outside} "
+                f"and {n_edges}. There are no random sets as large. Judge a smaller circuit."
+            )
         others = [random_outside(case.circuit, seed) for seed in case.seeds(N_RANDOM)]
         f = case.faithfulness([circuit.complement for circuit in (case.circuit, *others)])
         return rank_test(1 - f)
@@ -52,7 +61,7 @@ class PartialNecessity(Criterion):
 def rank_test(statistics: Values) -> Finding:
     """Return the finding for the first of some statistics against the rest; more is better."""
     own, others = statistics[0], statistics[1:]
-    k, n = int((others >= own - TIE * abs(own)).sum()), len(others)
+    k, n = int((others >= own - TIE * max(1.0, abs(own))).sum()), len(others)
     interval = binomtest(k, n).proportion_ci(CONFIDENCE)
     value = Estimate(k / n, float(interval.low), float(interval.high), n)
     return Finding(value, f"{k} of {n}", p=(k + 1) / (n + 1))

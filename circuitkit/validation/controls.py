@@ -18,6 +18,7 @@ from typing import ClassVar
 import torch
 
 from circuitkit.circuit import Circuit
+from circuitkit.errors import CriterionError
 from circuitkit.prompts import Labels, PromptPairs
 from circuitkit.random_circuits import DRAWS
 from circuitkit.validation.criterion import Case, Criterion
@@ -65,6 +66,11 @@ class ShuffledControl(Criterion):
     summary = f"f(C) minus that of the best of {N_SHUFFLED} found on pairs with exchanged answers"
 
     def measure(self, case: Case) -> Finding:
+        if case.metric.needs_clean_logits:
+            raise CriterionError(
+                f"{self.name}: the metric must read the answers, got {case.metric.name!r}. It "
+                "means as much when they are exchanged. Judge by another control."
+            )
         samples = [shuffled(case.discovery, seed) for seed in case.seeds(N_SHUFFLED)]
         return margin_over(case, case.found_on(samples))
 
@@ -87,7 +93,13 @@ def margin_over(case: Case, controls: Sequence[Circuit]) -> Finding:
     best = int(f.argmax())
     own, other = case.values([case.circuit, controls[best]])
     note = f"theirs: mean {f.mean():.2g}, best {f[best]:.2g}"
-    return Finding(case.share_of_gap(own - other), note)
+    margin = case.share_of_gap(own - other)
+    if margin.low == 0:  # a circuit that is one of its controls, or a metric of few values
+        raise CriterionError(
+            f"control: the circuit must be more faithful on some pairs, got a margin of {margin} "
+            f"({note}). No margin does not beat a control. Judge more pairs, or by another metric."
+        )
+    return Finding(margin, note)
 
 
 def shuffled(pairs: PromptPairs, seed: int) -> PromptPairs:

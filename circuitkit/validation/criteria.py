@@ -6,12 +6,14 @@ Thresholds are fixed before anything is measured: the defaults below, or a TOML 
     completeness = { max = 0.3 }
     minimality = false              # reported, not judged
 
-in which a criterion that is not named keeps its default.
+in which a criterion that is not named keeps its default, as do min and max where alpha alone is
+given.
 """
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,8 @@ def parse_bounds(data: Mapping[str, Any], where: str) -> dict[str, Bound]:
     """Return the bound of each criterion named: a table of min, max and alpha, or false.
 
     Raises:
-        CriterionError: an unknown criterion or key, or a bound that is not a number.
+        CriterionError: an unknown criterion or key, a bound that is not a number, or one that no
+            value meets.
     """
     return {name: _bound(name, value, where) for name, value in data.items()}
 
@@ -142,9 +145,31 @@ def _bound(name: str, value: Any, where: str) -> Bound:
             f"says what is enough. Write it as {name} = {{ min = 0.8 }}."
         )
     for key, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or number != number:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
             raise CriterionError(
                 f"{where}: {name}.{key} must be a number, got {number!r}. A value is held against "
                 f"it. Write it as {name} = {{ {key} = 0.8 }}."
             )
-    return Bound(**{key: float(number) for key, number in value.items()})
+    bound = Bound(**{key: float(number) for key, number in value.items()})
+    if bound.is_open:  # a level alone
+        bound = replace(CRITERIA[name].default, alpha=bound.alpha)
+    return _possible(bound, name, where)
+
+
+def _possible(bound: Bound, name: str, where: str) -> Bound:
+    if not 0 < bound.alpha < 1:
+        raise CriterionError(
+            f"{where}: {name}.alpha must lie between 0 and 1, got {bound.alpha:g}. It is the level "
+            f"of a test. Write it as {name} = {{ alpha = 0.05 }}."
+        )
+    if bound.is_open:
+        raise CriterionError(
+            f"{where}: {name} must have a min or a max, got alpha alone. Its default has none, so "
+            f"nothing would be judged. Write it as {name} = {{ min = 0.8, alpha = 0.05 }}."
+        )
+    if bound.min is not None and bound.max is not None and bound.min > bound.max:
+        raise CriterionError(
+            f"{where}: {name}.min must not be above its max, got {bound.min:g} and {bound.max:g}. "
+            "No value lies between. Exchange them."
+        )
+    return bound

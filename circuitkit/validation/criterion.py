@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from circuitkit.circuit import Circuit
-from circuitkit.errors import CriterionError
+from circuitkit.errors import CriterionError, MethodError, PromptError
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Metric
@@ -99,7 +99,10 @@ class Case:
                 "Judge a circuit that `circuitkit discover` wrote with a gradient method."
             )
         seeds = self.seeds(len(samples))
-        return tuple(self.find(pairs, s) for pairs, s in zip(samples, seeds, strict=True))
+        try:
+            return tuple(self.find(pairs, s) for pairs, s in zip(samples, seeds, strict=True))
+        except MethodError as error:
+            raise CriterionError(f"circuit: could not be found again: {error}") from error
 
     def seeds(self, n: int) -> list[int]:
         """Return `n` seeds of this case."""
@@ -111,17 +114,21 @@ class Case:
         """Return the metric of each circuit on each pair, [circuit, pair], in the metric's unit.
 
         All that were not run before run in the same batches.
+
+        Raises:
+            CriterionError: an ablation other than the verdict's does not fit the pairs.
         """
         name = ablation or self.ablation
         keys = [(name, "c" if choosing else "v", _mask_bytes(circuit)) for circuit in circuits]
         missing = {k: c for k, c in zip(keys, circuits, strict=True) if k not in self._known}
         if missing:
-            rows = self.run(
-                list(missing.values()),
-                self.choosing if choosing else self.validation,
-                self.ablations[name],
-                self.metric,
-            )
+            pairs = self.choosing if choosing else self.validation
+            try:
+                rows = self.run(list(missing.values()), pairs, self.ablations[name], self.metric)
+            except PromptError as error:
+                if name == self.ablation:
+                    raise
+                raise CriterionError(f"under {name} ablation: {error}") from error
             self._known.update(zip(missing, rows, strict=True))
         return np.stack([self._known[key] for key in keys])
 

@@ -1,12 +1,13 @@
 """Equivalence: is the circuit's metric the model's, up to a margin? Two one-sided tests.
 
-    equivalence        H0: |mean of m(C) - m(M)| >= MARGIN |m(M) - m(0)|     paired t-tests
+    equivalence        H0: |m(C) - m(M)| >= MARGIN |m(M) - m(0)|     paired t-tests
     equivalence-share  H0: |share of pairs with m(C) > m(M) - 1/2| >= SHARE_MARGIN  binomial tests
 
 Rejecting H0 shows equivalence (Schuirmann 1987), where a test for a difference only fails to show
 one. Shi et al. 2024 (arXiv:2410.13032, section 3.1) state the second hypothesis, as a test for a
 difference; their published code compares a mean difference with the margin, where the share of
-pairs belongs. Ties (within rounding) count one half to either side.
+pairs belongs. Ties (within rounding) count one half to either side. The margin is measured on the
+same pairs, so each t-test is of the mean of margin ± difference, pair by pair.
 """
 
 import math
@@ -33,9 +34,9 @@ class Equivalence(Criterion):
     def measure(self, case: Case) -> Finding:
         full, empty = case.ends()
         [circuit] = case.values([case.circuit])
-        margin = MARGIN * abs(float((full - empty).mean()))
-        p = p_equivalent(circuit - full, margin)
-        return Finding(case.share_of_gap(circuit - full), p=p)
+        gap = full - empty
+        p = p_equivalent(circuit - full, MARGIN * gap * np.sign(gap.mean()))
+        return Finding(case.share_of_gap(circuit - full), p=p, tested=Bound(-MARGIN, MARGIN))
 
 
 class ShareEquivalence(Criterion):
@@ -45,23 +46,28 @@ class ShareEquivalence(Criterion):
     summary = "share of pairs with m(C) > m(M); p of two one-sided binomial tests"
 
     def measure(self, case: Case) -> Finding:
-        full, _ = case.ends()
+        full, empty = case.ends()
         [circuit] = case.values([case.circuit])
-        scale = ROUNDING * float(np.abs(full).mean())
+        scale = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
         above = share_above(circuit - full, scale)
         n = len(full)
         interval = binomtest(round(above), n).proportion_ci(CONFIDENCE)
         value = Estimate(above / n, float(interval.low), float(interval.high), n)
-        return Finding(value, p=p_even(above, n))
+        tested = Bound(0.5 - SHARE_MARGIN, 0.5 + SHARE_MARGIN)
+        return Finding(value, p=p_even(above, n), tested=tested)
 
 
-def p_equivalent(difference: Values, margin: float) -> float:
+def p_equivalent(difference: Values, margin: Values | float) -> float:
     """Return the larger p-value of the two tests that the mean lies beyond either margin."""
-    n = len(difference)
-    mean, error = float(difference.mean()), float(difference.std(ddof=1)) / math.sqrt(n)
+    return max(_p_positive(margin - difference), _p_positive(margin + difference))
+
+
+def _p_positive(values: Values) -> float:
+    n = len(values)
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
     if error == 0:
-        return 0.0 if abs(mean) < margin else 1.0
-    return float(t.sf((margin - abs(mean)) / error, n - 1))
+        return 0.0 if mean > 0 else 1.0
+    return float(t.sf(mean / error, n - 1))
 
 
 def share_above(difference: Values, scale: float) -> float:

@@ -74,7 +74,7 @@ def _judged(case: Case, name: str, bound: Bound) -> Check:
     if check.outcome != UNDECIDED or check.value is None:
         return check
     needed = pairs_to_decide(check.value, bound)
-    if check.p is not None or needed is None or needed <= n:
+    if check.p is not None or check.value.n != n or needed is None or needed <= n:
         return check
     advice = "it is too close to its bound for any number of pairs to decide"
     if needed <= MAX_ADVISED * n:

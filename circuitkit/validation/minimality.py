@@ -1,9 +1,10 @@
 """Minimality: is every edge needed, given the knock-outs that expose it?
 
     effect(v) = F(C minus (K + v)) - F(C minus K),   K the set under which v matters most
-    v is needed if |effect(v)| > c, by a t-test on the pairs' changes with Holm's correction
+    v is needed if |effect(v)| > c, idle if < c: t-tests on the pairs' changes, Holm's correction
     c         = what REFERENCE_QUANTILE of the edges of no interest do, in absolute value
-    value     = share of the circuit's edges that are needed
+    value     = share of the circuit's edges that are shown to be needed
+    interval  = from there to the share of those that are not shown to be idle
 
 K is the empty set, or the rest of the class of v's sender or receiver (knock_outs.py), so that an
 edge which a backup covers counts once the backup is out; it is chosen on discovery pairs. Edges of
@@ -23,8 +24,9 @@ from scipy.stats import skew, t
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.random_circuits import random_path
-from circuitkit.validation.bootstrap import Values
-from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.bootstrap import Estimate, Values
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.gap import ROUNDING
 from circuitkit.validation.knock_outs import Components, component_classes
 from circuitkit.validation.verdict import Bound, Finding
 
@@ -44,22 +46,24 @@ class Minimality(Criterion):
 
     def measure(self, case: Case) -> Finding:
         found, edges = needed_edges(case), case.circuit.edges
-        idle = [edge for edge, keep in zip(edges, found.needed, strict=True) if not keep]
+        rest = [edge for edge, keep in zip(edges, found.needed, strict=True) if not keep]
         note = f"{int(found.needed.sum())} of {len(edges)} edges do more than {found.level:.2g}"
-        note += f" {case.metric.unit}"
-        if idle:
-            note += f"; not shown: {', '.join(idle[:SHOWN])}{' ...' if len(idle) > SHOWN else ''}"
-        return Finding(exact(float(found.needed.mean())), note)
+        note += f" {case.metric.unit}, {int(found.idle.sum())} less"
+        if rest:
+            note += f"; not shown: {', '.join(rest[:SHOWN])}{' ...' if len(rest) > SHOWN else ''}"
+        share, most = float(found.needed.mean()), 1 - float(found.idle.mean())
+        return Finding(Estimate(share, share, most, len(edges)), note)
 
 
 @dataclass(frozen=True)
 class Needed:
-    """Which edges are needed, and the size of each one's effect, in the order of `circuit.edges`.
+    """Which edges are shown to be needed or idle, and what each does, as in `circuit.edges`.
 
     `level` is c, what edges of no interest do.
     """
 
     needed: NDArray[np.bool_]
+    idle: NDArray[np.bool_]
     effects: Values
     level: float
 
@@ -75,9 +79,19 @@ def needed_edges(case: Case) -> Needed:
             "minimality: the circuit must have an edge, got none. There is nothing to take out. "
             "Judge a larger circuit."
         )
-    level = float(np.quantile(np.abs(reference_effects(case).mean(1)), REFERENCE_QUANTILE))
+    level = reference_level(case)
     changes = edge_effects(case)
-    return Needed(holm(p_above(changes, level), ALPHA), np.abs(changes.mean(1)), level)
+    needed, idle = holm(p_above(changes, level), ALPHA), holm(p_below(changes, level), ALPHA)
+    return Needed(needed, idle, np.abs(changes.mean(1)), level)
+
+
+def reference_level(case: Case) -> float:
+    """Return c: what few edges of no interest exceed, and more than rounding does."""
+    effects = np.abs(reference_effects(case).mean(1))
+    graph = case.circuit.graph
+    full, empty = case.values([Circuit.full(graph), Circuit.empty(graph)])
+    dust = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
+    return max(dust, float(np.quantile(effects, REFERENCE_QUANTILE)))
 
 
 def edge_effects(case: Case) -> Values:
@@ -120,22 +134,45 @@ def reference_effects(case: Case) -> Values:
 
 
 def p_above(changes: Values, level: float) -> Values:
-    """Return, for each row, the p-value of |mean change| <= level, by a one-sided t-test.
+    """Return, for each row, the p-value of |mean change| <= level, by a t-test.
 
-    The statistic is transformed for skewness (Hall 1992, J. R. Stat. Soc. B 54:221): changes are
-    zero on many pairs and large on few, and the tails that Holm's correction reads are far out.
+    Both tails count: what lies as far beyond the other end of [-level, level] is as extreme.
     """
+    mean, error, lean, free = _t_parts(changes)
+    certain = np.where(mean > level, 0.0, 1.0)  # no spread: the change is what it is
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tails = _tail((mean - level) / error, lean, free) + _tail(
+            (mean + level) / error, -lean, free
+        )
+        return np.where(error > 0, np.minimum(tails, 1.0), certain)
+
+
+def p_below(changes: Values, level: float) -> Values:
+    """Return, for each row, the p-value of |mean change| >= level, by two one-sided t-tests."""
+    mean, error, lean, free = _t_parts(changes)
+    certain = np.where(mean < level, 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error > 0, _tail((level - mean) / error, -lean, free), certain)
+
+
+def _t_parts(changes: Values) -> tuple[Values, Values, Values, int]:
+    """Return |mean|, its standard error, skewness / sqrt(n) that way, and degrees of freedom."""
     n = changes.shape[1]
     means = changes.mean(1)
     towards = changes * np.where(means < 0, -1, 1)[:, None]
-    mean, error = np.abs(means), changes.std(1, ddof=1) / np.sqrt(n)
-    certain = np.where(mean > level, 0.0, 1.0)  # no spread: the change is what it is
-    spread = error > 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = (mean - level) / error
         lean = skew(towards, axis=1) / np.sqrt(n)
-        straight = statistic + lean * statistic**2 / 3 + lean**2 * statistic**3 / 27 + lean / 6
-        return np.where(spread, t.sf(straight, n - 1), certain)
+    return np.abs(means), changes.std(1, ddof=1) / np.sqrt(n), lean, n - 1
+
+
+def _tail(statistic: Values, lean: Values, free: int) -> Values:
+    """Return the upper tail of a t statistic, straightened for the skewness of its data.
+
+    Changes are zero on many pairs and large on few, and Holm's correction reads tails far out.
+    Hall 1992, J. R. Stat. Soc. B 54:221.
+    """
+    straight = statistic + lean * statistic**2 / 3 + lean**2 * statistic**3 / 27 + lean / 6
+    return np.asarray(t.sf(straight, free))
 
 
 def holm(p: Values, alpha: float) -> NDArray[np.bool_]:

@@ -31,6 +31,9 @@ class AblationSpread(Criterion):
             except VanishingGapError:
                 notes.append(f"{name}: no gap")
                 continue
+            except CriterionError as error:
+                notes.append(str(error))
+                continue
             [circuit] = case.values([case.circuit], ablation=name)
             columns += [circuit - empty, full - empty]
             notes.append(f"{name} {columns[-2].mean() / columns[-1].mean():.3g}")

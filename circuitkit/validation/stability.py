@@ -7,6 +7,7 @@ Each is found on a bootstrap sample of the discovery pairs, with a seed of its o
 method and at the same size. The interval is over the samples, as are the counts n.
 """
 
+import numpy as np
 from scipy.stats import spearmanr
 
 from circuitkit.circuit_diff import diff_circuits
@@ -35,10 +36,12 @@ class RankStability(Criterion):
 
     def measure(self, case: Case) -> Finding:
         own = case.circuit.scores.by_edge().abs().numpy()
-        if not own.any():
+        others = []
+        if np.ptp(own) > 0:
+            others = [found.scores.by_edge().abs().numpy() for found in case.refound]
+        if not others or min(np.ptp(other) for other in others) == 0:
             raise CriterionError(
-                "rank-stability: the circuit must have scores, got none. There is no ranking to "
-                "compare. Judge a circuit that `circuitkit discover` wrote."
+                "rank-stability: the edges must have different scores, got equal ones. There is no "
+                "ranking to compare. Judge a circuit that `circuitkit discover` wrote."
             )
-        others = [found.scores.by_edge().abs().numpy() for found in case.refound]
         return Finding(mean_estimate([float(spearmanr(own, other)[0]) for other in others]))

@@ -5,9 +5,10 @@ Each check holds an interval, never a point, against its bound:
   refuted    the whole interval is outside
   undecided  the interval holds the bound, or the criterion could not be measured
   reported   there is no bound: a number for the reader
-A hypothesis test supports where its p-value is at most alpha; one that does not reject leaves the
-question open unless its interval lies outside. The verdict is refuted if any check is, supported if
-all that have a bound are, else undecided.
+A hypothesis test supports where its value is inside and its p-value at most alpha; one that does
+not reject leaves the question open unless its interval lies outside. Where another bound is asked
+for than the one that was tested, the interval decides. The verdict is refuted if any check is,
+supported if all that have a bound are, else undecided.
 """
 
 from collections.abc import Sequence
@@ -53,12 +54,21 @@ class Bound:
 class Finding:
     """What a criterion measured. `p` is set by hypothesis tests, `note` is for the reader.
 
+    `tested` is the bound that p is about; None where it is about none in particular.
+
     A value with n = 1 is a count: exact, without an interval.
     """
 
     value: Estimate
     note: str = ""
     p: float | None = None
+    tested: Bound | None = None
+
+    def decides(self, bound: Bound) -> bool:
+        """Return whether p speaks of this bound."""
+        if self.p is None or bound.is_open:
+            return False
+        return self.tested is None or (self.tested.min, self.tested.max) == (bound.min, bound.max)
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def check_of(criterion: str, finding: Finding, bound: Bound) -> Check:
     """Return the finding held against the bound."""
     return Check(
         criterion,
-        bound.rule if finding.p is None or bound.is_open else f"{bound.rule}, p ≤ {bound.alpha:g}",
+        f"{bound.rule}, p ≤ {bound.alpha:g}" if finding.decides(bound) else bound.rule,
         finding.value,
         bound,
         outcome_of(finding, bound),
@@ -116,8 +126,9 @@ def outcome_of(finding: Finding, bound: Bound) -> str:
         return REPORTED
     if bound.excludes(low, high):
         return REFUTED
-    if finding.p is not None:
-        return SUPPORTED if finding.p <= bound.alpha else UNDECIDED
+    if finding.p is not None and finding.decides(bound):
+        is_shown = finding.p <= bound.alpha and bound.holds(finding.value.value)
+        return SUPPORTED if is_shown else UNDECIDED
     return SUPPORTED if bound.holds(low) and bound.holds(high) else UNDECIDED
 
 

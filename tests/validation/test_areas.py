@@ -9,13 +9,13 @@ import torch
 
 from circuitkit.circuit import Circuit
 from circuitkit.discovery.selection import prune_dead_ends, select_top
-from circuitkit.errors import VanishingGapError
+from circuitkit.errors import CriterionError, VanishingGapError
 from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.metrics import LogitDifference
 from circuitkit.prompts import PromptPair
 from circuitkit.tokenization import tokenize_pairs
-from circuitkit.validation.areas import FRACTIONS, areas_of, measure_areas
+from circuitkit.validation.areas import CMD, CPR, FRACTIONS, areas_of, measure_areas
 from circuitkit.zoo import load_model
 
 DATA = Path(__file__).parents[1] / "data" / "tiny-gpt2"
@@ -89,3 +89,21 @@ def test_a_vanishing_gap_is_refused(toy, pairs):
             metric=METRIC,
             ablation=ResampleAblation(),
         )
+
+
+@pytest.mark.parametrize("criterion", [CPR(), CMD()])
+def test_the_criteria_have_the_values_of_the_areas(case, criterion):
+    areas = measure_areas(case.model, case.validation, case.select, metric=METRIC)
+    finding = criterion.measure(case)
+    assert finding.value.value == pytest.approx(getattr(areas, criterion.name), rel=1e-9)
+    assert finding.value.low < finding.value.value < finding.value.high
+
+
+def test_the_criteria_are_under_resampling_whatever_the_verdict_is(case, new_case):
+    assert CPR().measure(new_case(ablation="mean")).value == CPR().measure(case).value
+
+
+def test_without_a_ranking_there_is_no_area(new_case):
+    for criterion in (CPR(), CMD()):
+        with pytest.raises(CriterionError, match=f"{criterion.name}: the circuit must have scores"):
+            criterion.measure(new_case(select=None))

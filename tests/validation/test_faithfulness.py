@@ -13,7 +13,11 @@ from circuitkit.random_circuits import select_random
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.curve import measure_curve, sizes_for
-from circuitkit.validation.faithfulness import measure_faithfulness
+from circuitkit.validation.faithfulness import (
+    FaithfulnessCriterion,
+    NodeFaithfulness,
+    measure_faithfulness,
+)
 from tests.conftest import VOCAB, random_pairs
 
 
@@ -148,3 +152,28 @@ def test_preferring_the_wrong_answer_is_a_fault_even_if_clean_beats_corrupted(to
     assert baseline.preference is not None
     assert baseline.preference.value == 0
     assert "do not beat wrong ones" in baseline.fault
+
+
+# the criteria
+
+
+def test_the_criterion_is_the_faithfulness_of_the_case(case):
+    [measured] = measure_faithfulness(
+        case.model,
+        case.validation,
+        [case.circuit],
+        ablation=case.ablations["resample"],
+        metric=case.metric,
+    )
+    finding = FaithfulnessCriterion().measure(case)
+    assert finding.value.value == pytest.approx(measured.value.value)
+    assert finding.value.low == pytest.approx(measured.value.low, abs=0.01)
+    assert finding.note.startswith("resample ablation; with 17 pairs a difference under")
+
+
+def test_node_faithfulness_is_that_of_all_edges_between_the_components(case):
+    nodes = case.circuit.between_components
+    finding = NodeFaithfulness().measure(case)
+    assert nodes.n_edges > case.circuit.n_edges
+    assert finding.note == f"{nodes.n_edges} edges"
+    assert finding.value.value == pytest.approx(float(case.faithfulness([nodes])[0]))

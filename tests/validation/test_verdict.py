@@ -37,13 +37,34 @@ def test_the_interval_decides_not_the_point(value, bound, outcome):
 @pytest.mark.parametrize(
     ("p", "value", "outcome"),
     [
-        (0.05, Estimate(0.1, 0.0, 0.4, 39), "supported"),
-        (0.051, Estimate(0.1, 0.0, 0.4, 39), "undecided"),
+        (0.05, Estimate(0.03, 0.0, 0.4, 39), "supported"),
+        (0.051, Estimate(0.03, 0.0, 0.4, 39), "undecided"),
         (0.9, Estimate(0.6, 0.4, 0.8, 39), "refuted"),
     ],
 )
 def test_a_test_supports_by_its_p_and_is_refuted_by_its_interval(p, value, outcome):
     assert outcome_of(Finding(value, p=p), Bound(max=0.05)) == outcome
+
+
+def test_a_test_does_not_support_a_value_that_is_outside():
+    value = Estimate(0.0256, 0.001, 0.13, 39)
+    assert outcome_of(Finding(value, p=0.05), Bound(max=0.05)) == "supported"
+    assert outcome_of(Finding(value, p=0.05), Bound(max=0.01)) == "undecided"
+
+
+def test_a_test_decides_only_the_bound_that_it_is_about():
+    inside, wide = Estimate(0.0, -0.05, 0.05, 39), Estimate(0.0, -0.15, 0.15, 39)
+    tested = Bound(min=-0.2, max=0.2)
+    for value, p, bound, outcome in (
+        (wide, 0.01, tested, "supported"),
+        (inside, 0.2, tested, "undecided"),
+        (wide, 0.01, Bound(-0.1, 0.1), "undecided"),
+        (inside, 0.2, Bound(-0.1, 0.1), "supported"),
+        (wide, 0.01, Bound(), "reported"),
+    ):
+        finding = Finding(value, p=p, tested=tested)
+        assert outcome_of(finding, bound) == outcome
+        assert ("p ≤" in check_of("equivalence", finding, bound).rule) == (bound == tested)
 
 
 def test_alpha_is_the_level_of_the_test():

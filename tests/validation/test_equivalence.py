@@ -1,0 +1,116 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom, ttest_1samp
+
+from circuitkit.validation.equivalence import (
+    Equivalence,
+    ShareEquivalence,
+    p_equivalent,
+    p_even,
+    share_above,
+)
+from circuitkit.validation.verdict import Bound, outcome_of
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("mean", [-0.3, -0.1, 0.0, 0.15, 0.4])
+def test_p_is_the_larger_of_two_one_sided_t_tests(mean):
+    sample = RNG.normal(mean, 0.5, 23)
+    above = ttest_1samp(sample, -0.2, alternative="greater").pvalue
+    below = ttest_1samp(sample, 0.2, alternative="less").pvalue
+    assert p_equivalent(sample, 0.2) == pytest.approx(max(above, below), rel=1e-9)
+
+
+def test_a_margin_that_is_measured_is_tested_with_its_own_spread():
+    gap, difference = RNG.normal(1, 1, 40), RNG.normal(0, 0.1, 40)
+    tests = [ttest_1samp(0.2 * gap + s * difference, 0, alternative="greater") for s in (1, -1)]
+    p = p_equivalent(difference, 0.2 * gap)
+    assert p == pytest.approx(max(test.pvalue for test in tests))
+    assert p > p_equivalent(difference, 0.2 * gap.mean())
+
+
+def test_without_spread_the_mean_is_what_it_is():
+    ps = [p_equivalent(np.full(9, x), 0.2) for x in (-0.3, -0.2, -0.1, 0.1, 0.2, 0.3)]
+    assert ps == [1.0, 1.0, 0.0, 0.0, 1.0, 1.0]
+
+
+def test_at_the_margin_a_level_of_one_in_twenty_is_kept():
+    samples = RNG.normal(0.2, 0.05, (3000, 20))
+    rate = np.mean([p_equivalent(sample, 0.2) <= 0.05 for sample in samples])
+    assert rate == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize(("above", "n"), [(0, 20), (6, 20), (10, 20), (14, 20), (17, 20), (20, 20)])
+def test_p_of_the_share_is_the_larger_of_two_sums(above, n):
+    def point(k, share):
+        return math.comb(n, k) * share**k * (1 - share) ** (n - k)
+
+    too_low = sum(point(k, 0.3) for k in range(above, n + 1))
+    too_high = sum(point(k, 0.7) for k in range(above + 1))
+    assert p_even(float(above), n) == pytest.approx(max(too_low, too_high))
+
+
+def test_half_a_pair_counts_against_the_claim():
+    assert p_even(10.5, 21) == pytest.approx(max(binom.sf(9, 21, 0.3), binom.cdf(11, 21, 0.7)))
+    assert p_even(10.5, 21) >= max(p_even(10.0, 21), p_even(11.0, 21))
+
+
+def test_ties_count_one_half():
+    assert share_above(np.array([-1.0, 0.0, 0.05, -0.05, 0.2, 3.0]), 0.1) == 3.5
+    assert share_above(np.array([0.1, -0.1]), 0.1) == 1.0
+
+
+def told_case(told, circuit, full, empty=0.0):
+    def tell(c, choosing, ablation):
+        share = c.n_edges / c.graph.n_edges
+        values = full if share == 1 else empty if share == 0 else circuit
+        return np.broadcast_to(values, (17,))
+
+    return told(tell)
+
+
+def test_the_difference_is_a_share_of_the_gap_and_tested_against_a_fifth_of_it(told):
+    full, away = 4 + RNG.normal(0, 0.3, 17), RNG.normal(-0.2, 0.3, 17)
+    finding = Equivalence().measure(told_case(told, full + away, full))
+    assert finding.value.value == pytest.approx(away.mean() / full.mean())
+    tests = [ttest_1samp(0.2 * full + s * away, 0, alternative="greater") for s in (1, -1)]
+    assert finding.p == pytest.approx(max(test.pvalue for test in tests))
+    assert outcome_of(finding, Equivalence.default) == "supported"
+
+
+def test_a_negative_gap_is_no_hindrance(told):
+    full, away = 4 + RNG.normal(0, 0.3, 17), RNG.normal(0.1, 0.3, 17)
+    one = Equivalence().measure(told_case(told, full + away, full))
+    other = Equivalence().measure(told_case(told, -full - away, -full))
+    assert other.p == pytest.approx(one.p)
+    assert other.p < 0.05
+    assert other.value.value == pytest.approx(one.value.value)
+
+
+def test_a_narrower_bound_is_not_supported_by_a_test_of_the_usual_one(told):
+    full, away = 4 + RNG.normal(0, 0.3, 17), RNG.normal(0.45, 0.5, 17)
+    finding = Equivalence().measure(told_case(told, full + away, full))
+    assert finding.p < 0.05
+    assert outcome_of(finding, Bound(-0.2, 0.2)) == "supported"
+    assert outcome_of(finding, Bound(-0.14, 0.14)) == "undecided"
+
+
+def test_the_share_of_pairs_is_that_of_the_circuit_above_the_model(told):
+    full = np.linspace(3.0, 4.0, 17)
+    change = np.array([0.5] * 10 + [-0.5] * 5 + [1e-6, -1e-6])
+    finding = ShareEquivalence().measure(told_case(told, full + change, full))
+    assert finding.value.value == 11 / 17
+    assert finding.p == pytest.approx(p_even(11.0, 17))
+    assert finding.value.low < 0.4 < 0.8 < finding.value.high
+    assert outcome_of(finding, Bound(0.3, 0.7)) == "undecided"
+
+
+def test_ties_are_known_also_where_the_model_has_nothing(told):
+    """As KL: 0 for the model, up to rounding."""
+    dust = RNG.normal(0, 1e-8, 17)
+    empty = 2 + RNG.normal(0, 0.1, 17)
+    finding = ShareEquivalence().measure(told_case(told, np.abs(dust), -np.abs(dust), empty))
+    assert finding.value.value == 0.5

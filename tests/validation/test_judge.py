@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from circuitkit.errors import CriterionError
+from circuitkit.validation.criteria import CRITERIA, Thresholds
+from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit
+from circuitkit.validation.verdict import Bound
+
+OPEN = Thresholds({name: Bound() for name in CRITERIA})
+
+
+def at(told, f, spread=0.02, n=17, **changes):
+    """A case whose circuit has this faithfulness."""
+    noise = np.random.default_rng(0).normal(0, spread, n)
+    noise -= noise.mean()
+
+    def tell(c, *_):
+        if c.n_edges in (0, 75):
+            return np.full(n, float(c.n_edges > 0))
+        return f + noise
+
+    return told(tell, **changes)
+
+
+def judged(case, *names, **bounds):
+    thresholds = OPEN.with_bounds({name.replace("_", "-"): b for name, b in bounds.items()})
+    return judge_circuit(case, thresholds, only=names or [n.replace("_", "-") for n in bounds])
+
+
+def test_all_criteria_are_judged_in_their_order_and_progress_is_told(case):
+    steps = []
+    verdict = judge_circuit(case, OPEN, progress=lambda done, n: steps.append((done, n)))
+    assert [check.criterion for check in verdict.checks] == list(CRITERIA)
+    assert {check.outcome for check in verdict.checks} == {"reported"}
+    assert verdict.outcome == "undecided"
+    assert "no criterion has a bound" in verdict.sentence
+    assert steps == [(i, 26) for i in range(27)]
+
+
+@pytest.mark.parametrize(
+    ("f", "outcome"), [(0.95, "supported"), (0.5, "refuted"), (0.8, "undecided")]
+)
+def test_the_verdict_follows_the_bound(told, f, outcome):
+    verdict = judged(at(told, f), faithfulness=Bound(min=0.8))
+    assert verdict.outcome == outcome
+    value = verdict.check("faithfulness").value
+    assert value.value == pytest.approx(f)
+    assert f"keep {value.value:.0%} of the behaviour" in verdict.sentence
+    assert "17 held-out pairs" in verdict.sentence
+
+
+def test_what_cannot_be_measured_leaves_the_verdict_open(told):
+    case = at(told, 0.95)
+    bounds = {"faithfulness": Bound(min=0.8), "hold_out": Bound(min=0.8)}
+    verdict = judged(case, **bounds)  # no held-out pairs here
+    assert verdict.outcome == "undecided"
+    assert verdict.check("hold-out").value is None
+    assert "hold-out could not be measured (hold-out: the task must yield" in verdict.sentence
+    verdict = judged(case, faithfulness=Bound(min=0.8), hold_out=Bound())
+    assert verdict.outcome == "supported"
+    assert verdict.check("hold-out").outcome == "reported"
+
+
+def test_pairs_under_the_least_number_judge_nothing(told, case):
+    for n, outcome in ((MIN_TO_JUDGE - 1, "undecided"), (MIN_TO_JUDGE, "supported")):
+        few = at(told, 0.95, n=n, validation=case.validation.select(range(n)))
+        assert judged(few, faithfulness=Bound(min=0.8)).outcome == outcome
+
+
+def test_more_pairs_are_advised_where_they_would_decide(told):
+    def note(f):
+        return (
+            judged(at(told, f, spread=0.3), faithfulness=Bound(min=0.8)).check("faithfulness").note
+        )
+
+    assert note(0.9).startswith("about ")
+    assert note(0.9).split("; ")[0].endswith(" pairs would decide")
+    assert 18 < int(note(0.9).split()[1]) < 17 * 50
+    assert note(0.8001).startswith("it is too close to its bound for any number of pairs")
+    assert note(3.0).startswith("resample ablation")  # decided
+
+
+def test_pairs_are_not_advised_where_others_than_pairs_were_counted(case, new_case):
+    empty_half = iter([*[case.circuit] * 4, *[case.circuit.complement] * 4])
+    held = new_case(find=lambda pairs, seed: next(empty_half))
+    check = judged(held, stability=Bound(min=0.45)).check("stability")
+    assert check.outcome == "undecided"
+    assert check.value.n == 8
+    assert check.note == "lowest 0"
+
+
+def test_the_same_holds_for_tests(told):
+    check = judged(at(told, 1.15, spread=0.5), equivalence=Bound(-0.2, 0.2)).check("equivalence")
+    assert check.outcome == "undecided"
+    assert check.p > 0.05
+    assert check.note == ""
+
+
+def test_an_unknown_criterion_is_refused(case):
+    with pytest.raises(CriterionError, match="must be among ability, .* got truth"):
+        judge_circuit(case, OPEN, only=["faithfulness", "truth"])

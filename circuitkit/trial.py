@@ -74,10 +74,13 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
     )
 
 
-def finder(subject: Subject, circuit: Circuit, settings: Settings) -> tuple[Find | None, str]:
+def finder(
+    subject: Subject, circuit: Circuit, settings: Settings, *, limit: float = FIND_LIMIT
+) -> tuple[Find | None, str]:
     """Return the function that finds a circuit again as this one was found, or None and why not.
 
-    It keeps the size: as many edges are selected, before dead ends are removed.
+    It keeps the size: as many edges are selected, before dead ends are removed. `limit` is how many
+    seconds finding it once may take.
     """
     try:
         own = settings_of(circuit, settings)
@@ -86,7 +89,7 @@ def finder(subject: Subject, circuit: Circuit, settings: Settings) -> tuple[Find
     except MethodError:
         return None, f"its method {circuit.provenance.method!r} is unknown or cannot work here"
     estimate = method.estimate(subject.model, subject.splits.discovery)
-    if estimate is not None and estimate.seconds > FIND_LIMIT:
+    if estimate is not None and estimate.seconds > limit:
         return None, f"finding it once more takes too long ({estimate})"
     n_selected = int(circuit.provenance.settings.get("n_selected", circuit.n_edges))
 

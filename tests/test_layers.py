@@ -28,7 +28,8 @@ LAYERS = [
     ["pipeline"],
     ["method_comparison"],
     ["options", "terminal"],
-    ["cli_discovery"],
+    ["contracts"],
+    ["cli_check", "cli_discovery"],
     ["cli"],
     ["__main__"],
 ]

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
+from circuitkit.cli_check import check_command
 from circuitkit.cli_discovery import (
     announce,
     bench_discovery_command,
@@ -443,6 +444,9 @@ def validate(
             show_verdict(verdict)
         codes = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
         raise typer.Exit(codes.get(verdict.outcome, 0))
+
+
+app.command(name="check")(check_command)
 
 
 @app.command()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitkit.circuit_file import load_circuit
+from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.contracts.check import (
     BROKEN,
     HOLDS,
@@ -18,7 +18,11 @@ from circuitkit.contracts.check import (
 from circuitkit.contracts.hearing import Court
 from circuitkit.contracts.parsing import read_contracts
 from circuitkit.errors import ContractError
+from circuitkit.options import Request, subject_of_task
+from circuitkit.settings import Settings, with_provenance
+from circuitkit.task import find_task
 from circuitkit.zoo import load_model
+from circuitkit.zoo.planted import planted
 from tests.contracts.conftest import BASE, contract_of, edit_origin, write
 
 PICO = Path(__file__).parents[2] / "reports/ioi--pico--eap"
@@ -322,3 +326,52 @@ def test_criteria_are_not_compared_on_prompts_that_found_the_baseline(project):
     item = drift_of(project, baseline="small")
     assert item.outcome == BROKEN
     assert "criteria not compared: validation pairs: must be others than" in item.message
+
+
+@pytest.fixture
+def of_task(project):
+    """A project whose circuit is the true one of a planted model, as if a task had found it."""
+    name = "planted-induction"
+    model = load_model(name)
+    task = find_task(name)
+    request = Request(name, model=name, n=24, seed=5)
+    subject = subject_of_task(task, task.metric, model, request)
+    truth = planted(name).truth(model)
+    found = with_provenance(truth, subject, Settings(seed=5), n_selected=truth.n_edges)
+    save_circuit(found, project / "circuits/truth.json")
+    return project
+
+
+def truth_result(root, text):
+    [contract] = read_contracts(write(root, 'circuit = "circuits/truth.json"\n' + text))
+    [item] = check_contract(contract, Court()).items
+    return item
+
+
+def test_what_a_contract_does_not_say_the_circuit_file_does(of_task):
+    item = truth_result(of_task, "n = 20\nfaithfulness = { min = 0.9 }")
+    assert item.outcome == HOLDS
+    assert item.check.value.n == 20
+    assert truth_result(of_task, "faithfulness = { min = 0.9 }").check.value.n == 100
+    broken = truth_result(of_task, "n = 20\nfaithfulness = { min = 9 }").message
+    assert "--model planted-induction --task planted-induction --n 20 --seed 5" in broken
+
+
+def test_another_seed_may_not_draw_the_prompts_that_found_the_circuit(of_task):
+    contract = 'circuit = "circuits/truth.json"\nfaithfulness = { min = 0.9 }\nseed = '
+    assert read_contracts(write(of_task, contract + "6"))[0].seed == 6
+    drift = 'seed = 6\ndrift = { baseline = "circuits/truth.json", min_jaccard = 0.5 }'
+    item = truth_result(of_task, drift)
+    assert item.outcome == NOT_JUDGED
+    assert "must be found again on the 48 prompts that found it, got 0 of them" in item.message
+
+
+def test_a_search_that_takes_too_long_is_not_begun_for_drift(of_task, monkeypatch):
+    edit_origin(of_task / "circuits/truth.json", method="exact")
+    monkeypatch.setattr("circuitkit.contracts.drift.FIND_LIMIT", 0.0)
+    drift = 'drift = { baseline = "circuits/truth.json", min_jaccard = 0.5 }'
+    item = truth_result(of_task, drift)
+    assert item.outcome == NOT_JUDGED
+    assert "finding it once more takes too long" in item.message
+    monkeypatch.undo()
+    assert truth_result(of_task, drift).outcome == HOLDS

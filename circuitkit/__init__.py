@@ -8,6 +8,7 @@ Each arrow is one call below; each box is plain data. The guide is docs/guide.md
 from circuitkit.circuit import Circuit, Provenance
 from circuitkit.circuit_diff import CircuitDiff, diff_circuits
 from circuitkit.circuit_file import load_circuit, save_circuit
+from circuitkit.contracts.asserting import assert_faithful
 from circuitkit.discovery.atp import ATP_STAR, score_nodes
 from circuitkit.discovery.eap import score_edges
 from circuitkit.discovery.methods import method_named, score_edges_by_column
@@ -121,6 +122,7 @@ __all__ = [
     "Work",
     "ZeroAblation",
     "all_positions",
+    "assert_faithful",
     "by_position",
     "by_role",
     "diff_circuits",

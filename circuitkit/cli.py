@@ -16,6 +16,7 @@ from rich.markup import escape
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
 from circuitkit.cli_calibration import bench_validation_command
+from circuitkit.cli_check import check_command
 from circuitkit.cli_diff import diff_command
 from circuitkit.cli_discovery import (
     announce,
@@ -450,6 +451,9 @@ def validate(
             show_verdict(verdict)
         codes = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
         raise typer.Exit(codes.get(verdict.outcome, 0))
+
+
+app.command(name="check")(check_command)
 
 
 @app.command()

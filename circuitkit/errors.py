@@ -14,6 +14,7 @@
     ├── CircuitFileError       a circuit file that is damaged, of another model or schema
     ├── CriterionError         a judgement that cannot be made
     │   └── VanishingGapError  metric of the model and of the empty circuit do not differ
+    ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
     └── OutputError            a place that cannot be written
@@ -78,6 +79,10 @@ class GraphError(CircuitkitError, KeyError):
 
 class CircuitFileError(CircuitkitError, ValueError):
     """A circuit file that is damaged, or belongs to another model or schema."""
+
+
+class ContractError(CircuitkitError, ValueError):
+    """A contract that cannot be read, or that asks nothing."""
 
 
 class CheckpointError(CircuitkitError, ValueError):

@@ -15,10 +15,11 @@ from circuitkit.errors import MethodError
 from circuitkit.graph import ComponentGraph
 from circuitkit.interventions.path_patching import Path as PatchedPath
 from circuitkit.interventions.path_patching import inputs_of
-from circuitkit.metrics import METRICS, LogitDifference, metric_named
+from circuitkit.metrics import METRICS, LogitDifference, Metric, metric_named
+from circuitkit.model import SubjectModel
 from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
 from circuitkit.settings import ABLATIONS, Subject
-from circuitkit.task import Splits, find_task, sample_splits
+from circuitkit.task import Splits, Task, find_task, sample_splits
 from circuitkit.zoo import load_model
 
 TaskArgument = Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")]
@@ -106,8 +107,10 @@ class Request:
     discovery_only: bool = False  # all lines of a prompt file, none held back
 
 
-def subject_of(request: Request) -> Subject:
+def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
     """Return what is studied. Names are checked before the model is loaded.
+
+    `loaded` is the model where the caller has it already; the request's is not loaded then.
 
     Raises:
         MethodError: neither or both of task and prompt file, or an unknown metric.
@@ -120,10 +123,20 @@ def subject_of(request: Request) -> Subject:
             "Try `circuitkit run ioi`, or see `circuitkit tasks`."
         )
     if request.prompts is not None:
-        return _subject_of_file(request, request.prompts)
+        return _subject_of_file(request, request.prompts, loaded)
     task = find_task(request.task)
     metric = metric_named(request.metric) if request.metric else task.metric
-    model = load_model(request.model, device=request.device, dtype=request.dtype)
+    model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
+    return subject_of_task(task, metric, model, request)
+
+
+def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Request) -> Subject:
+    """Return a task in a model as what is studied, on as many pairs as the request says.
+
+    Raises:
+        TaskError: the task yields too few different pairs.
+        PromptError: a pair does not fit the tokenizer.
+    """
     splits = sample_splits(
         task,
         model.tokenizer,
@@ -143,10 +156,10 @@ def subject_of(request: Request) -> Subject:
     )
 
 
-def _subject_of_file(request: Request, path: Path) -> Subject:
+def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) -> Subject:
     metric = metric_named(request.metric) if request.metric else LogitDifference()
     lines = read_prompt_file(path)
-    model = load_model(request.model, device=request.device, dtype=request.dtype)
+    model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
     if request.discovery_only:
         pairs = discovery_pairs(lines, model.tokenizer)
         splits = Splits(pairs, pairs, pairs)

@@ -4,7 +4,6 @@ The pairs that found a circuit never judge it: a circuit file holds a digest of 
 was used, and a validation pair among them is refused, whatever seed or file it comes from.
 """
 
-import math
 from dataclasses import replace
 
 from circuitkit.circuit import Circuit
@@ -20,6 +19,7 @@ from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Verdict
 
 FIND_LIMIT = 3.0  # seconds that finding a circuit again may take, of an estimate
+TRIM_SECONDS = 60.0  # about what dropping idle edges takes in a small model
 
 
 def judge(
@@ -81,7 +81,7 @@ def finder(
     """Return the function that finds a circuit again as this one was found, or None and why not.
 
     It keeps the size: as many edges are selected, before dead ends are removed. `limit` is in
-    seconds; dropping idle edges counts as more than any limit but infinity.
+    seconds; dropping idle edges counts as TRIM_SECONDS.
     """
     try:
         own = settings_of(circuit, settings)
@@ -92,7 +92,7 @@ def finder(
     estimate = method.estimate(subject.model, subject.splits.discovery)
     if estimate is not None and estimate.seconds > limit:
         return None, f"finding it once more takes too long ({estimate})"
-    if own.minimal and limit < math.inf:
+    if own.minimal and limit < TRIM_SECONDS:
         return None, "it was made minimal, and doing that again many times takes too long"
     n_selected = int(circuit.provenance.settings.get("n_selected", circuit.n_edges))
 

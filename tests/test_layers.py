@@ -29,8 +29,8 @@ LAYERS = [
     ["pipeline", "calibration"],
     ["method_comparison"],
     ["options", "terminal"],
-    ["diff_tables"],
-    ["cli_discovery", "cli_calibration", "cli_diff"],
+    ["diff_tables", "contracts"],
+    ["cli_discovery", "cli_calibration", "cli_check", "cli_diff"],
     ["cli"],
     ["__main__"],
 ]

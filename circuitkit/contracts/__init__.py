@@ -1,0 +1,1 @@
+"""Contracts: claims about circuits, kept in pyproject.toml and judged in CI."""

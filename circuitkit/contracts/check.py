@@ -1,0 +1,141 @@
+"""Judging contracts: each requirement holds, is broken, or could not be judged.
+
+    holds                the whole 95 % interval is inside the bound
+    broken               the whole interval is outside
+    could not be judged  anything else: too few pairs, a missing file, another architecture
+
+Nothing passes by being left out. Broken wins over what could not be judged.
+"""
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from circuitkit.contracts import wording
+from circuitkit.contracts.contract import DRIFT, Contract
+from circuitkit.contracts.drift import measure_drift
+from circuitkit.contracts.hearing import Court, Hearing
+from circuitkit.errors import CircuitkitError, ContractError
+from circuitkit.progress import Progress, silent
+from circuitkit.validation.criteria import Thresholds
+from circuitkit.validation.criterion import exact
+from circuitkit.validation.judge import judge_circuit
+from circuitkit.validation.verdict import REFUTED, SUPPORTED, Bound, Check, Finding, check_of
+
+HOLDS, BROKEN, NOT_JUDGED = "holds", "broken", "could not be judged"
+OUTCOMES = {SUPPORTED: HOLDS, REFUTED: BROKEN}
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """How one requirement stands. `check` is None where an error came before any value."""
+
+    criterion: str
+    outcome: str
+    message: str
+    check: Check | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class ContractResult:
+    """How the requirements of a contract stand."""
+
+    contract: Contract
+    items: tuple[ItemResult, ...]
+
+    @property
+    def name(self) -> str:
+        """The contract's name."""
+        return self.contract.name
+
+
+def check_contracts(
+    contracts: Sequence[Contract], *, matching: str = "", progress: Progress = silent
+) -> tuple[ContractResult, ...]:
+    """Return how the contracts stand, or those requirements whose `contract::criterion` matches.
+
+    Raises:
+        ContractError: nothing matches.
+    """
+    chosen = [(contract, _chosen(contract, matching)) for contract in contracts]
+    total = sum(len(criteria) for _, criteria in chosen)
+    if total == 0:
+        raise ContractError(
+            f"-k {matching!r}: must match a requirement, got none of "
+            f"{', '.join(f'{c.name}::{name}' for c in contracts for name in c.criteria)}. Nothing "
+            "would be judged. Give a part of one of these."
+        )
+    court, results, done = Court(), [], 0
+    for contract, criteria in chosen:
+        if criteria:
+            progress(done, total)
+            results.append(check_contract(contract, court, only=criteria))
+            done += len(criteria)
+    progress(done, total)
+    return tuple(results)
+
+
+def check_contract(contract: Contract, court: Court, *, only: Sequence[str] = ()) -> ContractResult:
+    """Return how a contract stands, or some of its criteria."""
+    names = only or contract.criteria
+    return ContractResult(contract, tuple(check_item(contract, name, court) for name in names))
+
+
+def check_item(contract: Contract, criterion: str, court: Court) -> ItemResult:
+    """Return how one requirement of a contract stands."""
+    start = time.perf_counter()
+    try:
+        result = _judged(court.hearing(contract), criterion)
+    except CircuitkitError as error:
+        result = _unjudged(contract, criterion, str(error))
+    except Exception as error:  # a task of one's own may raise anything; others are still judged
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"unexpected {type(error).__name__}: {error} ({at.filename}, line {at.lineno})"
+        result = _unjudged(contract, criterion, reason)
+    return replace(result, seconds=time.perf_counter() - start)
+
+
+def outcome_of(results: Sequence[ContractResult]) -> str:
+    """Return how they stand together: broken if any is, and judged only if all are."""
+    outcomes = {item.outcome for result in results for item in result.items}
+    if BROKEN in outcomes:
+        return BROKEN
+    return HOLDS if outcomes == {HOLDS} else NOT_JUDGED
+
+
+def _chosen(contract: Contract, matching: str) -> tuple[str, ...]:
+    return tuple(name for name in contract.criteria if matching in f"{contract.name}::{name}")
+
+
+def _judged(hearing: Hearing, criterion: str) -> ItemResult:
+    check = _drifted(hearing) if criterion == DRIFT else _measured(hearing, criterion)
+    outcome = OUTCOMES.get(check.outcome, NOT_JUDGED)
+    if outcome == HOLDS:
+        return ItemResult(criterion, outcome, wording.held(check), check)
+    words = wording.broken if outcome == BROKEN else wording.undecided
+    return ItemResult(criterion, outcome, words(check, hearing), check)
+
+
+def _measured(hearing: Hearing, criterion: str) -> Check:
+    asked = hearing.contract.requirement(criterion)
+    thresholds = Thresholds().with_bounds({criterion: asked.bound})
+    verdict = judge_circuit(hearing.case(asked.ablation), thresholds, only=[criterion])
+    return verdict.check(criterion)
+
+
+def _drifted(hearing: Hearing) -> Check:
+    drift = hearing.contract.drift
+    assert drift is not None, "only contracts with a baseline drift"
+    try:
+        report = measure_drift(hearing)
+    except CircuitkitError as error:
+        raise ContractError(f"Compared with {drift.baseline}: {error}") from error
+    finding = Finding(exact(report.diff.jaccard), str(report))
+    return check_of(DRIFT, finding, Bound(min=drift.min_jaccard))
+
+
+def _unjudged(contract: Contract, criterion: str, reason: str) -> ItemResult:
+    message = f"{contract.where}: {criterion} could not be judged. {reason}"
+    return ItemResult(criterion, NOT_JUDGED, message)

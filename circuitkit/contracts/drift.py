@@ -1,0 +1,131 @@
+"""Drift: is the circuit of today still the one of the baseline?
+
+    Jaccard = edges of both / edges of either
+
+Where a contract's circuit is its own baseline, the circuit of today is found again in the model, as
+the file says it was found and on the same discovery pairs; its size stays. What changed in each
+criterion is today minus baseline on the same validation pairs, resampled together.
+"""
+
+from dataclasses import dataclass
+
+from circuitkit.circuit import Circuit
+from circuitkit.circuit_diff import CircuitDiff, diff_circuits
+from circuitkit.circuit_file import load_circuit
+from circuitkit.contracts.hearing import Hearing
+from circuitkit.errors import CriterionError
+from circuitkit.metrics import Agreement, KLDivergence
+from circuitkit.trial import finder, require_unseen
+from circuitkit.validation.bootstrap import Estimate, mean_estimate
+from circuitkit.validation.criterion import Case
+
+FIND_LIMIT = 600.0  # seconds that finding the circuit again may take: it is done once
+N_NAMED = 10  # edges of each list that a message names
+
+
+@dataclass(frozen=True)
+class Change:
+    """A criterion in the baseline circuit and today, and the difference on the same pairs."""
+
+    criterion: str
+    before: float
+    now: float
+    change: Estimate
+
+    def __str__(self) -> str:
+        return f"{self.criterion} {self.before:.3g} to {self.now:.3g}, a change of {self.change}"
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """What differs: edges (A is the baseline, B today's circuit), and criteria.
+
+    `unmeasured` says why there are no changes, where that is so.
+    """
+
+    diff: CircuitDiff
+    n_before: int
+    n_now: int
+    changes: tuple[Change, ...]
+    unmeasured: str = ""
+
+    def __str__(self) -> str:
+        changes = "; ".join(str(change) for change in self.changes)
+        return (
+            f"{self.n_now} edges where the baseline has {self.n_before}; "
+            f"lost {_named(self.diff.only_a)}; gained {_named(self.diff.only_b)}; "
+            + (changes or f"criteria not compared: {self.unmeasured}")
+        )
+
+
+def measure_drift(hearing: Hearing) -> DriftReport:
+    """Return how far today's circuit is from the baseline of the contract.
+
+    Raises:
+        CircuitFileError: the baseline cannot be read.
+        CriterionError: today's circuit must be found again and cannot be.
+        GraphError: the baseline is of another architecture.
+    """
+    drift = hearing.contract.drift
+    assert drift is not None, "only contracts with a baseline drift"
+    baseline = load_circuit(drift.baseline)
+    is_own = drift.baseline.resolve() == hearing.contract.circuit.resolve()
+    now = found_again(hearing) if is_own else hearing.circuit
+    diff = diff_circuits(baseline, now)
+    try:
+        changes, reason = changes_of(hearing.case(), baseline, now), ""
+    except CriterionError as error:
+        changes, reason = (), str(error)
+    return DriftReport(diff, baseline.n_edges, now.n_edges, changes, reason)
+
+
+def found_again(hearing: Hearing) -> Circuit:
+    """Return the circuit as it is found in the model today, on the pairs that found it.
+
+    Raises:
+        CriterionError: it does not say how it was found, or its pairs cannot be drawn again.
+    """
+    circuit, discovery = hearing.circuit, hearing.subject.splits.discovery
+    seen = set(circuit.provenance.discovery_prompts)
+    if not seen or seen != set(discovery.prompt_digests):
+        shared = len(seen.intersection(discovery.prompt_digests))
+        raise CriterionError(
+            f"{hearing.contract.circuit}: must be found again on the {len(seen)} prompts that "
+            f"found it, got {shared} of them among {len(discovery.prompt_digests)}. Other prompts "
+            "alone would move edges. Leave out seed, name the prompt file that found it, or give "
+            "another circuit file as the baseline."
+        )
+    find, reason = finder(hearing.subject, circuit, hearing.settings, limit=FIND_LIMIT)
+    if find is None:
+        raise CriterionError(
+            f"{hearing.contract.circuit}: must be found again in the model, got none: {reason}. "
+            "It is its own baseline. Write the circuit with a method that can, or give another "
+            "circuit file as the baseline."
+        )
+    return find(discovery, circuit.provenance.seed)
+
+
+def changes_of(case: Case, baseline: Circuit, now: Circuit) -> tuple[Change, ...]:
+    """Return the change of faithfulness, KL and agreement, on the validation pairs.
+
+    Raises:
+        CriterionError: a validation prompt found the baseline, or the gap vanishes.
+    """
+    require_unseen(baseline, case.validation)
+    rows = case.values([baseline, now])
+    before, after = case.faithfulness([baseline, now])
+    change = case.share_of_gap(rows[1] - rows[0])
+    found = [Change("faithfulness", float(before), float(after), change)]
+    ablation = case.ablations[case.ablation]
+    for metric in (KLDivergence(), Agreement()):
+        old, new = case.run([baseline, now], case.validation, ablation, metric)
+        change = mean_estimate(new - old)
+        found.append(Change(metric.name, float(old.mean()), float(new.mean()), change))
+    return tuple(found)
+
+
+def _named(edges: tuple[str, ...]) -> str:
+    if not edges:
+        return "none"
+    more = f", and {len(edges) - N_NAMED} more" if len(edges) > N_NAMED else ""
+    return f"{len(edges)} ({', '.join(edges[:N_NAMED])}{more})"

@@ -87,7 +87,12 @@ def found_again(hearing: Hearing) -> Circuit:
     """
     circuit, discovery = hearing.circuit, hearing.subject.splits.discovery
     seen = set(circuit.provenance.discovery_prompts)
-    if not seen or seen != set(discovery.prompt_digests):
+    if not seen:
+        raise CriterionError(
+            f"{hearing.contract.circuit}: must say which prompts found it, got none. Other prompts "
+            "alone would move edges. Write the circuit again, with this circuitkit."
+        )
+    if seen != set(discovery.prompt_digests):
         shared = len(seen.intersection(discovery.prompt_digests))
         raise CriterionError(
             f"{hearing.contract.circuit}: must be found again on the {len(seen)} prompts that "

@@ -293,7 +293,7 @@ def test_other_weights_hold_another_circuit(project):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"discovery_prompts": []}, "must be found again on the 0 prompts"),
+        ({"discovery_prompts": []}, "must say which prompts found it, got none"),
         ({"method": "by-hand"}, "its method 'by-hand' is unknown"),
     ],
 )

@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 import torch
 
+from circuitkit import random_circuits
 from circuitkit.circuit import Circuit, layer_of
 from circuitkit.discovery.selection import prune_dead_ends
 from circuitkit.errors import MethodError
@@ -125,3 +126,10 @@ def test_each_edge_into_a_component_is_as_likely():
     assert len(last) == len(graph.senders)
     expected = 900 / len(graph.senders)
     assert all(abs(n - expected) < 5 * expected**0.5 for n in last.values())
+
+
+def test_edges_that_fill_up_lie_between_components_of_the_paths(graph, monkeypatch):
+    monkeypatch.setattr(random_circuits, "MAX_STALE", 1)  # so that much is to be filled up
+    draws = [random_connected(circuit_of(graph, 12), seed) for seed in range(20)]
+    whole = [prune_dead_ends(drawn).n_edges == 12 for drawn in draws]
+    assert sum(whole) > 16  # where the paths were so few that too little lies between, not

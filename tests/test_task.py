@@ -298,6 +298,7 @@ def test_a_wording_that_is_one_of_discovery_is_left_out(answering):
     pairs, reference = held_out["wordings"]
     assert set(pairs.templates) == {"four"}
     assert 16 <= len(pairs) < 60
+    assert "four" in reference.templates
     assert prompts_of(pairs).isdisjoint(prompts_of(reference))
     assert "answers" not in held_out
 

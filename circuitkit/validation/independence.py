@@ -32,7 +32,7 @@ class Independence(Criterion):
 
 def p_independent(one: Values, other: Values, *, seed: int) -> float:
     """Return the permutation p-value of HSIC between two paired samples."""
-    k, l_centred = _centred(_kernel(one)), _centred(_kernel(other))
+    k, l_centred = _kernel(one), _centred(_kernel(other))
     rng = np.random.default_rng(seed)
     own = float((k * l_centred).sum())
     at_least = 0

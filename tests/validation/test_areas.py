@@ -107,3 +107,14 @@ def test_without_a_ranking_there_is_no_area(new_case):
     for criterion in (CPR(), CMD()):
         with pytest.raises(CriterionError, match=f"{criterion.name}: the circuit must have scores"):
             criterion.measure(new_case(select=None))
+
+
+def test_too_good_a_circuit_is_as_far_from_the_model(told, case):
+    def tell(c, choosing, ablation):
+        return np.linspace(-0.1, 0.1, 17) + (1.5 if 0 < c.n_edges < 75 else c.n_edges / 75)
+
+    sizes = [int(fraction * 75) for fraction in FRACTIONS]
+    f = [0.0 if n == 0 else 1.0 if n == 75 else 1.5 for n in sizes]
+    held = told(tell, select=case.select)
+    assert CMD().measure(held).value.value == pytest.approx(areas_of(f).cmd)
+    assert CPR().measure(held).value.value == pytest.approx(areas_of(f).cpr)

@@ -5,6 +5,7 @@ import pytest
 
 from circuitkit.circuit import Circuit
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.validation import completeness
 from circuitkit.validation.completeness import Completeness
 from circuitkit.validation.knock_outs import inner_components
 from circuitkit.validation.verdict import outcome_of
@@ -73,8 +74,16 @@ def test_nothing_is_one_of_the_sets_and_the_worst_is_judged_on_other_pairs(told,
     def tell(c, choosing, ablation):
         if c.edges == case.circuit.edges:
             return [-6.0] * 7 if choosing else [0.9] * 17
+        if not choosing and 0 < c.n_edges < case.circuit.n_edges:
+            return [9.0] * 17  # worse on the pairs that judge
         return [float(c.n_edges > 0)] * (7 if choosing else 17)
 
     finding = Completeness().measure(told(tell))
     assert "nothing (no component)" in finding.note
     assert finding.value.value == pytest.approx(0.1)
+
+
+def test_greedy_sets_are_among_those_tried(case, monkeypatch):
+    monkeypatch.setattr(completeness, "component_classes", lambda case: {})
+    monkeypatch.setattr(completeness, "random_sets", lambda inner, seed: {})
+    assert "worst of 5 sets: " in Completeness().measure(case).note

@@ -54,8 +54,8 @@ def test_p_of_the_share_is_the_larger_of_two_sums(above, n):
 
 
 def test_half_a_pair_counts_against_the_claim():
-    assert p_even(10.5, 21) == pytest.approx(max(binom.sf(9, 21, 0.3), binom.cdf(11, 21, 0.7)))
-    assert p_even(10.5, 21) >= max(p_even(10.0, 21), p_even(11.0, 21))
+    assert p_even(8.5, 21) == pytest.approx(binom.sf(7, 21, 0.3))  # at least 8 pairs
+    assert p_even(12.5, 21) == pytest.approx(binom.cdf(13, 21, 0.7))  # at most 13
 
 
 def test_ties_count_one_half():

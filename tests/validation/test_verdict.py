@@ -67,6 +67,11 @@ def test_a_test_decides_only_the_bound_that_it_is_about():
         assert ("p ≤" in check_of("equivalence", finding, bound).rule) == (bound == tested)
 
 
+def test_a_test_without_a_bound_has_no_rule():
+    finding = Finding(Estimate(0.0, 0.0, 0.1, 39), p=0.03)
+    assert check_of("sufficiency", finding, Bound()).rule == "–"
+
+
 def test_alpha_is_the_level_of_the_test():
     finding = Finding(Estimate(0.0, 0.0, 0.1, 39), p=0.03)
     assert outcome_of(finding, Bound(max=0.05, alpha=0.01)) == "undecided"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import skew, t
+from scipy.stats import t
 
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CriterionError
@@ -141,9 +141,7 @@ def p_above(changes: Values, level: float) -> Values:
     mean, error, lean, free = _t_parts(changes)
     certain = np.where(mean > level, 0.0, 1.0)  # no spread: the change is what it is
     with np.errstate(divide="ignore", invalid="ignore"):
-        tails = _tail((mean - level) / error, lean, free) + _tail(
-            (mean + level) / error, -lean, free
-        )
+        tails = _tail((mean - level) / error, lean, free) + t.sf((mean + level) / error, free)
         return np.where(error > 0, np.minimum(tails, 1.0), certain)
 
 
@@ -159,10 +157,12 @@ def _t_parts(changes: Values) -> tuple[Values, Values, Values, int]:
     """Return |mean|, its standard error, skewness / sqrt(n) that way, and degrees of freedom."""
     n = changes.shape[1]
     means = changes.mean(1)
-    towards = changes * np.where(means < 0, -1, 1)[:, None]
+    off = (changes - means[:, None]) * np.where(means < 0, -1, 1)[:, None]
+    variance = (off**2).mean(1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        lean = skew(towards, axis=1) / np.sqrt(n)
-    return np.abs(means), changes.std(1, ddof=1) / np.sqrt(n), lean, n - 1
+        skewness = np.where(variance > 0, (off**3).mean(1) / variance**1.5, 0.0)
+    error = changes.std(1, ddof=1) / np.sqrt(n)
+    return np.abs(means), error, skewness / np.sqrt(n), n - 1
 
 
 def _tail(statistic: Values, lean: Values, free: int) -> Values:

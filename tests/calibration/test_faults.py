@@ -59,7 +59,7 @@ def test_a_missing_backup_edge_is_caught_by_completeness_alone():
 def test_an_untrained_model_is_refuted_by_ability(monkeypatch):
     subject = subject_on(untrained_pico(), "factual-recall", 32)
     trial = tried(subject, "pico", "untrained", Circuit.full(subject.model.graph), "mean")
-    assert "supported" != trial.outcome
+    assert trial.outcome != "supported"
     assert "ability" in (*trial.refuted_by, *trial.undecided_by)
 
 

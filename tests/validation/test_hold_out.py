@@ -1,6 +1,6 @@
 import pytest
 
-from circuitkit.errors import CriterionError, VanishingGapError
+from circuitkit.errors import VanishingGapError
 from circuitkit.tokenization import tokenize_pairs
 from circuitkit.validation.criterion import HeldOut
 from circuitkit.validation.faithfulness import measure_faithfulness
@@ -9,7 +9,14 @@ from tests.conftest import random_pairs
 
 
 def test_it_is_the_lowest_faithfulness_over_the_kinds(case):
-    found = {}
+    [own] = measure_faithfulness(
+        case.model,
+        case.validation,
+        [case.circuit],
+        ablation=case.ablations["resample"],
+        metric=case.metric,
+    )
+    found = {"prompts": own.value}
     for kind, held in case.held_out.items():
         [measured] = measure_faithfulness(
             case.model,
@@ -23,17 +30,18 @@ def test_it_is_the_lowest_faithfulness_over_the_kinds(case):
     assert finding.value == min(found.values(), key=lambda value: value.low)
     assert found["wordings"] != found["answers"]
     for kind, value in found.items():
-        assert f"{kind}: {value} (n = 16)" in finding.note
+        assert f"{kind}: {value} (n = {value.n})" in finding.note
 
 
 def test_each_kind_is_ablated_by_its_own_reference(new_case):
     case = new_case(ablation="mean")
-    assert HoldOut().measure(case).value.n == 16  # that of validation lacks these templates
+    assert "(n = 16)" in HoldOut().measure(case).note  # that of validation lacks these templates
 
 
-def test_a_task_without_other_kinds_is_refused(new_case):
-    with pytest.raises(CriterionError, match="the task must yield wordings or answers"):
-        HoldOut().measure(new_case(held_out={}))
+def test_a_task_without_other_kinds_is_judged_on_other_prompts(new_case, case):
+    finding = HoldOut().measure(new_case(held_out={}))
+    assert finding.value.n == len(case.validation)
+    assert finding.note.startswith("prompts: ")
 
 
 def test_held_out_pairs_that_the_model_cannot_do_are_refused(new_case, case):

@@ -50,15 +50,15 @@ def test_the_verdict_follows_the_bound(told, f, outcome):
 
 
 def test_what_cannot_be_measured_leaves_the_verdict_open(told):
-    case = at(told, 0.95)
-    bounds = {"faithfulness": Bound(min=0.8), "hold_out": Bound(min=0.8)}
-    verdict = judged(case, **bounds)  # no held-out pairs here
+    case = at(told, 0.95, find=None)
+    bounds = {"faithfulness": Bound(min=0.8), "stability": Bound(min=0.8)}
+    verdict = judged(case, **bounds)  # it cannot be found again here
     assert verdict.outcome == "undecided"
-    assert verdict.check("hold-out").value is None
-    assert "hold-out could not be measured (hold-out: the task must yield" in verdict.sentence
-    verdict = judged(case, faithfulness=Bound(min=0.8), hold_out=Bound())
+    assert verdict.check("stability").value is None
+    assert "stability could not be measured (circuit: must be found again" in verdict.sentence
+    verdict = judged(case, faithfulness=Bound(min=0.8), stability=Bound())
     assert verdict.outcome == "supported"
-    assert verdict.check("hold-out").outcome == "reported"
+    assert verdict.check("stability").outcome == "reported"
 
 
 def test_pairs_under_the_least_number_judge_nothing(told, case):

@@ -35,9 +35,9 @@ def test_each_fault_differs_from_the_truth_as_it_says(ioi):
     assert set(circuits["random"].edges) != true
 
 
-@pytest.mark.parametrize("name", ["planted-ioi:plain:0", "planted-induction:backup:0"])
+@pytest.mark.parametrize("name", ["planted-ioi:plain:0", "planted-predecessor:plain:0"])
 def test_the_truth_is_supported_and_each_fault_is_caught_by_its_criterion(name):
-    trials = planted_trials(name, n=32, ablation="resample")
+    trials = planted_trials(name, n=64, ablation="resample")
     assert {trial.fault for trial in trials} == {"true", "minus-edge", "plus-30%", "random"}
     assert [trial for trial in trials if not trial.is_right] == []
 

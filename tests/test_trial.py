@@ -149,17 +149,18 @@ def test_a_seed_is_passed_on(subject, circuit, monkeypatch):
     assert seen[-1] == (31, None)
 
 
-def test_why_a_circuit_cannot_be_found_again_is_said(subject, circuit, monkeypatch):
+def test_why_a_circuit_cannot_be_found_again_is_said(subject, circuit):
     by_hand = replace(circuit, provenance=replace(circuit.provenance, method="by hand"))
     find, reason = finder(subject, by_hand, Settings())
     assert find is None
     assert "method 'by hand' is unknown" in reason
     slow = with_provenance(circuit, subject, Settings(method="exact"), n_selected=70)
-    monkeypatch.setattr(trial, "FIND_LIMIT", 0.0)
-    find, reason = finder(subject, slow, Settings())
+    find, reason = finder(subject, slow, Settings(), limit=0.0)
     assert find is None
     assert "takes too long" in reason
-    assert "takes too long" in case_of(subject, slow, Settings()).why_not_found
+    minimal = with_provenance(circuit, subject, Settings(minimal=True), n_selected=70)
+    assert "takes too long" in case_of(subject, minimal, Settings()).why_not_found
+    assert finder(subject, minimal, Settings(), limit=60.0)[0] is not None
 
 
 def test_the_ranking_of_the_case_is_that_of_the_circuit(subject, scores):

@@ -119,6 +119,7 @@ def trimmed(
         smaller = _less_idle(case)
         progress(before - smaller.n_edges, before)
         if smaller.n_edges == circuit.n_edges:
+            progress(before, before)
             return circuit
         circuit = smaller
 

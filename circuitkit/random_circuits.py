@@ -8,6 +8,7 @@ connected  random paths from the input to the logits, so that no edge is a dead 
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 
@@ -102,11 +103,13 @@ def random_path(graph: ComponentGraph, rng: random.Random) -> list[str]:
     return [graph.edge_names[number] for number in _random_path(graph, _edges_into(graph), rng)]
 
 
+@lru_cache(maxsize=4)
 def _edges_into(graph: ComponentGraph) -> dict[str, list[int]]:
+    """Return the numbers of the edges into each component: one pass over all, once a graph."""
     into: dict[str, list[int]] = defaultdict(list)
     for number, edge in enumerate(graph.edge_names):
         into[Circuit.ends(edge)[1]].append(number)
-    return into
+    return dict(into)
 
 
 def _random_path(

@@ -20,8 +20,8 @@ Made by `{command}` with {versions}. Every trial is judged by all criteria that 
 FAULTS = """## Circuits with known faults
 
 The true circuits of planted models were written by hand; pico's are those of `circuits/`, which
-were found, made minimal and are under contract. A row is right if the true circuit is supported, or
-if one of the criteria in "should be refuted by" refuted the fault.
+were found, made minimal and are under contract; they are tried with `--circuits` alone. A row is
+right if the true circuit is supported, or if a criterion in "should be refuted by" refuted the fault.
 """
 RATES = """## False alarms
 

@@ -13,8 +13,6 @@ import cattrs
 import typer
 from rich.markup import escape
 
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_file import load_circuit
 from circuitkit.cli_calibration import bench_validation_command
 from circuitkit.cli_check import check_command
 from circuitkit.cli_diff import diff_command
@@ -25,8 +23,9 @@ from circuitkit.cli_discovery import (
     forget_checkpoint,
     with_checkpoint,
 )
+from circuitkit.cli_validation import validate_command
 from circuitkit.discovery.methods import DEFAULT, method_named
-from circuitkit.errors import CircuitFileError, PromptError
+from circuitkit.errors import PromptError
 from circuitkit.files import require_writable_directory, write_whole
 from circuitkit.interventions.columns import columns_at, columns_named
 from circuitkit.interventions.patching import patch_activations
@@ -67,17 +66,13 @@ from circuitkit.pipeline import heat_map, path_map, study
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.figures import heat_map_svg
 from circuitkit.reporting.record import (
-    Judgement,
     load_record,
-    save_judgement,
     save_record,
 )
 from circuitkit.reporting.write import FORMATS, write_report
-from circuitkit.settings import Settings, Subject, installed_versions
+from circuitkit.settings import Settings
 from circuitkit.task import find_task, registered_tasks
 from circuitkit.terminal import (
-    EXIT_FAILED,
-    EXIT_NOT_JUDGED,
     OUT,
     bars,
     reported_errors,
@@ -87,12 +82,7 @@ from circuitkit.terminal import (
     show_rows,
     show_verdict,
 )
-from circuitkit.tokenization import tokenizer_digest
-from circuitkit.trial import judge
 from circuitkit.validation.baseline import measure_baseline
-from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
-from circuitkit.validation.judge import require_known
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Bound
 from circuitkit.zoo import zoo_models
 from circuitkit.zoo.pico.train import train_pico
 
@@ -352,107 +342,7 @@ app.command(name="bench-validation")(bench_validation_command)
 app.command(name="diff")(diff_command)
 
 
-@app.command()
-def validate(
-    circuit: Annotated[Path, typer.Argument(help="A circuit file.")],
-    task: Annotated[
-        str, typer.Option("--task", help="Task to judge on (default: the circuit's own).")
-    ] = "",
-    model: Annotated[
-        str, typer.Option("--model", help="Model to judge (default: the circuit's own).")
-    ] = "",
-    prompts: PromptsOption = None,
-    metric: MetricOption = "",
-    n: Annotated[int, typer.Option("--n", help="Validation pairs.")] = 100,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Seed of sampling (default: the circuit's own).")
-    ] = None,
-    ablation: AblationOption = "mean",
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(help="TOML file of bounds, as `faithfulness = { min = 0.85 }`."),
-    ] = None,
-    criteria: Annotated[
-        str, typer.Option(help=f"Comma-separated, default all: {', '.join(CRITERIA)}.")
-    ] = "",
-    min_faithfulness: Annotated[
-        float | None, typer.Option(help="The whole interval must lie above.")
-    ] = None,
-    max_edge_share: Annotated[
-        float | None, typer.Option(help="At most this share of all edges.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the judgement here as JSON.")
-    ] = None,
-    device: DeviceOption = "cpu",
-    dtype: DtypeOption = "float32",
-    memory: MemoryOption = "",
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Judge although the model has other weights.")
-    ] = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Judge a circuit on prompts that did not find it. Exit code 0: supported, 1: refuted.
-
-    Example: `circuitkit validate circuit.json`
-    """
-    with reported_errors(as_json=as_json):
-        loaded = load_circuit(circuit)
-        origin = loaded.provenance
-        names = tuple(name.strip() for name in criteria.split(",") if name.strip())
-        require_known(names)
-        bounds = read_thresholds(thresholds) if thresholds else Thresholds()
-        if min_faithfulness is not None:
-            bounds = bounds.with_bounds({"faithfulness": Bound(min=min_faithfulness)})
-        if max_edge_share is not None:
-            bounds = bounds.with_bounds({"edge-share": Bound(max=max_edge_share)})
-        if output is not None:
-            require_writable_directory(output.parent)
-        settings = Settings(
-            seed=origin.seed if seed is None else seed,
-            ablation=require_ablation(ablation),
-            memory=parse_bytes(memory),
-            thresholds=bounds,
-            criteria=names,
-        )
-        request = Request(
-            task or ("" if prompts else origin.task),
-            prompts,
-            metric or str(origin.settings.get("metric", "")),
-            model or origin.model or "pico",
-            int(origin.settings.get("n_discovery", n)),
-            settings.seed,
-            device,
-            dtype,
-            n_validation=n,
-        )
-        subject = subject_of(request)
-        _require_same_weights(loaded, subject, circuit, anyway)
-        with bars(shown=not (quiet or as_json)) as stage:
-            _, verdict = judge(subject, loaded, settings, stage)
-        judgement = Judgement(
-            thresholds=bounds,
-            circuit=str(circuit),
-            task=subject.task,
-            model=subject.model.name,
-            model_digest=subject.model.digest,
-            ablation=settings.ablation,
-            seed=settings.seed,
-            command=subject.command,
-            versions=installed_versions(),
-            verdict=verdict,
-        )
-        if output is not None:
-            save_judgement(judgement, output)
-        if as_json:
-            show_json(cattrs.unstructure(judgement))
-        else:
-            show_verdict(verdict)
-        codes = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
-        raise typer.Exit(codes.get(verdict.outcome, 0))
-
-
+app.command(name="validate")(validate_command)
 app.command(name="check")(check_command)
 
 
@@ -508,21 +398,3 @@ def _baseline_row(request: Request) -> dict[str, str]:
         "corrupted": f"{baseline.corrupted} {baseline.unit}",
         "can do it": "no" if baseline.fault else "yes",
     }
-
-
-def _require_same_weights(circuit: Circuit, subject: Subject, path: Path, anyway: bool) -> None:
-    origin = circuit.provenance
-    tokenizer = tokenizer_digest(subject.model.tokenizer)
-    if origin.tokenizer_digest and origin.tokenizer_digest != tokenizer and not anyway:
-        raise CircuitFileError(
-            f"circuit file {str(path)!r}: must be judged with the tokenizer it was found with, got "
-            f"vocabulary {tokenizer or '(none)'} where it was {origin.tokenizer_digest}. The same "
-            "prompts are other tokens. Load that tokenizer, or judge it all the same with --anyway."
-        )
-    expected = origin.model_digest
-    if expected and expected != subject.model.digest and not anyway:
-        raise CircuitFileError(
-            f"circuit file {str(path)!r}: must be of the model judged, got weights "
-            f"{subject.model.digest} where it was found in {expected}. Its claim is about other "
-            "weights. Load that model, or judge it here all the same with --anyway."
-        )

@@ -35,7 +35,7 @@ from circuitkit.settings import Subject
 from circuitkit.swap import Swap, measure_swap
 from circuitkit.task import find_task
 from circuitkit.terminal import OUT, bars, reported_errors, show_json
-from circuitkit.tokenization import tokenizer_digest
+from circuitkit.trial import require_same_tokenizer
 
 Format = Literal["svg", "png", "pdf"]
 
@@ -210,15 +210,10 @@ def _subject_in(request: Request, model: str, sides: Sequence[Side], *, is_own: 
         CircuitFileError: it is not the model that a circuit says, or reads other tokens.
     """
     subject = subject_of(replace(request, model=model))
-    tokenizer = tokenizer_digest(subject.model.tokenizer)
     for side in sides:
         origin, where = side.circuit.provenance, f"circuit file {str(side.path)!r}"
-        if origin.tokenizer_digest and origin.tokenizer_digest != tokenizer:
-            raise CircuitFileError(
-                f"{where}: must be run with the tokenizer it was found with, got that of model "
-                f"{model!r}. The same prompts are other tokens, so those that found it cannot be "
-                "told from others. Give another --model, or compare the files alone with --no-run."
-            )
+        remedy = "Give another --model, or compare the files alone with --no-run."
+        require_same_tokenizer(side.circuit, subject.model, where, remedy)
         digest = subject.model.digest
         if is_own and origin.model == model and origin.model_digest not in ("", digest):
             raise CircuitFileError(

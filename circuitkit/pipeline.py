@@ -7,9 +7,9 @@
 5. validation   faithfulness, curve and verdict on the validation pairs
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
-from circuitkit.circuit import Circuit
 from circuitkit.circuit_search import best_edges, choose_circuit, connected, discover, trimmed
 from circuitkit.discovery.selection import prune_dead_ends
 from circuitkit.errors import CircuitkitError
@@ -27,11 +27,12 @@ from circuitkit.prompts import PromptPairs
 from circuitkit.random_circuits import select_random
 from circuitkit.reporting.record import HeatMap, RunInfo, RunRecord, Sample, Validation
 from circuitkit.settings import Settings, Stage, Subject, installed_versions, with_provenance
-from circuitkit.trial import judge
+from circuitkit.trial import case_of, judge_case
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.validation.criterion import Case
 from circuitkit.validation.curve import Curve, measure_curve, sizes_for
-from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
+from circuitkit.validation.faithfulness import Faithfulness, faithfulness_under
 
 REPORTED = ("mean", "zero", "resample")  # beside the chosen one, how far faithfulness moves
 N_HEAT_MAP_PAIRS = 32
@@ -59,8 +60,9 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
     found = trimmed(subject, found, settings, stage) if settings.minimal else found
     circuit = with_provenance(found, subject, settings, n_selected=n_selected)
     curve = _curve(subject, scores, settings, stage("Faithfulness curve"))
-    faithfulness = under_each_ablation(subject, circuit, settings, stage("Other ablations"))
-    _, verdict = judge(subject, circuit, settings, stage)
+    case = case_of(subject, circuit, settings)
+    faithfulness = under_each_ablation(case)
+    verdict = judge_case(subject, case, settings, stage)
     origin = replace(circuit.provenance, verdict=verdict.outcome)
     samples = sample_prompts(subject.model, validation, subject.metric)
     return RunRecord(
@@ -133,14 +135,14 @@ def sample_prompts(model: SubjectModel, pairs: PromptPairs, metric: Metric) -> t
     top = logits.softmax(-1).topk(N_TOP_TOKENS, dim=-1)
     return tuple(
         Sample(
-            clean=_text(model, pair.clean),
-            corrupted=_text(model, pair.corrupted),
-            answers=tuple(_text(model, [a]) if isinstance(a, int) else a for a in pair.answers),
+            clean=model.text_of(pair.clean),
+            corrupted=model.text_of(pair.corrupted),
+            answers=tuple(model.text_of([a]) if isinstance(a, int) else a for a in pair.answers),
             wrong_answers=tuple(
-                _text(model, [a]) if isinstance(a, int) else a for a in pair.wrong_answers
+                model.text_of([a]) if isinstance(a, int) else a for a in pair.wrong_answers
             ),
             top=tuple(
-                (_text(model, [token]), probability)
+                (model.text_of([token]), probability)
                 for token, probability in zip(tokens.tolist(), probabilities.tolist(), strict=True)
             ),
             metric=value,
@@ -171,31 +173,17 @@ def _curve(
     )
 
 
-def under_each_ablation(
-    subject: Subject, circuit: Circuit, settings: Settings, progress: Progress = silent
-) -> list[Faithfulness]:
+def under_each_ablation(case: Case) -> list[Faithfulness]:
     """Return faithfulness under the chosen ablation, then under the others that can be judged.
 
     Raises:
         VanishingGapError: ablating everything, as chosen, does not change the metric.
     """
-    results = []
-    for name in (settings.ablation, *(a for a in REPORTED if a != settings.ablation)):
-        try:
-            [measured] = measure_faithfulness(
-                subject.model,
-                subject.splits.validation,
-                [circuit],
-                ablation=subject.ablations[name],
-                metric=subject.metric,
-                memory=settings.memory,
-                progress=progress,
-            )
-        except CircuitkitError:
-            if name == settings.ablation:
-                raise
-            continue
-        results.append(measured)
+    results = [faithfulness_under(case, case.ablation)]
+    for name in REPORTED:
+        if name != case.ablation:
+            with suppress(CircuitkitError):
+                results.append(faithfulness_under(case, name))
     return results
 
 
@@ -219,10 +207,3 @@ def _info(subject: Subject, settings: Settings, n_edges: int) -> RunInfo:
         command=subject.command,
         versions=installed_versions(),
     )
-
-
-def _text(model: SubjectModel, prompt: object) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    ids = list(prompt)  # type: ignore[call-overload]
-    return str(model.tokenizer.decode(ids)) if model.tokenizer is not None else str(ids)

@@ -7,7 +7,7 @@ connected  random paths from the input to the logits, so that no edge is a dead 
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -86,13 +86,6 @@ def random_connected(circuit: Circuit, seed: int) -> Circuit:
     others = [n for n in range(graph.n_edges) if n not in known]
     pool = between if len(between) >= missing else between + others
     return _of_numbers(circuit, [*chosen, *rng.sample(pool, missing)])
-
-
-DRAWS: dict[str, Callable[[Circuit, int], Circuit]] = {
-    "any": random_like,
-    "profile": random_of_profile,
-    "connected": random_connected,
-}
 
 
 def random_path(graph: ComponentGraph, rng: random.Random) -> list[str]:

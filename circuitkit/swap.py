@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit_diff import diff_circuits
 from circuitkit.errors import CriterionError
+from circuitkit.interventions.run_circuit import require_same_graph
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.settings import Subject
-from circuitkit.trial import require_same_graph, rows_seen
+from circuitkit.trial import rows_seen
 from circuitkit.validation.bootstrap import Estimate, mean_estimate
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.precision import warn_if_coarse
@@ -62,8 +62,8 @@ def measure_swap(
         CriterionError: the validation pairs found a circuit, or too many of those drawn did.
         VanishingGapError: the model and the empty circuit cannot be told apart.
     """
-    diff_circuits(a, b)
-    require_same_graph(a, subject)
+    for circuit in (a, b):
+        require_same_graph(subject.model, circuit)
     pairs = unseen_pairs(subject, a, b)
     warn_if_coarse(
         subject.model, pairs, ablation=subject.ablations[ablation], metric=subject.metric

@@ -26,7 +26,7 @@ from circuitkit.method_comparison import MethodRow
 from circuitkit.reporting.record import HeatMap
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Check, Verdict
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
 EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
@@ -167,7 +167,7 @@ def show_verdict(verdict: Verdict) -> None:
         [
             (
                 check.criterion,
-                "not measured" if check.value is None else _value(check),
+                check.got,
                 "" if check.value is None or check.value.n == 1 else str(check.value.n),
                 check.rule,
                 check.outcome,
@@ -179,12 +179,6 @@ def show_verdict(verdict: Verdict) -> None:
         if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
             OUT.print(f"{check.criterion}: {escape(check.note)}", soft_wrap=True)
     OUT.print(escape(verdict.sentence), soft_wrap=True)
-
-
-def _value(check: Check) -> str:
-    assert check.value is not None
-    text = f"{check.value.value:.3g}" if check.value.n == 1 else str(check.value)
-    return text if check.p is None else f"{text}, p = {check.p:.2g}"
 
 
 def show_heat_map(heat: HeatMap, n_pairs: int) -> None:

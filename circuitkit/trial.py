@@ -5,15 +5,19 @@ was used, and a validation pair among them is refused, whatever seed or file it 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_search import best_edges, choose, trimmed
 from circuitkit.discovery.selection import prune_dead_ends
-from circuitkit.errors import CriterionError, GraphError, MethodError
+from circuitkit.errors import CircuitFileError, CriterionError, MethodError
+from circuitkit.interventions.run_circuit import require_same_graph
+from circuitkit.model import SubjectModel
 from circuitkit.progress import silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.settings import Settings, Stage, Subject, method_of, settings_of, work_of
-from circuitkit.validation.criterion import Case, Find, Select
+from circuitkit.tokenization import tokenizer_digest
+from circuitkit.validation.criterion import Case, Find, Select, not_found_again
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Verdict
@@ -27,25 +31,30 @@ def judge(
     circuit: Circuit,
     settings: Settings,
     stage: Stage = lambda title: silent,
-) -> tuple[Case, Verdict]:
-    """Return the case and the verdict by the criteria asked for.
+) -> Verdict:
+    """Return the verdict on a circuit by the criteria asked for.
 
     Raises:
         CriterionError: a validation prompt is one of those that found the circuit, or a criterion
             is unknown.
         GraphError: the circuit belongs to another architecture.
     """
-    case = case_of(subject, circuit, settings)
+    return judge_case(subject, case_of(subject, circuit, settings), settings, stage)
+
+
+def judge_case(
+    subject: Subject, case: Case, settings: Settings, stage: Stage = lambda title: silent
+) -> Verdict:
+    """Return the verdict on a case of `case_of`; what it has measured is not measured again."""
     warn_if_coarse(
         subject.model,
         subject.splits.validation,
         ablation=subject.ablations[settings.ablation],
         metric=subject.metric,
     )
-    verdict = judge_circuit(
+    return judge_circuit(
         case, settings.thresholds, only=settings.criteria, progress=stage("Judging")
     )
-    return case, verdict
 
 
 def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
@@ -55,9 +64,8 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
         CriterionError: a validation prompt is one of those that found the circuit.
         GraphError: the circuit belongs to another architecture.
     """
-    require_same_graph(circuit, subject)
+    require_same_graph(subject.model, circuit)
     require_unseen(circuit, subject.splits.validation)
-    find, reason = finder(subject, circuit, settings)
     return Case(
         model=subject.model,
         circuit=circuit,
@@ -68,8 +76,7 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
         ablation=settings.ablation,
         seed=settings.seed,
         memory=settings.memory,
-        find=find,
-        why_not_found=reason,
+        find=_lazy_finder(subject, circuit, settings),
         select=_selector(circuit),
         held_out=subject.held_out,
     )
@@ -132,18 +139,36 @@ def require_unseen(circuit: Circuit, pairs: PromptPairs) -> None:
         )
 
 
-def require_same_graph(circuit: Circuit, subject: Subject) -> None:
-    """Refuse a circuit of another architecture.
+def require_same_tokenizer(
+    circuit: Circuit, model: SubjectModel, where: str | Path, remedy: str
+) -> None:
+    """Refuse a circuit that was found with another tokenizer; `remedy` is what to do then.
 
     Raises:
-        GraphError: it is.
+        CircuitFileError: it was.
     """
-    if circuit.graph != subject.model.graph:
-        raise GraphError(
-            f"circuit: must be of the architecture of model {subject.model.name!r} "
-            f"({subject.model.graph}), got a circuit of ({circuit.graph}). Its edges do not exist "
-            "there. Name the model it was made for."
+    expected, got = circuit.provenance.tokenizer_digest, tokenizer_digest(model.tokenizer)
+    if expected and expected != got:
+        raise CircuitFileError(
+            f"{where}: must be run with the tokenizer it was found with, got vocabulary "
+            f"{got or '(none)'} of model {model.name!r} where it was {expected}. The same prompts "
+            f"are other tokens. {remedy}"
         )
+
+
+def _lazy_finder(subject: Subject, circuit: Circuit, settings: Settings) -> Find:
+    """Return what finds the circuit again, or says why not, the first time that it is asked."""
+    known: list[Find] = []
+
+    def find(pairs: PromptPairs, seed: int) -> Circuit:
+        if not known:
+            found, reason = finder(subject, circuit, settings)
+            if found is None:
+                raise not_found_again(reason)
+            known.append(found)
+        return known[0](pairs, seed)
+
+    return find
 
 
 def _selector(circuit: Circuit) -> Select | None:

@@ -30,7 +30,7 @@ LAYERS = [
     ["method_comparison"],
     ["options", "terminal"],
     ["diff_tables", "contracts"],
-    ["cli_discovery", "cli_calibration", "cli_check", "cli_diff"],
+    ["cli_discovery", "cli_calibration", "cli_check", "cli_diff", "cli_validation"],
     ["cli"],
     ["__main__"],
 ]

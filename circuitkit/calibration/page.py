@@ -21,7 +21,7 @@ FAULTS = """## Circuits with known faults
 
 The true circuits of planted models were written by hand; pico's are those of `circuits/`, which
 were found, made minimal and are under contract; they are tried with `--circuits` alone. A row is
-right if the true circuit is supported, or if a criterion in "should be refuted by" refuted the fault.
+right if the true circuit is supported, or if a criterion in "should be refuted by" refuted it.
 """
 RATES = """## False alarms
 

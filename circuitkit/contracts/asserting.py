@@ -8,14 +8,14 @@ import numpy as np
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
-from circuitkit.contracts.hearing import require_same_tokenizer
+from circuitkit.contracts.hearing import MOVED_TOKENIZER
 from circuitkit.metrics import metric_named
 from circuitkit.model import SubjectModel
 from circuitkit.options import Request, require_ablation, subject_of_task
 from circuitkit.prompts import PromptPair
 from circuitkit.settings import Settings
 from circuitkit.task import Task, find_task
-from circuitkit.trial import case_of
+from circuitkit.trial import case_of, require_same_tokenizer
 from circuitkit.validation.bootstrap import Estimate, Values
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import Case
@@ -61,7 +61,7 @@ def assert_faithful(
     behaviour = task if isinstance(task, Task) else find_task(task)
     require_ablation(ablation, "assert_faithful: ablation")
     subject_model = model if isinstance(model, SubjectModel) else load_model(model)
-    require_same_tokenizer(found, subject_model, "assert_faithful")
+    require_same_tokenizer(found, subject_model, "assert_faithful", MOVED_TOKENIZER)
     origin = found.provenance
     request = Request(
         metric=metric or str(origin.settings.get("metric", "")),
@@ -112,15 +112,13 @@ def _failure(check: Check, case: Case) -> str:
         f"Pairs of which the circuit keeps least ({case.metric.name}, in {case.metric.unit}):",
         *(
             f"  {worst.share:.0%} kept: circuit {worst.circuit:.3g}, model {worst.model:.3g}: "
-            f"{_text(case.model, worst.pair)}"
+            f"{_quoted(case.model, worst.pair)}"
             for worst in worst_pairs(case.validation.pairs, values, *case.ends())
         ),
     ]
     return "\n".join(lines)
 
 
-def _text(model: SubjectModel, pair: PromptPair) -> str:
-    if isinstance(pair.clean, str):
-        return repr(pair.clean)
-    ids = list(pair.clean)
-    return repr(str(model.tokenizer.decode(ids))) if model.tokenizer is not None else str(ids)
+def _quoted(model: SubjectModel, pair: PromptPair) -> str:
+    readable = isinstance(pair.clean, str) or model.tokenizer is not None
+    return repr(model.text_of(pair.clean)) if readable else model.text_of(pair.clean)

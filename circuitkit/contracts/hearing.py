@@ -5,20 +5,20 @@ What the contract does not say, the circuit file does: task, model, seed, metric
 
 import shlex
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
 from circuitkit.contracts.contract import Contract
 from circuitkit.contracts.parsing import located_model
-from circuitkit.errors import CircuitFileError, ContractError
+from circuitkit.errors import ContractError
 from circuitkit.model import SubjectModel
 from circuitkit.options import Request, require_ablation, subject_of
 from circuitkit.settings import Settings, Subject
 from circuitkit.task import registered_tasks
-from circuitkit.tokenization import tokenizer_digest
-from circuitkit.trial import case_of
+from circuitkit.trial import case_of, require_same_tokenizer
 from circuitkit.validation.criterion import Case
+
+MOVED_TOKENIZER = "Load that tokenizer, or find the circuit again and commit it."
 
 
 @dataclass(eq=False)
@@ -103,7 +103,7 @@ class Court:
         request = request_of(contract, circuit)
         subject = subject_of(request, self._models.get(request.model))
         self._models[request.model] = subject.model
-        require_same_tokenizer(circuit, subject.model, str(contract.circuit))
+        require_same_tokenizer(circuit, subject.model, contract.circuit, MOVED_TOKENIZER)
         return Hearing(contract, circuit, request, subject)
 
 
@@ -136,18 +136,3 @@ def request_of(contract: Contract, circuit: Circuit) -> Request:
         origin.seed if contract.seed is None else contract.seed,
         n_validation=contract.n,
     )
-
-
-def require_same_tokenizer(circuit: Circuit, model: SubjectModel, where: str | Path) -> None:
-    """Refuse a circuit that was found with another tokenizer.
-
-    Raises:
-        CircuitFileError: it was.
-    """
-    expected, got = circuit.provenance.tokenizer_digest, tokenizer_digest(model.tokenizer)
-    if expected and expected != got:
-        raise CircuitFileError(
-            f"{where}: must be judged with the tokenizer it was found with, got vocabulary "
-            f"{got or '(none)'} where it was {expected}. The same prompts are other tokens. Load "
-            "that tokenizer, or find the circuit again and commit it."
-        )

@@ -6,13 +6,9 @@ from circuitkit.validation.verdict import Check
 
 
 def value_of(check: Check) -> str:
-    """Return the value with what there is of interval, number of pairs and p-value."""
-    if check.value is None:
-        return "not measured"
-    if check.value.n == 1:
-        return f"{check.value.value:.3g}"
-    p = "" if check.p is None else f", p = {check.p:.2g}"
-    return f"{check.value}{p}, n = {check.value.n}"
+    """Return the value with what there is of interval, p-value and number of pairs."""
+    counted = check.value is not None and check.value.n > 1
+    return f"{check.got}, n = {check.value.n}" if counted and check.value else check.got
 
 
 def held(check: Check) -> str:

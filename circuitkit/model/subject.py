@@ -5,7 +5,7 @@ that it can begin at any layer and position and give every head its own input. H
 long as a run, and the wrapped model is never changed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,6 +79,13 @@ class SubjectModel:
             parallel_attn_mlp=first.is_parallel,
             has_mlps=first.mlp is not None,
         )
+
+    def text_of(self, prompt: str | Sequence[int]) -> str:
+        """Return a prompt as a reader sees it: its text, or its ids where there is no tokenizer."""
+        if isinstance(prompt, str):
+            return prompt
+        ids = list(prompt)
+        return str(self.tokenizer.decode(ids)) if self.tokenizer is not None else str(ids)
 
     @property
     def d_head(self) -> int:

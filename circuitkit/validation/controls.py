@@ -13,14 +13,13 @@ metric that means nothing.
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 
 from circuitkit.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.prompts import Labels, PromptPairs
-from circuitkit.random_circuits import DRAWS
+from circuitkit.random_circuits import random_connected, random_like, random_of_profile
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.verdict import Bound, Finding
 
@@ -34,11 +33,14 @@ class RandomControl(Criterion):
     name = "random"
     summary = f"f(C) minus that of the best of {N_RANDOM} random circuits of the same size"
     default = Bound(min=0.0)
-    draw: ClassVar[str] = "any"
 
     def measure(self, case: Case) -> Finding:
-        randoms = [DRAWS[self.draw](case.circuit, seed) for seed in case.seeds(N_RANDOM)]
+        randoms = [self.draw(case.circuit, seed) for seed in case.seeds(N_RANDOM)]
         return margin_over(case, randoms)
+
+    def draw(self, circuit: Circuit, seed: int) -> Circuit:
+        """Return a control of the circuit."""
+        return random_like(circuit, seed)
 
 
 class ProfileControl(RandomControl):
@@ -47,7 +49,10 @@ class ProfileControl(RandomControl):
     name = "random-profile"
     default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} with the same layer profile"
-    draw = "profile"
+
+    def draw(self, circuit: Circuit, seed: int) -> Circuit:
+        """Return a control of the circuit."""
+        return random_of_profile(circuit, seed)
 
 
 class ConnectedControl(RandomControl):
@@ -56,7 +61,10 @@ class ConnectedControl(RandomControl):
     name = "random-connected"
     default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} made of random whole paths"
-    draw = "connected"
+
+    def draw(self, circuit: Circuit, seed: int) -> Circuit:
+        """Return a control of the circuit."""
+        return random_connected(circuit, seed)
 
 
 class ShuffledControl(Criterion):

@@ -64,7 +64,6 @@ class Case:
     seed: int = 0
     memory: int | None = None
     find: Find | None = None
-    why_not_found: str = "it does not say how it was found"
     select: Select | None = None
     held_out: Mapping[str, HeldOut] = field(default_factory=dict)
     progress: Progress = silent
@@ -94,10 +93,7 @@ class Case:
             CriterionError: it cannot be found again.
         """
         if self.find is None:
-            raise CriterionError(
-                f"circuit: must be found again on other pairs, got none: {self.why_not_found}. "
-                "Judge a circuit that `circuitkit discover` wrote with a gradient method."
-            )
+            raise not_found_again("it does not say how it was found")
         seeds = self.seeds(len(samples))
         try:
             return tuple(self.find(pairs, s) for pairs, s in zip(samples, seeds, strict=True))
@@ -197,6 +193,14 @@ class Criterion(ABC):
         Raises:
             CriterionError: it cannot be measured on this case.
         """
+
+
+def not_found_again(reason: str) -> CriterionError:
+    """Return the error of a circuit that cannot be found again on other pairs."""
+    return CriterionError(
+        f"circuit: must be found again on other pairs, got none: {reason}. "
+        "Judge a circuit that `circuitkit discover` wrote with a gradient method."
+    )
 
 
 def magnitude(signed: Estimate) -> Estimate:

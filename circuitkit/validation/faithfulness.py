@@ -35,7 +35,7 @@ class FaithfulnessCriterion(Criterion):
     default = Bound(min=0.8)
 
     def measure(self, case: Case) -> Finding:
-        value = _measured(case, case.circuit)
+        value = measured(case, case.circuit)
         note = f"{case.ablation} ablation; {least_visible(value)}"
         return Finding(value, note)
 
@@ -48,7 +48,7 @@ class NodeFaithfulness(Criterion):
 
     def measure(self, case: Case) -> Finding:
         circuit = case.circuit.between_components
-        return Finding(_measured(case, circuit), f"{circuit.n_edges} edges")
+        return Finding(measured(case, circuit), f"{circuit.n_edges} edges")
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,18 @@ def measure_faithfulness(
     """
     values, full, empty = _run(model, pairs, circuits, ablation, metric, memory, progress)
     return [_faithfulness(ablation.name, row, full, empty) for row in values]
+
+
+def faithfulness_under(case: Case, ablation: str) -> Faithfulness:
+    """Return the faithfulness of the case's circuit under one of its ablations.
+
+    Raises:
+        VanishingGapError: as `measure_faithfulness`.
+        CriterionError: an ablation other than the verdict's does not fit the pairs.
+    """
+    full, empty = case.ends(ablation=ablation)
+    [values] = case.values([case.circuit], ablation=ablation)
+    return _faithfulness(ablation, values, full, empty)
 
 
 def measure_faithfulness_points(
@@ -131,7 +143,8 @@ def _run(
     return values[2:], full, empty
 
 
-def _measured(case: Case, circuit: Circuit) -> Estimate:
+def measured(case: Case, circuit: Circuit) -> Estimate:
+    """Return f of a circuit of the case on its validation pairs, under the verdict's ablation."""
     _, empty = case.ends()
     [values] = case.values([circuit])
     return case.share_of_gap(values - empty)

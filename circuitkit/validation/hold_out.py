@@ -7,8 +7,8 @@ wordings that discovery never used, and answers (names, places) that never were 
 task says which exist; each kind has its own reference prompts for mean ablation.
 """
 
-from circuitkit.validation.criterion import Case, Criterion, HeldOut
-from circuitkit.validation.faithfulness import measure_faithfulness
+from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.faithfulness import measure_faithfulness, measured
 from circuitkit.validation.verdict import Bound, Finding
 
 
@@ -20,10 +20,9 @@ class HoldOut(Criterion):
     default = Bound(min=0.7)
 
     def measure(self, case: Case) -> Finding:
-        prompts = HeldOut(case.validation, case.ablations)
-        found = {}
-        for kind, held in {"prompts": prompts, **case.held_out}.items():
-            [measured] = measure_faithfulness(
+        found = {"prompts": measured(case, case.circuit)}
+        for kind, held in case.held_out.items():
+            [other] = measure_faithfulness(
                 case.model,
                 held.pairs,
                 [case.circuit],
@@ -31,7 +30,7 @@ class HoldOut(Criterion):
                 metric=case.metric,
                 memory=case.memory,
             )
-            found[kind] = measured.value
+            found[kind] = other.value
         worst = min(found, key=lambda kind: found[kind].low)
         note = "; ".join(f"{kind}: {value} (n = {value.n})" for kind, value in found.items())
         return Finding(found[worst], note)

@@ -86,6 +86,14 @@ class Check:
     note: str = ""
     p: float | None = None
 
+    @property
+    def got(self) -> str:
+        """The value as text, with what there is of interval and p-value."""
+        if self.value is None:
+            return "not measured"
+        text = f"{self.value.value:.3g}" if self.value.n == 1 else str(self.value)
+        return text if self.p is None else f"{text}, p = {self.p:.2g}"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -159,5 +167,4 @@ def _sentence(outcome: str, checks: Sequence[Check], facts: str) -> str:
 def _reason(check: Check) -> str:
     if check.value is None:
         return f"{check.criterion} could not be measured ({check.note})"
-    p = "" if check.p is None else f", p = {check.p:.2g}"
-    return f"{check.criterion} must be {check.rule}, got {check.value}{p}"
+    return f"{check.criterion} must be {check.rule}, got {check.got}"

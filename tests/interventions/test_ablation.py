@@ -77,7 +77,7 @@ def test_an_unknown_ablation_names_the_known_ones(pairs):
 
 def test_a_circuit_of_another_architecture_is_refused(toy, pairs, metric):
     other = ComponentGraph(n_layers=2, n_heads=4, d_model=20)
-    with pytest.raises(GraphError, match="must be of the model's architecture"):
+    with pytest.raises(GraphError, match="must be of the architecture of model"):
         evaluate_circuits(toy, pairs, [Circuit.full(other)], ablation=ZeroAblation(), metric=metric)
 
 

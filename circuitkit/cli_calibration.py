@@ -28,7 +28,7 @@ def bench_validation_command(
     difficulties: Annotated[
         str, typer.Option("--difficulties", help=f"Comma-separated: {', '.join(DIFFICULTIES)}.")
     ] = ",".join(DIFFICULTIES),
-    n: Annotated[int, typer.Option("--n", min=32, help="Pairs of each split.")] = 64,
+    n: Annotated[int, typer.Option("--n", min=32, help="Pairs of each split.")] = 128,
     draws: Annotated[int, typer.Option(min=1, help="Draws of each test under its null.")] = 400,
     circuits: Annotated[
         Path | None,

@@ -5,7 +5,7 @@
     plus-30%        with 30 % irrelevant edges             minimality
     random          as many edges, drawn evenly            faithfulness
     other-task      pico's circuit of another task         faithfulness
-    untrained       pico's circuit in untrained weights    ability
+    untrained       pico's circuit in untrained weights    ability or ability-share
 
 A missing backup edge does not show in faithfulness: completeness is there to catch it.
 """
@@ -40,7 +40,7 @@ CAUGHT_BY = {
     "plus-30%": ("minimality",),
     "random": ("faithfulness",),
     "other-task": ("faithfulness",),
-    "untrained": ("ability",),
+    "untrained": ("ability", "ability-share"),
 }
 JUDGED = tuple(name for name, criterion in CRITERIA.items() if not criterion.default.is_open)
 
@@ -97,11 +97,24 @@ def pico_trials(directory: Path, task: str, *, n: int) -> list[Trial]:
     true = load_circuit(directory / f"{task}.json")
     subject = subject_on(load_model("pico"), task, n)
     other = next(name for name in PICO_TASKS if name != task)
-    circuits = faulty(true, seed=0)
+    circuits = faulty(true, seed=0) | {"minus-edge": without_neediest(subject, true)}
     circuits["other-task"] = load_circuit(directory / f"{other}.json")
     trials = [tried(subject, f"pico on {task}", f, c, "mean") for f, c in circuits.items()]
     blank = subject_on(untrained_pico(), task, n)
     return [*trials, tried(blank, f"pico on {task}", "untrained", true, "mean")]
+
+
+def without_neediest(subject: Subject, true: Circuit) -> Circuit:
+    """Return the circuit without the edge that changes f most, on the discovery pairs.
+
+    Planted edges are all needed; of a trained model's, most do little.
+    """
+    splits = replace(subject.splits, validation=subject.splits.discovery)
+    unlabelled = replace(true, provenance=replace(true.provenance, discovery_prompts=()))
+    case = case_of(replace(subject, splits=splits), unlabelled, Settings())
+    fewer = [true.with_edges(true.edge_mask & ~true.graph.mask_of([edge])) for edge in true.edges]
+    own, *others = case.faithfulness([true, *fewer])
+    return max(zip(fewer, others, strict=True), key=lambda pair: abs(pair[1] - own))[0]
 
 
 def subject_on(model: SubjectModel, task_name: str, n: int) -> Subject:

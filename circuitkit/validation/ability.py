@@ -1,13 +1,18 @@
 """Ability: can the model do the task at all?
 
-    gap = mean over pairs of  gain(clean run) - gain(corrupted run),  in the metric's unit
+    gap   = mean over pairs of  gain(clean run) - gain(corrupted run),  in the metric's unit
+    share = of pairs on which that is positive, ties counting one half; 1/2 is chance
 
 A circuit of something that the model does not do explains noise, whatever its other numbers.
 """
 
+from circuitkit.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.validation.baseline import measure_baseline
+from circuitkit.validation.bootstrap import share_estimate
 from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.equivalence import share_above
+from circuitkit.validation.gap import dust_of
 from circuitkit.validation.verdict import Bound, Finding
 
 
@@ -23,3 +28,21 @@ class Ability(Criterion):
         if baseline.fault and baseline.gap.low >= 0:  # which the interval alone would let pass
             raise CriterionError(f"ability: {baseline.fault}")
         return Finding(baseline.gap, f"accuracy {baseline.accuracy}")
+
+
+class AbilityShare(Criterion):
+    """On how many pairs the model does better on the clean prompt.
+
+    A gap that cannot be told from zero leaves `ability` open; a share near one half refutes.
+    """
+
+    name = "ability-share"
+    summary = "share of pairs on which the clean prompt's metric beats the corrupted one's"
+    default = Bound(min=0.75)
+
+    def measure(self, case: Case) -> Finding:
+        ends = [Circuit.full(case.model.graph), Circuit.empty(case.model.graph)]
+        clean, corrupted = case.values(ends, ablation="resample")  # all ablated: the corrupted run
+        difference = clean - corrupted if case.metric.higher_is_better else corrupted - clean
+        above = share_above(difference, dust_of(clean, corrupted))
+        return Finding(share_estimate(int(above), len(difference)))

@@ -13,11 +13,10 @@ is the share k / n with its Clopper-Pearson interval. Shi et al. 2024 (arXiv:241
 """
 
 import numpy as np
-from scipy.stats import binomtest
 
 from circuitkit.errors import CriterionError
 from circuitkit.random_circuits import random_like, random_outside
-from circuitkit.validation.bootstrap import CONFIDENCE, Estimate, Values
+from circuitkit.validation.bootstrap import Values, share_estimate
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.gap import ROUNDING
 from circuitkit.validation.verdict import Bound, Finding
@@ -62,6 +61,4 @@ def rank_test(statistics: Values) -> Finding:
     """Return the finding for the first of some statistics against the rest; more is better."""
     own, others = statistics[0], statistics[1:]
     k, n = int((others >= own - TIE * max(1.0, abs(own))).sum()), len(others)
-    interval = binomtest(k, n).proportion_ci(CONFIDENCE)
-    value = Estimate(k / n, float(interval.low), float(interval.high), n)
-    return Finding(value, f"{k} of {n}", p=(k + 1) / (n + 1))
+    return Finding(share_estimate(k, n), f"{k} of {n}", p=(k + 1) / (n + 1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import DegenerateDataWarning, bootstrap
+from scipy.stats import DegenerateDataWarning, binomtest, bootstrap
 
 from circuitkit.errors import CriterionError
 
@@ -40,6 +40,12 @@ def mean_estimate(values: Sequence[float] | Values, *, seed: int = 0) -> Estimat
         CriterionError: fewer than MIN_PAIRS values.
     """
     return estimate((np.asarray(values, dtype=np.float64),), _mean, seed=seed)
+
+
+def share_estimate(count: int, n: int) -> Estimate:
+    """Return the share `count` of `n` with its exact interval (Clopper and Pearson 1934)."""
+    interval = binomtest(count, n).proportion_ci(CONFIDENCE)
+    return Estimate(count / n, float(interval.low), float(interval.high), n)
 
 
 def estimate(columns: Sequence[Values], statistic: Statistic, *, seed: int = 0) -> Estimate:

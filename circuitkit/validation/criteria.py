@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.errors import CriterionError
-from circuitkit.validation.ability import Ability
+from circuitkit.validation.ability import Ability, AbilityShare
 from circuitkit.validation.against_random import PartialNecessity, Sufficiency
 from circuitkit.validation.areas import CMD, CPR
 from circuitkit.validation.completeness import Completeness
@@ -47,6 +47,7 @@ CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
     for criterion in (
         Ability(),
+        AbilityShare(),
         FaithfulnessCriterion(),
         EdgeShare(),
         EdgeCount(),

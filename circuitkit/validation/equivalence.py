@@ -11,13 +11,14 @@ same pairs, so each t-test is of the mean of margin ± difference, pair by pair.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
-from scipy.stats import binom, binomtest, t
+from scipy.stats import binom, t
 
-from circuitkit.validation.bootstrap import CONFIDENCE, Estimate, Values
+from circuitkit.validation.bootstrap import Values, share_estimate
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.gap import ROUNDING
+from circuitkit.validation.gap import dust_of
 from circuitkit.validation.verdict import Bound, Finding
 
 MARGIN = 0.2
@@ -48,11 +49,9 @@ class ShareEquivalence(Criterion):
     def measure(self, case: Case) -> Finding:
         full, empty = case.ends()
         [circuit] = case.values([case.circuit])
-        scale = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
-        above = share_above(circuit - full, scale)
+        above = share_above(circuit - full, dust_of(full, empty))
         n = len(full)
-        interval = binomtest(round(above), n).proportion_ci(CONFIDENCE)
-        value = Estimate(above / n, float(interval.low), float(interval.high), n)
+        value = replace(share_estimate(round(above), n), value=above / n)
         tested = Bound(0.5 - SHARE_MARGIN, 0.5 + SHARE_MARGIN)
         return Finding(value, p=p_even(above, n), tested=tested)
 
@@ -71,7 +70,7 @@ def _p_positive(values: Values) -> float:
 
 
 def share_above(difference: Values, scale: float) -> float:
-    """Return the number of pairs above zero, ties within `scale` counting one half."""
+    """Return the number of pairs above zero, ties within `scale` counting one half each."""
     ties = np.abs(difference) <= scale
     return float((difference[~ties] > 0).sum() + ties.sum() / 2)
 

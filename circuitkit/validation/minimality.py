@@ -26,7 +26,7 @@ from circuitkit.errors import CriterionError
 from circuitkit.random_circuits import random_path
 from circuitkit.validation.bootstrap import Estimate, Values
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.gap import ROUNDING
+from circuitkit.validation.gap import dust_of
 from circuitkit.validation.knock_outs import Components, component_classes
 from circuitkit.validation.verdict import Bound, Finding
 
@@ -90,7 +90,7 @@ def reference_level(case: Case) -> float:
     effects = np.abs(reference_effects(case).mean(1))
     graph = case.circuit.graph
     full, empty = case.values([Circuit.full(graph), Circuit.empty(graph)])
-    dust = ROUNDING * float(np.abs(full).mean() + np.abs(empty).mean())
+    dust = dust_of(full, empty)
     return max(dust, float(np.quantile(effects, REFERENCE_QUANTILE)))
 
 

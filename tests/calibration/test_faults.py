@@ -11,6 +11,7 @@ from circuitkit.calibration.faults import (
     subject_on,
     tried,
     untrained_pico,
+    without_neediest,
 )
 from circuitkit.calibration.page import write_calibration
 from circuitkit.circuit import Circuit
@@ -59,8 +60,17 @@ def test_a_missing_backup_edge_is_caught_by_completeness_alone():
 def test_an_untrained_model_is_refuted_by_ability(monkeypatch):
     subject = subject_on(untrained_pico(), "factual-recall", 32)
     trial = tried(subject, "pico", "untrained", Circuit.full(subject.model.graph), "mean")
-    assert trial.outcome != "supported"
-    assert "ability" in (*trial.refuted_by, *trial.undecided_by)
+    assert trial.outcome == "refuted"
+    assert "ability-share" in trial.refuted_by
+    assert trial.is_right
+
+
+def test_the_neediest_edge_of_a_circuit_is_dropped(ioi):
+    instance = planted("planted-ioi:plain:0")
+    subject = subject_on(instance.model(), instance.task, 32)
+    padded = ioi.with_edges(ioi.edge_mask | ioi.graph.mask_of(["input->a0.h0<k>", "a0.h0->logits"]))
+    [dropped] = set(padded.edges) - set(without_neediest(subject, padded).edges)
+    assert dropped in ioi.edges
 
 
 def test_a_fault_is_caught_only_by_the_criterion_that_should_catch_it():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from circuitkit.errors import CriterionError
-from circuitkit.metrics import Accuracy, ProbabilityDifference
+from circuitkit.metrics import Accuracy, KLDivergence, ProbabilityDifference
 from circuitkit.prompts import Labels
-from circuitkit.validation.ability import Ability
+from circuitkit.validation.ability import Ability, AbilityShare
 from circuitkit.validation.verdict import outcome_of
 
 
@@ -50,3 +50,24 @@ def test_a_gain_of_nothing_is_no_ability(case, new_case):
     with pytest.raises(CriterionError, match="not better on clean"):
         Ability().measure(new_case(validation=same, metric=Accuracy()))
     assert np.isfinite(Ability().measure(case).value.low)
+
+
+def test_the_share_counts_pairs_on_which_the_clean_prompt_does_better(case, new_case):
+    full, empty = case.ends()
+    finding = AbilityShare().measure(case)
+    assert finding.value.value == pytest.approx((full > empty).mean())
+    reverse = AbilityShare().measure(new_case(validation=exchanged(case.validation)))
+    assert reverse.value.value == pytest.approx((full < empty).mean())
+    assert outcome_of(reverse, AbilityShare.default) == "refuted"
+
+
+def test_a_metric_of_which_less_is_better_counts_the_other_way(new_case):
+    assert AbilityShare().measure(new_case(metric=KLDivergence())).value.value == 1
+
+
+def test_a_model_that_cannot_tell_the_prompts_apart_is_refuted_not_left_open(case, new_case):
+    pairs = case.validation
+    same = with_prompts(pairs, clean=pairs.clean, corrupted=pairs.clean)
+    finding = AbilityShare().measure(new_case(validation=same))
+    assert finding.value.value == pytest.approx(0.5, abs=1 / len(pairs))
+    assert outcome_of(finding, AbilityShare.default) == "refuted"

@@ -20,6 +20,7 @@ LAYERS = [
     ["zoo"],
     ["interventions"],
     ["discovery", "validation"],
+    ["interpretation"],
     ["reporting"],
     ["scoreboard"],
     ["settings"],

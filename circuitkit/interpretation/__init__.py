@@ -1,0 +1,1 @@
+"""What the parts of a circuit do, and why that is believed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from circuitkit.calibration.false_alarms import LEVEL, Rate
 from circuitkit.calibration.faults import CAUGHT_BY, Trial
 from circuitkit.files import write_whole
+from circuitkit.validation.verdict import REFUTED, SUPPORTED, UNDECIDED
 
 INTRODUCTION = """# Does the judge work?
 
@@ -61,12 +62,15 @@ def write_calibration(
 
 
 def _summary(trials: Sequence[Trial], rates: Sequence[Rate]) -> str:
-    lines = ["| circuits | right | of |", "|---|---|---|"]
+    outcomes = (SUPPORTED, UNDECIDED, REFUTED)
+    lines = [f"| circuits | right | {' | '.join(outcomes)} | of |", "|---|---|---|---|---|---|"]
     for fault in ("true", *CAUGHT_BY):
         rows = [trial for trial in trials if trial.fault == fault]
-        lines.append(f"| {fault} | {sum(t.is_right for t in rows)} | {len(rows)} |")
+        counts = [sum(t.outcome == outcome for t in rows) for outcome in outcomes]
+        cells = (fault, sum(t.is_right for t in rows), *counts, len(rows))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     right = sum(rate.is_right for rate in rates)
-    lines.append(f"| tests with a false-alarm rate in the band | {right} | {len(rates)} |")
+    lines.append(f"\nTests with a false-alarm rate inside the band: {right} of {len(rates)}.")
     return "\n".join(lines) + "\n"
 
 

@@ -177,12 +177,16 @@ def _tail(statistic: Values, lean: Values, free: int) -> Values:
 
 def holm(p: Values, alpha: float) -> NDArray[np.bool_]:
     """Return which hypotheses are rejected at a family-wise level (Holm 1979)."""
+    return np.asarray(holm_adjusted(p) <= alpha)
+
+
+def holm_adjusted(p: Values) -> Values:
+    """Return the smallest family-wise level at which each hypothesis is rejected (Holm 1979)."""
     order = np.argsort(p, kind="stable")
-    steps = alpha / (len(p) - np.arange(len(p)))
-    failed = np.flatnonzero(p[order] > steps)
-    rejected = np.zeros(len(p), dtype=bool)
-    rejected[order[: failed[0] if len(failed) else len(p)]] = True
-    return rejected
+    steps = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
 
 
 def _exposing_sets(edge: str, classes: Sequence[Components]) -> list[Components]:

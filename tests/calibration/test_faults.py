@@ -94,8 +94,8 @@ def test_the_page_counts_what_was_right_and_keeps_the_numbers(tmp_path):
     rates = [Rate("sufficiency", 20, 400), Rate("necessity", 33, 400)]
     page, data = write_calibration(trials, rates, tmp_path, command="cmd", versions="v 1")
     text = page.read_text()
-    assert "| true | 1 | 2 |" in text
-    assert "| tests with a false-alarm rate in the band | 1 | 2 |" in text
+    assert "| true | 1 | 1 | 0 | 1 | 2 |" in text
+    assert "inside the band: 1 of 2." in text
     assert "| sufficiency | 20 | 400 | 5.0% | 10 to 32 | yes |" in text
     assert "faithfulness (undecided: hold-out)" in text
     assert json.loads(data.read_text())["rates"][1]["alarms"] == 33

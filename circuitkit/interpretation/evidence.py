@@ -1,0 +1,111 @@
+"""What roles are read from: effects of edges, attention, writes to the logits. Made once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from circuitkit.circuit import layer_of
+from circuitkit.interpretation.attention_roles import record_patterns, shuffled_prompts
+from circuitkit.interpretation.direct import EndWrites, end_writes
+from circuitkit.interventions.budget import rows_per_batch
+from circuitkit.interventions.columns import by_role
+from circuitkit.interventions.edges import measure_edges
+from circuitkit.interventions.patching import patch_activations
+from circuitkit.interventions.sites import site_named
+from circuitkit.validation.bootstrap import Values
+from circuitkit.validation.criterion import Case
+from circuitkit.validation.knock_outs import inner_components
+
+Patterns = tuple[Float[Tensor, "pair head destination source"], ...]
+
+
+@dataclass(eq=False)
+class Evidence:
+    """What is measured of a case's circuit on its validation pairs. All of it is kept."""
+
+    case: Case
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The heads and MLPs of the circuit."""
+        return inner_components(self.case.circuit)
+
+    @cached_property
+    def edge_effects(self) -> Mapping[str, Values]:
+        """The exact effect of noising each edge of the circuit alone, [pair], as a gain."""
+        case = self.case
+        effects = measure_edges(
+            case.model,
+            case.validation,
+            case.circuit.edges,
+            case.metric,
+            ablation=case.ablations[case.ablation],
+            memory=case.memory,
+            progress=case.progress,
+        ).effects.numpy()
+        return dict(zip(case.circuit.edges, effects, strict=True))
+
+    @cached_property
+    def patterns(self) -> Patterns:
+        """Every layer's attention on the clean prompts."""
+        case = self.case
+        return record_patterns(case.model, case.validation.clean_batch, self._n_rows)
+
+    @cached_property
+    def shuffled(self) -> Patterns:
+        """The same on the clean prompts with their tokens shuffled among the places."""
+        case = self.case
+        prompts = shuffled_prompts(case.validation, case.seed)
+        return record_patterns(case.model, prompts, self._n_rows)
+
+    @cached_property
+    def ends(self) -> EndWrites:
+        """What every component writes where the answer is read."""
+        return end_writes(self.case.model, self.case.validation, self.case.memory)
+
+    def pattern_of(
+        self, head: str, *, shuffled: bool = False
+    ) -> Float[Tensor, "pair destination source"]:
+        """Return a head's attention."""
+        patterns = self.shuffled if shuffled else self.patterns
+        return patterns[layer_of(head, self.case.model.graph)][:, slot_of(head)]
+
+    def end_attention(self, head: str) -> Float[Tensor, "pair source"]:
+        """Return a head's attention where the answer is read."""
+        pattern = self.pattern_of(head)
+        return pattern[torch.arange(len(pattern)), self.case.validation.label_pos]
+
+    def acts_at(self, head: str) -> tuple[str, Bool[Tensor, "pair pos"]]:
+        """Return the token role, or `rest`, at which noising a head matters most, and its places."""
+        names, masks, effects = self._places
+        column = int(np.abs(effects[head]).argmax())
+        return names[column], masks[column]
+
+    @cached_property
+    def _places(self) -> tuple[tuple[str, ...], Tensor, Mapping[str, Values]]:
+        case = self.case
+        columns = by_role(case.validation)
+        effects = patch_activations(
+            case.model,
+            case.validation,
+            site_named("heads"),
+            columns,
+            metric=case.metric,
+            memory=case.memory,
+        )
+        means = effects.effects.mean(-1).numpy()
+        return columns.names, columns.masks, dict(zip(effects.rows, means, strict=True))
+
+    @property
+    def _n_rows(self) -> int:
+        return rows_per_batch(self.case.model, self.case.validation, self.case.memory)[0]
+
+
+def slot_of(head: str) -> int:
+    """Return the number of a head within its layer."""
+    return int(head.partition("h")[2])

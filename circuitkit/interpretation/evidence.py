@@ -81,7 +81,7 @@ class Evidence:
         return pattern[torch.arange(len(pattern)), self.case.validation.label_pos]
 
     def acts_at(self, head: str) -> tuple[str, Bool[Tensor, "pair pos"]]:
-        """Return the token role, or `rest`, at which noising a head matters most, and its places."""
+        """Return the token role, or `rest`, where noising a head matters most; and its places."""
         names, masks, effects = self._places
         column = int(np.abs(effects[head]).argmax())
         return names[column], masks[column]

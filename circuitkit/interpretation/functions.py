@@ -10,8 +10,8 @@ query-, key-, value-supplier, mlp-supplier    into a head's q, k or v, or an MLP
 backup            does more when another component is gone, and little before (causes.py)
 
 score = effect of the edge that does most, in shares of the gap; null: LEAST of the gap, which
-chance may reach. Movers, suppression and inhibition: Wang et al. 2022 (arXiv:2211.00593, section 3),
-McDougall et al. 2023 (arXiv:2310.04625).
+chance may reach. Movers and inhibition: Wang et al. 2022 (arXiv:2211.00593, section 3). Copy
+suppression: McDougall et al. 2023 (arXiv:2310.04625).
 """
 
 from collections import defaultdict

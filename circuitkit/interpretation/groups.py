@@ -1,0 +1,128 @@
+"""Components that behave alike, as groups, and the circuit as a small graph of groups.
+
+A group is named after what its members are for and, where that tells more, where they look:
+"induction movers", "previous-token heads", "feeding MLPs". The effect of an edge between groups is
+
+    gain(M) - gain(M without all edges of the circuit from the one to the other)
+
+in the metric's unit, M being the whole model: what is lost when they no longer talk to each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from circuitkit.circuit import Circuit, kind_of
+from circuitkit.graph import INPUT, LOGITS
+from circuitkit.interpretation.attention_roles import DUPLICATE, INDUCTION, POSITIONAL, PREVIOUS
+from circuitkit.interpretation.causes import sign_of
+from circuitkit.interpretation.functions import (
+    BACKUP,
+    IDLE,
+    INHIBITION,
+    MOVER,
+    OPPOSER,
+    SUPPLIERS,
+    SUPPRESSION,
+    WRITER,
+)
+from circuitkit.interpretation.record import ATTENDS, DOES, Group, GroupEdge, Role
+from circuitkit.interpretation.roles import claimed
+from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.validation.criterion import Case
+
+UNCLEAR = "unclear"
+TELLING = (PREVIOUS, DUPLICATE, INDUCTION, POSITIONAL)  # ways to look that name a group
+OUTPUTS = {
+    MOVER: "movers",
+    WRITER: "writers",
+    SUPPRESSION: "copy suppressors",
+    OPPOSER: "opposers",
+    INHIBITION: "inhibition heads",
+    BACKUP: "backups",
+}
+OF_MLPS = {WRITER: "writing MLPs", OPPOSER: "opposing MLPs", BACKUP: "backup MLPs"}
+SAYS = {
+    MOVER: "copies what it looks at into the logits",
+    WRITER: "writes what the answer needs into the logits",
+    SUPPRESSION: "lowers the logit of what it looks at",
+    OPPOSER: "writes against the answer",
+    INHIBITION: "turns later heads away from the wrong answers",
+    BACKUP: "takes over when another component is gone",
+    SUPPLIERS["q"]: "tells later heads what to look for",
+    SUPPLIERS["k"]: "marks places for later heads to find",
+    SUPPLIERS["v"]: "puts down what later heads fetch",
+    SUPPLIERS["mlp"]: "feeds an MLP",
+    IDLE: "is not shown to matter",
+}
+LOOKS = {
+    PREVIOUS: "the token before",
+    DUPLICATE: "earlier places of the same token",
+    INDUCTION: "what followed the same token before",
+    POSITIONAL: "fixed positions, whatever stands there",
+}
+
+
+def group_name(component: str, roles: Sequence[Role]) -> str:
+    """Return the name of the group that a component with these roles belongs to."""
+    does, looks = claimed(roles, DOES), claimed(roles, ATTENDS)
+    if kind_of(component) != "head":
+        if not does:
+            return f"{UNCLEAR} MLPs"
+        return OF_MLPS.get(does[0].name, "idle MLPs" if does[0].name == IDLE else "feeding MLPs")
+    where = next((role.name for role in looks if role.name in TELLING), "")
+    if not does:
+        return f"{where} heads" if where else f"{UNCLEAR} heads"
+    name = does[0].name
+    if name == IDLE:
+        return "idle heads"
+    if name in (MOVER, WRITER, SUPPRESSION, OPPOSER):
+        return f"{where} {OUTPUTS[name]}".strip()
+    if name in OUTPUTS:
+        return OUTPUTS[name]
+    return f"{where} heads" if where else f"{name}s"
+
+
+def summary_of(roles: Sequence[Role]) -> str:
+    """Return one sentence on what a component is for and where it looks."""
+    does, looks = claimed(roles, DOES), claimed(roles, ATTENDS)
+    parts = [SAYS[does[0].name]] if does else []
+    if looks:
+        place = LOOKS.get(looks[0].name, looks[0].name.removeprefix("at-").replace("-", " "))
+        parts.append(f"looks at {place} ({looks[0].score.value:.0%} of its attention)")
+    if not parts:
+        return "Matters, but no role of it is clear."
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def grouped(roles: Mapping[str, Sequence[Role]]) -> tuple[Group, ...]:
+    """Return the groups, in the order of their first members, each with its summary."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for component, its in roles.items():
+        members[group_name(component, its)].append(component)
+    return tuple(
+        Group(name, tuple(names), summary_of(roles[names[0]])) for name, names in members.items()
+    )
+
+
+def group_edges(case: Case, groups: Sequence[Group]) -> tuple[GroupEdge, ...]:
+    """Return the edges of the circuit between different groups, the input and the logits."""
+    group_of = {name: group.name for group in groups for name in group.components}
+    group_of |= {INPUT: INPUT, LOGITS: LOGITS}
+    between: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for edge in case.circuit.edges:
+        sender, receiver = (group_of[end] for end in Circuit.ends(edge))
+        if sender != receiver:
+            between[sender, receiver].append(edge)
+    full = Circuit.full(case.model.graph)
+    cut = [full.with_edges(full.edge_mask & ~full.graph.mask_of(e)) for e in between.values()]
+    if not cut:
+        return ()
+    whole, *without = case.values([full, *cut])
+    effects = sign_of(case) * (whole - np.stack(without))
+    return tuple(
+        GroupEdge(sender, receiver, len(edges), mean_estimate(effect))
+        for ((sender, receiver), edges), effect in zip(between.items(), effects, strict=True)
+    )

@@ -140,7 +140,7 @@ def test_a_padded_view_is_that_of_the_prompt_alone(toy, pairs):
 
 
 def flat(n, first, own):
-    """Return a pattern with these shares on the first token and on itself, the rest on the second."""
+    """Return a pattern of these shares on the first token and on itself, the rest on token 1."""
     pattern = [[0.0] * n for _ in range(n)]
     pattern[0][0] = 1.0
     for at in range(1, n):

@@ -13,6 +13,7 @@ layer by layer, then by sender, then by head, then q, k, v.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -89,6 +90,26 @@ class ComponentGraph:
     def head_sender(self, layer: int) -> int:
         """Return the sender index of the first head of `layer`; its MLP follows the last."""
         return 1 + layer * (self.n_heads + self.has_mlps)
+
+    def place_of_head(self, name: str) -> tuple[int, int]:
+        """Return the layer of a head, and its number there.
+
+        Raises:
+            GraphError: the graph has no such head.
+        """
+        if name not in self.head_places:
+            raise GraphError(
+                f"component {name!r}: must be a head of this graph ({self}), got another name. "
+                f"Only heads attend. Heads are {head_name(0, 0)} to "
+                f"{head_name(self.n_layers - 1, self.n_heads - 1)}."
+            )
+        return self.head_places[name]
+
+    @cached_property
+    def head_places(self) -> dict[str, tuple[int, int]]:
+        """The layer of every head, and its number there, by name."""
+        places = product(range(self.n_layers), range(self.n_heads))
+        return {head_name(*place): place for place in places}
 
     def first_receiver(self, layer: int) -> int:
         """Return the receiver index of the first query of `layer`; keys, values, MLP follow."""

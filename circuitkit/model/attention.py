@@ -188,9 +188,15 @@ class Attention:
 
     def written(self, z: Float[Tensor, "row pos head d_head"]) -> Tensor:
         """Return z over the scale of the norm behind attention, so that w_out gives the write."""
+        return z if self.post_norm is None else z * self.write_scale(z)
+
+    def write_scale(
+        self, z: Float[Tensor, "row pos head d_head"]
+    ) -> Float[Tensor, "row_or_one pos_or_one 1 1"]:
+        """Return 1 / s of the norm behind attention, one where there is none."""
         if self.post_norm is None or self.w_out_plain is None:
-            return z
-        return z * self.post_norm.inverse_scale(z.flatten(2) @ self.w_out_plain).unsqueeze(-1)
+            return z.new_ones(1, 1, 1, 1)
+        return self.post_norm.inverse_scale(z.flatten(2) @ self.w_out_plain).unsqueeze(-1)
 
     def sum_of_writes(self, written: Float[Tensor, "row pos head d_head"]) -> Tensor:
         """Return what all heads together add to the residual stream, bias included."""

@@ -37,7 +37,7 @@ from circuitkit.model.forward import (
     at_label,
     run_layers,
 )
-from circuitkit.model.layers import Layer, layer_of, part
+from circuitkit.model.layers import Layer, layer_of, matrix_of, part
 from circuitkit.model.norms import Norm, norm_of
 from circuitkit.prompts import PromptBatch
 
@@ -129,6 +129,17 @@ class SubjectModel:
         module = part(self.bridge, "ln_final")
         return norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
 
+    @property
+    def unembedding(self) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"]]:
+        """The weight and the bias behind the final norm.
+
+        Raises:
+            DecompositionError: it is not a matrix of floats.
+        """
+        return matrix_of(
+            self.bridge.unembed.original_component, f"model {self.name!r}, unembedding"
+        )
+
     def computing_with(self, layers: tuple[Layer, ...], final_norm: Norm) -> "SubjectModel":
         """Return this model with its parts replaced by others of the same shapes."""
         other = replace(self)
@@ -182,8 +193,8 @@ class SubjectModel:
     def unembed(self, x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
         """Return the logits of the residual stream behind the last layer."""
         logits: Tensor = self.bridge.unembed.original_component(self.final_norm(x))
-        if self._logit_softcap:
-            logits = torch.tanh(logits / self._logit_softcap) * self._logit_softcap
+        if self.logit_softcap:
+            logits = torch.tanh(logits / self.logit_softcap) * self.logit_softcap
         return logits
 
     def prepare(self, batch: PromptBatch) -> tuple[Float[Tensor, "row pos d_model"], Context]:
@@ -245,7 +256,8 @@ class SubjectModel:
         return str(getattr(self.bridge.cfg, "attention_dir", "causal")) == "causal"
 
     @cached_property
-    def _logit_softcap(self) -> float:
+    def logit_softcap(self) -> float:
+        """The c of c tanh(logit / c) that the model ends with (Gemma 2), 0 where there is none."""
         config = getattr(self.bridge.original_model, "config", None)
         cap = getattr(config, "final_logit_softcapping", None)
         native = getattr(self.bridge.cfg, "output_logits_soft_cap", 0) if cap is None else cap

@@ -4,9 +4,7 @@
     indirect effect  gain(noised run with clean values restored at one place) - gain(noised run)
 
 The noised run is the clean prompt with Gaussian noise added to what enters block 0 at the subject's
-tokens. Its standard deviation is NOISE_FACTOR times that of the embeddings of the subject tokens of
-the clean prompts (over all their entries, each occurrence counted), before any scaling that a model
-applies to embeddings. Restored is, at one column of positions, the residual stream behind a layer,
+tokens (subject_noise.py). Restored is, at one column of positions, the residual stream behind a layer,
 or what the MLPs or the attention of a window of layers add to it; all that follows is computed
 anew. Effects are means over noise samples, then over pairs with their 95 % interval; positive
 where the place supports the behaviour; unit: the metric's. Meng et al. 2022 (arXiv:2202.05262,
@@ -17,7 +15,6 @@ restores nothing may still hold the fact (Zhang and Nanda 2024, arXiv:2309.16042
 therefore stand in for the noised one.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -28,7 +25,8 @@ from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
 from circuitkit.interpretation.record import Sweep
-from circuitkit.interventions.ablation import NOISE_FACTOR, CorruptedRun, NoiseAblation
+from circuitkit.interpretation.subject_noise import N_NOISE, subject_noise
+from circuitkit.interventions.ablation import NOISE_FACTOR, CorruptedRun
 from circuitkit.interventions.columns import Columns, by_role
 from circuitkit.interventions.patching import patch_places
 from circuitkit.interventions.recorded import Direction
@@ -39,7 +37,6 @@ from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import MIN_PAIRS, Estimate, Values, estimate, mean_estimate
 
-N_NOISE = 4
 WINDOW_SHARE = 10 / 48  # of the layers, as Meng et al. choose for GPT-2 XL
 RESIDUAL = "residual stream"
 RESTORED = {RESIDUAL: "resid", "mlp out": "mlp", "attention out": "attn"}  # to the site's name
@@ -169,67 +166,6 @@ def indirect_effects(
     return effects, total
 
 
-def subject_noise(
-    model: SubjectModel,
-    pairs: PromptPairs,
-    subject: str = "",
-    *,
-    n: int = N_NOISE,
-    factor: float = NOISE_FACTOR,
-    seed: int = 0,
-) -> tuple[NoiseAblation, ...]:
-    """Return `n` seeded noised runs, blurred at the tokens of the role `subject`.
-
-    Raises:
-        PromptError: a pair lacks the role, or nothing can be taken for the subject.
-        MethodError: the noise or the number of samples is not positive.
-    """
-    if n < 1:
-        raise MethodError(
-            f"causal tracing: number of noise samples must be at least 1, got {n}. Effects are "
-            "means over them. Raise it."
-        )
-    if not (math.isfinite(factor) and factor > 0):
-        raise MethodError(
-            f"causal tracing: the noise must be a positive number of standard deviations, got "
-            f"{factor}. Nothing would be lost that could be restored. Use {NOISE_FACTOR:g}."
-        )
-    subject = subject or default_subject(pairs)
-    tokens = _tokens_at(pairs, subject).to(model.device)
-    spread = float(model.token_embeddings[tokens].double().std())
-    if not spread > 0:
-        raise MethodError(
-            f"causal tracing: the embeddings of the tokens of {subject!r} must vary, got a "
-            f"standard deviation of {spread}. It is the unit of the noise. Check the weights."
-        )
-    # NoiseAblation counts in standard deviations of the whole vocabulary
-    share = spread / float(model.token_embeddings.double().std())
-    return tuple(
-        NoiseAblation((subject,), factor=factor * share, seed=seed * 1000 + i) for i in range(n)
-    )
-
-
-def default_subject(pairs: PromptPairs) -> str:
-    """Return the first role, by place, whose tokens differ in every pair of prompts.
-
-    Raises:
-        PromptError: there is none.
-    """
-    differs = pairs.clean != pairs.corrupted
-    known = set.intersection(*(set(roles) for roles in pairs.roles))
-    names = [
-        name
-        for name in known
-        if all(bool(differs[i, slice(*roles[name])].any()) for i, roles in enumerate(pairs.roles))
-    ]
-    if not names:
-        raise PromptError(
-            f"causal tracing: some role must differ between the prompts of every pair, got none "
-            f"among {sorted(known)}. It would be taken for the subject. Name the subject's role."
-        )
-    return min(names, key=lambda name: (sum(roles[name][0] for roles in pairs.roles), name))
-
-
 def default_window(model: SubjectModel) -> int:
     """Return how many layers are restored together: as large a share as in Meng et al."""
     return max(1, round(WINDOW_SHARE * model.graph.n_layers))
@@ -249,20 +185,6 @@ def window_of(model: SubjectModel, window: int) -> int:
             "restored together. Choose another."
         )
     return window or default_window(model)
-
-
-def _tokens_at(pairs: PromptPairs, role: str) -> Tensor:
-    """Return the tokens of a role in all clean prompts, one after the other."""
-    known = sorted({name for roles in pairs.roles for name in roles})
-    for pair, roles in zip(pairs.pairs, pairs.roles, strict=True):
-        if role not in roles:
-            raise PromptError(
-                f"causal tracing: every pair must have the role {role!r}, got {sorted(roles)} for "
-                f"{pair.clean!r}. There is nothing to blur. Choose a role that every prompt has "
-                f"(roles of these prompts: {', '.join(known)})."
-            )
-    spans = [slice(*roles[role]) for roles in pairs.roles]
-    return torch.cat([row[span] for row, span in zip(pairs.clean, spans, strict=True)])
 
 
 def _require_pairs(pairs: PromptPairs) -> None:

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from circuitkit.errors import GraphError, MethodError, PromptError
+from circuitkit.interpretation.subject_noise import default_subject, subject_noise
 from circuitkit.interpretation.tracing import (
     RESTORED,
-    default_subject,
     default_window,
     indirect_effects,
-    subject_noise,
     trace,
     trace_facts,
 )

@@ -116,13 +116,16 @@ def examples_of(
     tokens = torch.stack([pairs.clean, pairs.corrupted])
     side = torch.zeros(n, dtype=torch.long) if labels is not None else torch.arange(n) % 2
     pair = torch.arange(n)
-    if labels is None and sides == "both":
+    is_paired = labels is None and sides == "both"
+    if is_paired:
         side, pair = torch.cat([side, 1 - side]), torch.cat([pair, pair])
     found = []
     for x, role in zip(activations, roles, strict=True):
         at = last_positions(pairs, role)
         y = labels if labels is not None else (side == 0).numpy()
-        found.append(Examples(x[side, pair].numpy(), y, tokens[side, pair, at[pair]].numpy()))
+        found.append(
+            Examples(x[side, pair].numpy(), y, tokens[side, pair, at[pair]].numpy(), is_paired)
+        )
     return found
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numpy import ndarray
 from torch import Tensor
 
 from circuitkit.errors import VanishingGapError
@@ -21,123 +20,115 @@ from circuitkit.model import Hook, SubjectModel
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import counted_from
 from circuitkit.model.runs import whole_run
-from circuitkit.progress import Progress
+from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Values, mean_estimate
 
 
 @dataclass(frozen=True)
-class Means:
-    """The difference of two means, and their middle."""
+class Change:
+    """Directions to be tried at one place, each alone.
 
-    difference: Float[Tensor, " d_model"]
+    NOISING takes them out of clean runs, down to `middle`; DENOISING adds them to corrupted ones.
+    """
+
+    point: Point
+    role: str
+    kind: Direction
+    vectors: Float[Tensor, "direction d_model"]
     middle: Float[Tensor, " d_model"]
 
+    def applied(self, x: Float[Tensor, "pair d_model"]) -> Float[Tensor, "direction pair d_model"]:
+        """Return activations changed by each direction."""
+        if self.kind is Direction.DENOISING:
+            return x + self.vectors[:, None]
+        units = self.vectors / self.vectors.norm(dim=1, keepdim=True)
+        along = units @ (x - self.middle).T
+        return x - along[..., None] * units[:, None]
 
-class DirectionEffects:
-    """What the metric loses and gains by directions at places, on validation pairs."""
 
-    def __init__(
-        self,
-        model: SubjectModel,
-        pairs: PromptPairs,
-        metric: Metric,
-        points: Sequence[Point],
-        roles: Sequence[str],
-        n_random: int,
-        seed: int,
-    ) -> None:
-        self.model, self.pairs, self.metric = model, pairs, metric
-        self.points, self.roles = points, roles
-        generator = torch.Generator().manual_seed(seed)
-        shape = (n_random, model.graph.d_model)
-        self.random = torch.randn(shape, generator=generator, dtype=torch.float64)
+def direction_effects(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    metric: Metric,
+    changes: Sequence[Change],
+    *,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> tuple[list[Float[np.ndarray, "direction pair"]], Values]:
+    """Return the effects of each change, positive where the behaviour is supported, and the gap.
 
-    def effects(
-        self, found: Sequence[Sequence[Means]], memory: int | None, progress: Progress
-    ) -> tuple[Float[ndarray, "point role kind direction pair"], Values]:
-        """Return the effect of each direction, the found one first, and the gap of each pair.
+    A direction of no length has no effect.
+    """
+    n_pairs, max_rows = rows_per_batch(model, pairs, memory)
+    effects = [np.zeros((len(change.vectors), len(pairs))) for change in changes]
+    gap = np.zeros(len(pairs))
+    points = {change.point for change in changes}
+    done, total = 0, max(1, len(changes)) * len(pairs)
+    progress(0, total)
+    for start in range(0, len(pairs), n_pairs):
+        chunk = slice(start, min(start + n_pairs, len(pairs)))
+        part = pairs.select(range(chunk.start, chunk.stop))
+        runs = tuple(whole_run(model, b) for b in (part.clean_batch, part.corrupted_batch))
+        with counted_from(start):
+            both = {
+                kind: BothRuns(model, part, (runs[0], runs[1]), metric, kind, points)
+                for kind in Direction
+            }
+        gap[chunk] = both[Direction.NOISING].gap.numpy()
+        for change, found in zip(changes, effects, strict=True):
+            if bool(change.vectors.norm(dim=1).all()):
+                found[:, chunk] = _effects_on(model, part, both[change.kind], change, max_rows)
+            done += len(part)
+            progress(done, total)
+    progress(total, total)
+    return effects, gap
 
-        Kinds are those of Direction: ablated from clean runs, added to corrupted ones.
 
-        Raises:
-            VanishingGapError: the gap cannot be told from zero.
-        """
-        n_pairs, max_rows = rows_per_batch(self.model, self.pairs, memory)
-        shape = (len(self.points), len(self.roles), 2, 1 + len(self.random), len(self.pairs))
-        effects, gaps = np.zeros(shape), []
-        n_places = len(self.points) * len(self.roles)
-        done, total = 0, n_places * len(self.pairs)
-        progress(0, total)
-        for start in range(0, len(self.pairs), n_pairs):
-            chunk = slice(start, min(start + n_pairs, len(self.pairs)))
-            part = self.pairs.select(range(chunk.start, chunk.stop))
-            with counted_from(start):
-                runs = [self._both(part, direction) for direction in Direction]
-            gaps.append(runs[0].gap.numpy())
-            size = max(1, max_rows // len(part))
-            for i, point in enumerate(self.points):
-                for j, role in enumerate(self.roles):
-                    at = last_positions(part, role)
-                    for kind, both in enumerate(runs):
-                        effects[i, j, kind, :, chunk] = self._of_place(
-                            both, point, at, found[i][j], size
-                        )
-                    done += len(part)
-                    progress(done, total)
-        gap = np.concatenate(gaps)
-        self._require_gap(gap)
-        return effects, gap
+def require_gap(gap: Values, metric: Metric) -> None:
+    """Refuse to divide by a gap that may be zero.
 
-    def _both(self, pairs: PromptPairs, direction: Direction) -> BothRuns:
-        batches = pairs.clean_batch, pairs.corrupted_batch
-        clean, corrupted = (whole_run(self.model, batch) for batch in batches)
-        return BothRuns(self.model, pairs, (clean, corrupted), self.metric, direction, self.points)
+    Raises:
+        VanishingGapError: its 95 % interval does not lie above zero.
+    """
+    found = mean_estimate(gap)
+    if found.low <= 0:
+        raise VanishingGapError(
+            f"directions: {metric.name} must be better on clean than on corrupted prompts, got a "
+            f"difference of {found} over {found.n} pairs. It is the denominator. Use more pairs "
+            "(--n), or a task the model can do."
+        )
 
-    def _of_place(
-        self, both: BothRuns, point: Point, at: Int[Tensor, " pair"], found: Means, size: int
-    ) -> Float[ndarray, "direction pair"]:
-        length = found.difference.norm()
-        if length == 0:
-            return np.zeros((1 + len(self.random), len(at)))
-        directions = torch.cat([found.difference[None], self.random])
-        units = directions / directions.norm(dim=1, keepdim=True)
-        x = both.base.kept[point][torch.arange(len(at)), at.to(self.model.device)].double().cpu()
-        if both.noising:
-            along = torch.einsum("pd,nd->np", x - found.middle, units)
-            changed = x - along[..., None] * units[:, None]
-        else:
-            changed = x + length * units[:, None]
-        chunks = changed.split(size)
-        return np.concatenate([self._run(both, point, at, chunk).numpy() for chunk in chunks])
 
-    def _run(
-        self,
-        both: BothRuns,
-        point: Point,
-        at: Int[Tensor, " pair"],
-        values: Float[Tensor, "change pair d_model"],
-    ) -> Float[Tensor, "change pair"]:
-        """Return the effects of putting values in at one position of each pair."""
-        n = len(values)
-        start = min(int(at.min()), int(self.pairs.label_pos.min())) if self.model.is_causal else 0
-        rows = torch.arange(n * len(at), device=self.model.device)
-        places = (at - start).repeat(n).to(self.model.device)
+def _effects_on(
+    model: SubjectModel, pairs: PromptPairs, both: BothRuns, change: Change, max_rows: int
+) -> Float[np.ndarray, "direction pair"]:
+    at = last_positions(pairs, change.role)
+    kept = both.base.kept[change.point]
+    x = kept[torch.arange(len(at)), at.to(kept.device)].double().cpu()
+    start = min(int(at.min()), int(pairs.label_pos.min())) if model.is_causal else 0
+    chunks = change.applied(x).split(max(1, max_rows // len(at)))
+    found = [_run_with(model, both, change.point, at, start, values) for values in chunks]
+    return np.concatenate([effect.numpy() for effect in found])
 
-        def put(x: Tensor) -> Tensor:
-            out = x.clone()
-            out[rows, places] = values.flatten(0, 1).to(x)
-            return out
 
-        hooks: dict[Point, Hook] = {point: put}
-        logits = both.base.again(self.model, n, hooks, layer=point.layer, start=start)
-        return both.effects(logits, n)
+def _run_with(
+    model: SubjectModel,
+    both: BothRuns,
+    point: Point,
+    at: Int[Tensor, " pair"],
+    start: int,
+    values: Float[Tensor, "direction pair d_model"],
+) -> Float[Tensor, "direction pair"]:
+    """Return the effects of putting values in at one position of each pair."""
+    n = len(values)
+    rows = torch.arange(n * len(at), device=model.device)
+    places = (at - start).repeat(n).to(model.device)
 
-    def _require_gap(self, gap: Values) -> None:
-        found = mean_estimate(gap)
-        if found.low <= 0:
-            raise VanishingGapError(
-                f"directions: {self.metric.name} must be better on clean than on corrupted "
-                f"prompts, got a difference of {found} over {found.n} pairs. It is the "
-                "denominator. Use more pairs (--n), or a task the model can do."
-            )
+    def put(x: Tensor) -> Tensor:
+        out = x.clone()
+        out[rows, places] = values.flatten(0, 1).to(x)
+        return out
+
+    hooks: dict[Point, Hook] = {point: put}
+    return both.effects(both.base.again(model, n, hooks, layer=point.layer, start=start), n)

@@ -11,18 +11,19 @@ intervals; all that follows x is computed anew. A direction that a linear reader
 everything gives 0.5 ablated (down to the middle) and 1 added. Arditi et al. 2024 (arXiv:2406.11717,
 section 2.4), at one place instead of all.
 
-What a probe reads off (probes.py) need not be used. "Used" is claimed where ablating or adding has
-an interval above 0 and does more than each of N_RANDOM random directions of the same length: two
-chances at 1 in 40 each. Rows are not corrected for each other.
+What a probe reads off (probes.py) need not be used. "Used" is claimed where ablating or adding
+makes up MIN_SHARE of the gap, has an interval above 0 and does more than each of N_RANDOM random
+directions of the same length: two chances at 1 in 40 each, not corrected for the number of rows. The random directions are drawn as d
+would be if the means were equal: from the spread of the examples around them. Directions drawn from
+the whole space would be too easy to beat, as most of it is never written.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy import ndarray
 
 from circuitkit.errors import GraphError, PromptError
 from circuitkit.interpretation.concepts import (
@@ -33,18 +34,19 @@ from circuitkit.interpretation.concepts import (
     labels_of,
     name_of,
 )
-from circuitkit.interpretation.direction_effects import DirectionEffects, Means
-from circuitkit.interpretation.probes import Examples, Probed, probe
+from circuitkit.interpretation.direction_effects import Change, direction_effects, require_gap
+from circuitkit.interpretation.probes import Examples, probe
 from circuitkit.interpretation.record import DirectionRow
+from circuitkit.interventions.recorded import Direction
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Estimate, Values, estimate
-from circuitkit.validation.gap import ROUNDING
 
 N_RANDOM = 39
+MIN_SHARE = 0.01  # of the gap
 NEGLIGIBLE = 1e-6  # of an activation's length: differences below are rounding
 SITES = ("resid pre", "resid mid", "resid post", "attn out", "mlp out")  # as wide as the model
 
@@ -96,18 +98,32 @@ def measure_directions(
         ]
         for (name, pairs), sides in zip(splits.items(), ("both", "one"), strict=True)
     )
-    found = [
-        [_Found.of(a, b, seed) for a, b in zip(*rows, strict=True)]
-        for rows in zip(seen, held_out, strict=True)
-    ]
-    causal = DirectionEffects(model, validation, metric, points, roles, n_random, seed)
-    effects, gap = causal.effects(
-        [[place.means for place in row] for row in found], memory, progress
-    )
-    return tuple(
-        _row(point, role, found[i][j], effects[i, j], gap)
+    places = [
+        _Place(point, role, seen[i][j], held_out[i][j])
         for i, point in enumerate(points)
         for j, role in enumerate(roles)
+    ]
+    changes = [place.change(kind) for place in places for kind in Direction]
+    own, gap = direction_effects(
+        model, validation, metric, changes, memory=memory, progress=_part(progress, 0, 100)
+    )
+    require_gap(gap, metric)
+    shares = [estimate((effects[0], gap), _ratio_of_means) for effects in own]
+    rng = np.random.default_rng(seed)
+    # where the effect may be none, no random direction need be tried
+    tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
+    random = [places[i // 2].random(changes[i], n_random, rng) for i in tried]
+    null, _ = direction_effects(
+        model, validation, metric, random, memory=memory, progress=_part(progress, 100, 1000)
+    )
+    used = {
+        i // 2
+        for i, effects in zip(tried, null, strict=True)
+        if shares[i].value > max(effects.mean(1) / gap.mean())
+    }
+    return tuple(
+        place.row(shares[2 * i], shares[2 * i + 1], i in used, seed)
+        for i, place in enumerate(places)
     )
 
 
@@ -116,54 +132,61 @@ def selectivity(row: DirectionRow) -> float:
     return row.accuracy.value - row.control.value
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The direction of one place, and what a probe reads there."""
+class _Place:
+    """One hook point and role: its examples of both splits, and the direction between them."""
 
-    probed: Probed
-    means: Means
+    def __init__(self, point: Point, role: str, training: Examples, held_out: Examples) -> None:
+        self.point, self.role = point, role
+        self.training, self.held_out = training, held_out
+        x, labels = training.x, training.labels
+        self.means = {side: x[labels == side].mean(0) for side in (True, False)}
+        difference = self.means[True] - self.means[False]
+        scale = NEGLIGIBLE * np.linalg.norm(self.means[True])
+        is_rounding = bool(np.linalg.norm(difference) <= scale)
+        self.difference = np.zeros_like(difference) if is_rounding else difference
 
-    @classmethod
-    def of(cls, training: Examples, held_out: Examples, seed: int) -> "_Found":
-        true, false = (training.x[training.labels == side].mean(0) for side in (True, False))
-        difference = true - false
-        if np.linalg.norm(difference) <= NEGLIGIBLE * np.linalg.norm(true):
-            difference = np.zeros_like(difference)
-        return cls(
-            probe(training, held_out, seed=seed),
-            Means(torch.from_numpy(difference), torch.from_numpy((true + false) / 2)),
+    def change(self, kind: Direction) -> Change:
+        """Return the direction as a change of one kind."""
+        middle = torch.from_numpy((self.means[True] + self.means[False]) / 2)
+        return Change(self.point, self.role, kind, torch.from_numpy(self.difference[None]), middle)
+
+    def random(self, change: Change, n: int, rng: np.random.Generator) -> Change:
+        """Return `n` random directions of the same length instead."""
+        spread = self.training.spread
+        drawn = rng.standard_normal((n, len(spread))) @ spread
+        lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+        length = np.linalg.norm(self.difference)
+        if not (lengths > NEGLIGIBLE * length).all():  # all examples of a kind are equal
+            drawn = rng.standard_normal((n, len(self.difference)))
+            lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+        return replace(change, vectors=torch.from_numpy(drawn / lengths * length))
+
+    def row(
+        self, ablated: Estimate, added: Estimate, is_used: bool | None, seed: int
+    ) -> DirectionRow:
+        """Return the place's row of the table."""
+        probed = probe(self.training, self.held_out, seed=seed)
+        return DirectionRow(
+            place=name_of(self.point),
+            position=self.role,
+            accuracy=probed.accuracy,
+            control=probed.control,
+            cosine=_cosine(self.difference, probed.direction),
+            ablated=ablated,
+            added=added,
+            says=says(probed.is_encoded, is_used),
         )
 
-    @property
-    def cosine(self) -> float:
-        """Between the difference of means and the probe's direction; 0 where there is none."""
-        both = self.means.difference.numpy(), self.probed.direction
-        lengths = float(np.prod([np.linalg.norm(x) for x in both]))
-        return float(np.dot(*both)) / lengths if lengths > 0 else 0.0
+
+def _cosine(a: Float[np.ndarray, " d_model"], b: Float[np.ndarray, " d_model"]) -> float:
+    """Return the cosine of the angle between two directions, 0 where one has no length."""
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.dot(a, b)) / lengths if lengths > 0 else 0.0
 
 
-def _row(
-    point: Point,
-    role: str,
-    found: _Found,
-    effects: Float[ndarray, "kind direction pair"],
-    gap: Values,
-) -> DirectionRow:
-    shares = [estimate((own[0], gap), _ratio_of_means) for own in effects]
-    is_used = any(
-        _beats(share, others[1:].mean(1) / gap.mean())
-        for share, others in zip(shares, effects, strict=True)
-    )
-    return DirectionRow(
-        place=name_of(point),
-        position=role,
-        accuracy=found.probed.accuracy,
-        control=found.probed.control,
-        cosine=found.cosine,
-        ablated=shares[0],
-        added=shares[1],
-        says=says(found.probed.is_encoded, is_used),
-    )
+def _part(progress: Progress, first: int, last: int) -> Progress:
+    """Report a piece of work as one part of a thousand."""
+    return lambda done, total: progress(first + (last - first) * done // total, 1000)
 
 
 def says(is_encoded: bool, is_used: bool) -> str:
@@ -171,10 +194,6 @@ def says(is_encoded: bool, is_used: bool) -> str:
     if is_encoded:
         return ENCODED_AND_USED if is_used else ENCODED_ONLY
     return USED_ONLY if is_used else NEITHER
-
-
-def _beats(share: Estimate, others: Float[ndarray, " direction"]) -> bool:
-    return bool(share.low > 0 and share.value > max(ROUNDING, *others))
 
 
 def _ratio_of_means(change: Values, gap: Values, axis: int = -1) -> Values:

@@ -33,6 +33,21 @@ class Examples:
     x: Float[ndarray, "example d_model"]
     labels: Bool[ndarray, " example"]
     tokens: Int[ndarray, " example"]
+    is_paired: bool = False  # the second half are the partners of the first, with other labels
+
+    @property
+    def spread(self) -> Float[ndarray, "part d_model"]:
+        """How examples lie around the means of their kind: the differences of partners, if paired.
+
+        Sums of these with random weights vary as the difference of the two means does.
+        """
+        if self.is_paired:
+            first, second = np.split(self.x, 2)
+            sign = np.where(self.labels[: len(first)], 1.0, -1.0)[:, None]
+            differences = sign * (first - second)
+            return np.asarray(differences - differences.mean(0))
+        means = np.stack([self.x[self.labels == side].mean(0) for side in (False, True)])
+        return np.asarray(self.x - means[self.labels.astype(int)])
 
     def relabelled(self, labels: Bool[ndarray, " example"]) -> "Examples":
         """Return the same with other labels."""
@@ -110,10 +125,7 @@ def _table_accuracy(training: Examples, held_out: Examples) -> float:
     overall = bool(training.labels.mean() > 0.5)
     right = 0
     for token, label in zip(held_out.tokens, held_out.labels, strict=True):
-        share = (
-            float(training.labels[training.tokens == token].mean())
-            if (training.tokens == token).any()
-            else 0.5
-        )
+        known = training.labels[training.tokens == token]
+        share = float(known.mean()) if len(known) else 0.5
         right += (overall if share == 0.5 else share > 0.5) == bool(label)
     return right / len(held_out.labels)

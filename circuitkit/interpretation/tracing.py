@@ -4,11 +4,11 @@
     indirect effect  gain(noised run with clean values restored at one place) - gain(noised run)
 
 The noised run is the clean prompt with Gaussian noise added to what enters block 0 at the subject's
-tokens (subject_noise.py). Restored is, at one column of positions, the residual stream behind a layer,
-or what the MLPs or the attention of a window of layers add to it; all that follows is computed
-anew. Effects are means over noise samples, then over pairs with their 95 % interval; positive
-where the place supports the behaviour; unit: the metric's. Meng et al. 2022 (arXiv:2202.05262,
-section 2.1).
+tokens (subject_noise.py). Restored is, at one column of positions, the residual stream behind a
+layer, or what the MLPs or the attention of a window of layers add to it; all that follows is
+computed anew. Effects are means over noise samples, then over pairs with their 95 % interval;
+positive where the place supports the behaviour; unit: the metric's. Meng et al. 2022
+(arXiv:2202.05262, section 2.1).
 
 Noise breaks whatever reads the subject, also the attention that has to find it: a place that
 restores nothing may still hold the fact (Zhang and Nanda 2024, arXiv:2309.16042). Any other run may

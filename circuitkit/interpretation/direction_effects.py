@@ -42,9 +42,10 @@ class Change:
         """Return activations changed by each direction."""
         if self.kind is Direction.DENOISING:
             return x + self.vectors[:, None]
-        units = self.vectors / self.vectors.norm(dim=1, keepdim=True)
-        along = units @ (x - self.middle).T
-        return x - along[..., None] * units[:, None]
+        units: Tensor = self.vectors / self.vectors.norm(dim=1, keepdim=True)
+        along: Tensor = units @ (x - self.middle).T
+        changed: Tensor = x - along[..., None] * units[:, None]
+        return changed
 
 
 def direction_effects(

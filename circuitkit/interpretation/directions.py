@@ -13,9 +13,11 @@ section 2.4), at one place instead of all.
 
 What a probe reads off (probes.py) need not be used. "Used" is claimed where ablating or adding
 makes up MIN_SHARE of the gap, has an interval above 0 and does more than each of N_RANDOM random
-directions of the same length: two chances at 1 in 40 each, not corrected for the number of rows. The random directions are drawn as d
-would be if the means were equal: from the spread of the examples around them. Directions drawn from
-the whole space would be too easy to beat, as most of it is never written.
+directions of the same length: two chances at 1 in 40 each, not corrected for the number of rows.
+The random directions are drawn as d would be if the means were equal: from the spread of the
+examples around them. Directions drawn from the whole space would be too easy to beat, as most of it
+is never written. "Encoded" is claimed where a probe does better than chance, and than memorised
+tokens would; what is used need not be told from memorised tokens.
 """
 
 from collections.abc import Sequence
@@ -161,9 +163,7 @@ class _Place:
             lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
         return replace(change, vectors=torch.from_numpy(drawn / lengths * length))
 
-    def row(
-        self, ablated: Estimate, added: Estimate, is_used: bool | None, seed: int
-    ) -> DirectionRow:
+    def row(self, ablated: Estimate, added: Estimate, is_used: bool, seed: int) -> DirectionRow:
         """Return the place's row of the table."""
         probed = probe(self.training, self.held_out, seed=seed)
         return DirectionRow(
@@ -174,7 +174,7 @@ class _Place:
             cosine=_cosine(self.difference, probed.direction),
             ablated=ablated,
             added=added,
-            says=says(probed.is_encoded, is_used),
+            says=says(probed.is_above_chance if is_used else probed.is_encoded, is_used),
         )
 
 

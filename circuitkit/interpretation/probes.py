@@ -65,9 +65,15 @@ class Probed:
     direction: Float[ndarray, " d_model"]
 
     @property
+    def is_above_chance(self) -> bool:
+        """Whether the label is read off, be it from memorised tokens."""
+        return self.accuracy.low > self.chance
+
+    @property
     def is_encoded(self) -> bool:
         """Whether the label is read off, by more than chance and than memorised tokens."""
-        return self.accuracy.low > max(self.chance, min(self.by_token, self.control.value))
+        memorised = min(self.by_token, self.control.value)
+        return self.is_above_chance and self.accuracy.low > memorised
 
 
 def probe(training: Examples, held_out: Examples, *, seed: int = 0) -> Probed:

@@ -26,9 +26,8 @@ from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.recorded import BothRuns, Direction
 from circuitkit.interventions.sites import Place, Site
 from circuitkit.metrics import Metric
-from circuitkit.model import Hook, SubjectModel, hook_points
+from circuitkit.model import Hook, SubjectModel
 from circuitkit.model.attention import per_head
-from circuitkit.model.forward import Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import counted_from
 from circuitkit.model.runs import whole_run
@@ -115,7 +114,7 @@ def patch_places(
     for start in range(0, len(pairs), n_pairs):
         chunk = slice(start, min(start + n_pairs, len(pairs)))
         part = pairs.select(range(chunk.start, chunk.stop))
-        points = {place.point for place in places}
+        points = {point for place in places for point in place.points}
         with counted_from(start):
             sweep = _Sweep(model, part, metric, direction, points, corruption)
         gaps.append(sweep.both.gap)
@@ -175,8 +174,12 @@ class _Sweep:
         return effects
 
     def _differs(self, place: Place) -> Bool[Tensor, "pair pos"]:
-        differs = self.both.base.kept[place.point] != self.both.donor.kept[place.point]
-        return differs.transpose(1, place.pos_axis).flatten(2).any(-1)
+        base, donor = self.both.base.kept, self.both.donor.kept
+        differs = [
+            (base[point] != donor[point]).transpose(1, place.pos_axis).flatten(2).any(-1)
+            for point in place.points
+        ]
+        return torch.stack(differs).any(0)
 
     def _start(self, where: Bool[Tensor, "pair pos"]) -> int:
         """Return the first position that the patch can change."""
@@ -186,28 +189,17 @@ class _Sweep:
 
     def _run(self, patches: Sequence[_Patch], start: int) -> Float[Tensor, "patch pair"]:
         n, layer = len(patches), patches[0].place.point.layer
-        base, model = self.both.base, self.model
-        context = base.run.context.from_position(start).repeated(n)
-        entering = base.kept[hook_points.resid_pre(layer)][:, start:].repeat(n, 1, 1)
-        past = [kv.before(start).repeated(n) for kv in base.sources.fresh[layer:]] if start else []
-        sources = Sources([*past[:1] * layer, *past])  # earlier layers are not run
-        hooks = self._hooks(patches, start)
-        with torch.no_grad():
-            logits = model.run_from(
-                entering,
-                context,
-                hooks,
-                first=layer,
-                sources=sources,
-                last_at_label=not sees_whole_rows(hooks, model.graph.n_layers - 1),
-            )
+        logits = self.both.base.again(
+            self.model, n, self._hooks(patches, start), layer=layer, start=start
+        )
         return self.both.effects(logits, n)
 
     def _hooks(self, patches: Sequence[_Patch], start: int) -> Mapping[Point, Hook]:
         n_pairs = len(patches[0].where)
         by_point: dict[Point, list[int]] = defaultdict(list)
         for i, patch in enumerate(patches):
-            by_point[patch.place.point].append(i)
+            for point in patch.place.points:
+                by_point[point].append(i)
 
         def hook_of(point: Point, chosen: list[int]) -> Hook:
             axis = patches[chosen[0]].place.pos_axis

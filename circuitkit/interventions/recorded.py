@@ -10,7 +10,7 @@ from torch import Tensor
 from circuitkit.graph import READS
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.model.forward import Sources
+from circuitkit.model.forward import Hooks, Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
 from circuitkit.model.record import Recorder, require_finite, require_finite_tensor
 from circuitkit.model.runs import Run
@@ -49,6 +49,27 @@ class RecordedRun:
                 other(x)
 
         return keep
+
+    def again(
+        self, model: SubjectModel, n: int, hooks: Hooks, *, layer: int, start: int
+    ) -> Float[Tensor, "row vocab"]:
+        """Return the logits of `n` copies of this run, changed by hooks.
+
+        Nothing may change before `layer`, nor in front of position `start` of a causal model.
+        """
+        context = self.run.context.from_position(start).repeated(n)
+        entering = self.kept[hook_points.resid_pre(layer)][:, start:].repeat(n, 1, 1)
+        fresh = self.sources.fresh[layer:] if start else []
+        past = [kv.before(start).repeated(n) for kv in fresh]
+        with torch.no_grad():
+            return model.run_from(
+                entering,
+                context,
+                hooks,
+                first=layer,
+                sources=Sources([*past[:1] * layer, *past]),  # earlier layers are not run
+                last_at_label=not sees_whole_rows(hooks, model.graph.n_layers - 1),
+            )
 
     def past(self, n: int) -> Sources:
         """Return the keys and values in front of the run's start, for `n` copies of its rows."""

@@ -29,7 +29,8 @@ class Place:
     """One row of a patching sweep: where in the model values are replaced.
 
     `units` are the entries replaced along `axis` of the activation; () replaces every entry.
-    `pos_axis` is the axis of positions: destinations, for an attention pattern.
+    `pos_axis` is the axis of positions: destinations, for an attention pattern. `also` are the same
+    kind of points in later layers, where values are replaced together with those at `point`.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Place:
     units: tuple[int, ...] = ()
     axis: int = 2
     pos_axis: int = 1
+    also: tuple[Point, ...] = ()
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """Every point that is written, the first layer's first."""
+        return (self.point, *self.also)
 
     def replaced(self, activation: Tensor, donor: Tensor, where: Bool[Tensor, "row pos"]) -> Tensor:
         """Return `activation` with the donor's entries at this place, in the positions given."""

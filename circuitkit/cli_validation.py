@@ -6,9 +6,8 @@ from typing import Annotated
 import cattrs
 import typer
 
-from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
-from circuitkit.errors import CircuitFileError
+from circuitkit.circuit_subject import subject_of_circuit
 from circuitkit.files import require_writable_directory
 from circuitkit.options import (
     AblationOption,
@@ -19,13 +18,11 @@ from circuitkit.options import (
     MetricOption,
     PromptsOption,
     QuietOption,
-    Request,
     parse_bytes,
     require_ablation,
-    subject_of,
 )
 from circuitkit.reporting.record import Judgement, save_judgement
-from circuitkit.settings import Settings, Subject, installed_versions
+from circuitkit.settings import Settings, installed_versions
 from circuitkit.terminal import (
     EXIT_FAILED,
     EXIT_NOT_JUDGED,
@@ -34,7 +31,7 @@ from circuitkit.terminal import (
     show_json,
     show_verdict,
 )
-from circuitkit.trial import judge, require_same_tokenizer
+from circuitkit.trial import judge
 from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
 from circuitkit.validation.judge import require_known
 from circuitkit.validation.verdict import REFUTED, UNDECIDED, Bound
@@ -103,19 +100,19 @@ def validate_command(
             thresholds=bounds,
             criteria=names,
         )
-        request = Request(
-            task or ("" if prompts else origin.task),
-            prompts,
-            metric or str(origin.settings.get("metric", "")),
-            model or origin.model or "pico",
-            int(origin.settings.get("n_discovery", n)),
-            settings.seed,
-            device,
-            dtype,
-            n_validation=n,
+        subject = subject_of_circuit(
+            loaded,
+            circuit,
+            task=task,
+            model=model,
+            prompts=prompts,
+            metric=metric,
+            n=n,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            anyway=anyway,
         )
-        subject = subject_of(request)
-        _require_same_weights(loaded, subject, circuit, anyway)
         with bars(shown=not (quiet or as_json)) as stage:
             verdict = judge(subject, loaded, settings, stage)
         judgement = Judgement(
@@ -138,19 +135,3 @@ def validate_command(
             show_verdict(verdict)
         codes = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
         raise typer.Exit(codes.get(verdict.outcome, 0))
-
-
-def _require_same_weights(circuit: Circuit, subject: Subject, path: Path, anyway: bool) -> None:
-    origin = circuit.provenance
-    if anyway:
-        return
-    where = f"circuit file {str(path)!r}"
-    remedy = "Load that tokenizer, or judge it all the same with --anyway."
-    require_same_tokenizer(circuit, subject.model, where, remedy)
-    expected = origin.model_digest
-    if expected and expected != subject.model.digest:
-        raise CircuitFileError(
-            f"{where}: must be of the model judged, got weights "
-            f"{subject.model.digest} where it was found in {expected}. Its claim is about other "
-            "weights. Load that model, or judge it here all the same with --anyway."
-        )

@@ -5,6 +5,7 @@
 3. scores       of all edges on the discovery pairs, by EAP or another method
 4. size         the smallest circuit that is faithful enough on the discovery pairs
 5. validation   faithfulness, curve and verdict on the validation pairs
+6. explanation  what each part does, where it is asked for
 """
 
 from contextlib import suppress
@@ -19,6 +20,8 @@ from circuitkit.interventions.patching import PatchingEffects, patch_activations
 from circuitkit.interventions.path_patching import PathEffects
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
+from circuitkit.interpretation.interpret import interpret
+from circuitkit.interpretation.record import Interpretation
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import record
@@ -40,8 +43,27 @@ N_SAMPLES = 5
 N_TOP_TOKENS = 3
 
 
-def study(subject: Subject, settings: Settings, stage: Stage = lambda title: silent) -> RunRecord:
-    """Return the whole record of one task on one model.
+def explain(
+    subject: Subject, circuit: Circuit, settings: Settings, stage: Stage = lambda title: silent
+) -> Interpretation:
+    """Return what the parts of a circuit do, on pairs that did not find it.
+
+    Raises:
+        CriterionError: a validation prompt is one of those that found the circuit.
+        GraphError: the circuit belongs to another architecture.
+        VanishingGapError: ablating everything does not change the metric.
+    """
+    return interpret(case_of(subject, circuit, settings), subject.task, stage)
+
+
+def study(
+    subject: Subject,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+    *,
+    explained: bool = False,
+) -> RunRecord:
+    """Return the whole record of one task on one model; `explained`: with what its parts do.
 
     Raises:
         BaselineError: the model cannot do the task (unless `settings.anyway`).
@@ -70,6 +92,7 @@ def study(subject: Subject, settings: Settings, stage: Stage = lambda title: sil
         replace(circuit, provenance=origin),
         Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
         heat_maps,
+        interpret(case, subject.task, stage) if explained else None,
     )
 
 

@@ -30,8 +30,8 @@ LAYERS = [
     ["pipeline", "calibration"],
     ["method_comparison"],
     ["options", "terminal"],
-    ["diff_tables", "contracts"],
-    ["cli_discovery", "cli_calibration", "cli_check", "cli_diff", "cli_validation"],
+    ["diff_tables", "contracts", "circuit_subject"],
+    ["cli_discovery", "cli_calibration", "cli_check", "cli_diff", "cli_validation", "cli_interpretation"],
     ["cli"],
     ["__main__"],
 ]

@@ -28,8 +28,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 from torch import Tensor
 
-from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.prompts import END, PromptBatch, PromptPairs
+from circuitkit.prompts import END, PromptPairs
 from circuitkit.validation.bootstrap import Values
 
 PREVIOUS, DUPLICATE, INDUCTION = "previous-token", "duplicate-token", "induction"
@@ -107,8 +106,8 @@ def role_sources(pairs: PromptPairs) -> Mapping[str, Bool[Tensor, "pair destinat
     return roles
 
 
-def shuffled_prompts(pairs: PromptPairs, seed: int) -> PromptBatch:
-    """Return the clean prompts with all tokens but the first shuffled among their places.
+def shuffled_prompts(pairs: PromptPairs, seed: int) -> PromptPairs:
+    """Return the pairs with all tokens of clean prompts but the first shuffled among their places.
 
     A head that looks at places, not at tokens, looks where it did before.
     """
@@ -117,25 +116,7 @@ def shuffled_prompts(pairs: PromptPairs, seed: int) -> PromptBatch:
     for row, real in enumerate(pairs.mask):
         places = real.nonzero()[1:, 0]
         tokens[row, places] = tokens[row, places[torch.randperm(len(places), generator=generator)]]
-    return replace(pairs.clean_batch, tokens=tokens)
-
-
-def record_patterns(
-    model: SubjectModel, batch: PromptBatch, n_rows: int
-) -> tuple[Float[Tensor, "pair head destination source"], ...]:
-    """Return every layer's attention, on the CPU, `n_rows` prompts a run."""
-    kept: list[list[Tensor]] = [[] for _ in range(model.graph.n_layers)]
-
-    def keeper(layer: int) -> Hook:
-        return lambda pattern: kept[layer].append(pattern.detach().double().cpu())
-
-    hooks = {hook_points.pattern(layer): keeper(layer) for layer in range(model.graph.n_layers)}
-    for start in range(0, len(batch.tokens), n_rows):
-        rows = slice(start, start + n_rows)
-        part = PromptBatch(batch.tokens[rows], batch.mask[rows], batch.label_pos[rows])
-        with torch.no_grad():
-            model.run(part, hooks)
-    return tuple(torch.cat(parts) for parts in kept)
+    return replace(pairs, clean=tokens)
 
 
 def _from_the_end(

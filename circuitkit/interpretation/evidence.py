@@ -10,13 +10,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.circuit import layer_of
-from circuitkit.interpretation.attention_roles import record_patterns, shuffled_prompts
-from circuitkit.interpretation.direct import EndWrites, end_writes
-from circuitkit.interventions.budget import rows_per_batch
+from circuitkit.interpretation.attention_roles import shuffled_prompts
+from circuitkit.interpretation.attribution import Attribution, attribute
+from circuitkit.interpretation.copying import EndWrites, end_writes
+from circuitkit.interpretation.patterns import attention_patterns
 from circuitkit.interventions.columns import by_role
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
+from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Values
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.knock_outs import inner_components
@@ -52,16 +54,18 @@ class Evidence:
 
     @cached_property
     def patterns(self) -> Patterns:
-        """Every layer's attention on the clean prompts."""
-        case = self.case
-        return record_patterns(case.model, case.validation.clean_batch, self._n_rows)
+        """Every layer's attention on the clean prompts, placed as the padded prompts are."""
+        return self._attention(self.case.validation)
 
     @cached_property
     def shuffled(self) -> Patterns:
         """The same on the clean prompts with their tokens shuffled among the places."""
-        case = self.case
-        prompts = shuffled_prompts(case.validation, case.seed)
-        return record_patterns(case.model, prompts, self._n_rows)
+        return self._attention(shuffled_prompts(self.case.validation, self.case.seed))
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """What every component adds directly to the answers' logits."""
+        return attribute(self.case.model, self.case.validation, memory=self.case.memory)
 
     @cached_property
     def ends(self) -> EndWrites:
@@ -101,9 +105,17 @@ class Evidence:
         means = effects.effects.mean(-1).numpy()
         return columns.names, columns.masks, dict(zip(effects.rows, means, strict=True))
 
-    @property
-    def _n_rows(self) -> int:
-        return rows_per_batch(self.case.model, self.case.validation, self.case.memory)[0]
+    def _attention(self, pairs: PromptPairs) -> Patterns:
+        found = attention_patterns(self.case.model, pairs, memory=self.case.memory)
+        n_pos = pairs.clean.shape[1]
+        layers = []
+        for short in found.layers:
+            whole = short.new_zeros(*short.shape[:2], n_pos, n_pos, dtype=torch.float64)
+            for row, real in enumerate(pairs.mask):
+                at = real.nonzero()[:, 0]
+                whole[row][:, at[:, None], at] = short[row, :, : len(at), : len(at)].double()
+            layers.append(whole)
+        return tuple(layers)
 
 
 def slot_of(head: str) -> int:

@@ -24,7 +24,7 @@ from circuitkit.circuit import kind_of
 from circuitkit.graph import LOGITS, component_of, read_of
 from circuitkit.interpretation.attention_roles import ANSWER, WRONG_ANSWER, role_sources
 from circuitkit.interpretation.causes import LEAST, backups, least_effect, losses, share
-from circuitkit.interpretation.direct import copying
+from circuitkit.interpretation.copying import copying
 from circuitkit.interpretation.evidence import Evidence
 from circuitkit.interpretation.record import DOES
 from circuitkit.interpretation.steering import attention_moved

@@ -71,7 +71,7 @@ def group_name(component: str, roles: Sequence[Role]) -> str:
         if not does:
             return f"{UNCLEAR} MLPs"
         return OF_MLPS.get(does[0].name, "idle MLPs" if does[0].name == IDLE else "feeding MLPs")
-    where = next((role.name for role in looks if role.name in TELLING), "")
+    where = looks[0].name if looks and looks[0].name in TELLING else ""
     if not does:
         return f"{where} heads" if where else f"{UNCLEAR} heads"
     name = does[0].name

@@ -28,6 +28,7 @@ from circuitkit.interpretation.evidence import Evidence
 from circuitkit.interpretation.functions import IDLE, UNIT, functions_of, stand_ins
 from circuitkit.interpretation.record import ATTENDS, DOES, Role
 from circuitkit.interpretation.tried import Tried
+from circuitkit.progress import Progress, silent
 from circuitkit.validation.bootstrap import Values, mean_estimate
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.minimality import holm_adjusted, p_above
@@ -49,14 +50,18 @@ def find_roles(case: Case) -> dict[str, tuple[Role, ...]]:
     return roles_from(Evidence(case))
 
 
-def roles_from(evidence: Evidence) -> dict[str, tuple[Role, ...]]:
-    """Return the roles that some evidence shows."""
+def roles_from(evidence: Evidence, progress: Progress = silent) -> dict[str, tuple[Role, ...]]:
+    """Return the roles that some evidence shows. Progress counts components."""
     case, names = evidence.case, evidence.components
     alone = losses(case, [(name,) for name in names])
-    does = [tried for name in names for tried in functions_of(evidence, name)]
+    does = []
+    for done, name in enumerate(names):
+        progress(done, len(names))
+        does += functions_of(evidence, name)
     does += stand_ins(evidence)
     heads = [name for name in names if kind_of(name) == "head"]
     looks = [tried for head in heads for tried in looks_of(evidence, head)]
+    progress(len(names), len(names))
     causal_p = holm_adjusted(
         np.array([*p_above(alone, least_effect(case)), *(tried.p for tried in does)])
     )

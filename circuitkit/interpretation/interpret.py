@@ -1,0 +1,132 @@
+"""Everything that is said of a circuit, in one call: from a case to an Interpretation.
+
+1. roles, cards and groups of its heads and MLPs          on the validation pairs
+2. patterns and attributions of some prompts              to look at
+3. the logit lens, and causal tracing of the subject      on the first N_SWEPT validation pairs
+4. directions: encoded, and used?                         found on discovery pairs
+
+What cannot be measured here is left out, and a note says why.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from circuitkit.circuit import kind_of
+from circuitkit.errors import CircuitkitError
+from circuitkit.interpretation.attribution import attribute
+from circuitkit.interpretation.cards import cards_of
+from circuitkit.interpretation.causes import gap_of
+from circuitkit.interpretation.directions import measure_directions
+from circuitkit.interpretation.evidence import Evidence
+from circuitkit.interpretation.groups import group_edges, grouped
+from circuitkit.interpretation.logit_lens import logit_lens
+from circuitkit.interpretation.patterns import by_template, prompt_views, resting_heads
+from circuitkit.interpretation.record import Interpretation, Sweep
+from circuitkit.interpretation.roles import roles_from
+from circuitkit.interpretation.tracing import trace_facts
+from circuitkit.interventions.columns import by_role
+from circuitkit.progress import Progress, silent
+from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.validation.criterion import Case
+
+N_PROMPTS = 8  # that a reader may pick
+N_SWEPT = 32  # pairs of the lens and of tracing
+T = TypeVar("T")
+Stage = Callable[[str], Progress]
+
+
+def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Interpretation:
+    """Return what the parts of a case's circuit do, with the evidence.
+
+    Raises:
+        VanishingGapError: the model and the empty circuit cannot be told apart.
+        MemoryBudgetError: not even one pair fits.
+    """
+    model, pairs, metric = case.model, case.validation, case.metric
+    notes: list[str] = []
+    evidence = Evidence(case)
+    told = stage("Roles of components")
+    roles = roles_from(evidence, told)
+    groups = grouped(roles)
+    heads = [name for name in roles if kind_of(name) == "head"]
+    shown = pairs.select(range(min(N_PROMPTS, len(pairs))))
+    templates = by_template(model, pairs, heads, memory=case.memory) if heads else ()
+    if not heads:
+        notes.append("Attention: the circuit has no heads, so there are no patterns.")
+    notes += resting_heads(templates).values()
+    notes += evidence.attribution.notes
+    return Interpretation(
+        task=task,
+        model=model.name,
+        model_digest=model.digest,
+        metric=metric.name,
+        unit=metric.unit,
+        ablation=case.ablation,
+        n_pairs=len(pairs),
+        seed=case.seed,
+        gap=mean_estimate(gap_of(case)),
+        cards=cards_of(evidence, roles),
+        groups=groups,
+        group_edges=group_edges(case, groups),
+        prompts=prompt_views(
+            model,
+            shown,
+            attribute(model, shown, memory=case.memory),
+            tuple(roles),
+            memory=case.memory,
+        ),
+        templates=templates,
+        sweeps=(*_lens(case, notes), *_tracing(case, notes, stage)),
+        directions=_or_note(
+            notes,
+            "Directions",
+            lambda: measure_directions(
+                model,
+                case.discovery,
+                pairs,
+                metric,
+                seed=case.seed,
+                memory=case.memory,
+                progress=stage("Directions"),
+            ),
+            (),
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _lens(case: Case, notes: list[str]) -> tuple[Sweep, ...]:
+    pairs = case.validation.select(range(min(N_SWEPT, len(case.validation))))
+    lens = _or_note(
+        notes,
+        "Logit lens",
+        lambda: logit_lens(case.model, pairs, by_role(pairs), memory=case.memory),
+        None,
+    )
+    return () if lens is None else (lens.difference, lens.answer_on_top)
+
+
+def _tracing(case: Case, notes: list[str], stage: Stage) -> tuple[Sweep, ...]:
+    pairs = case.validation.select(range(min(N_SWEPT, len(case.validation))))
+    return _or_note(
+        notes,
+        "Causal tracing",
+        lambda: trace_facts(
+            case.model,
+            pairs,
+            case.metric,
+            seed=case.seed,
+            memory=case.memory,
+            progress=stage("Causal tracing"),
+        ),
+        (),
+    )
+
+
+def _or_note(notes: list[str], what: str, measure: Callable[[], T], otherwise: T) -> T:
+    """Return what is measured, or note why it cannot be."""
+    try:
+        return measure()
+    except CircuitkitError as error:
+        notes.append(f"{what}: left out. {error}")
+        return otherwise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from circuitkit.circuit import Circuit, kind_of, layer_of
 from circuitkit.graph import read_of
-from circuitkit.interpretation.record import Card, Link, Role
+from circuitkit.interpretation.record import Card, Link
 from circuitkit.reporting.content import NONE, Table, interval, number, signed, visible
 from circuitkit.reporting.record import RunRecord
 from circuitkit.validation.bootstrap import Estimate
@@ -31,6 +31,7 @@ class CardText:
     in_circuit: bool
     facts: tuple[tuple[str, str], ...]
     roles: Table | None
+    tried: Table | None
     reads: Table | None
     feeds: Table | None
     tokens: Table | None
@@ -118,7 +119,8 @@ def _card_text(record: RunRecord, drawn: Circuit, name: str) -> CardText:
         summary=card.summary if card else "",
         in_circuit=name in circuit.components,
         facts=_facts(card, record.info.unit) if card else (),
-        roles=_roles_table(card.roles) if card and card.roles else None,
+        roles=_roles_table(card, claimed=True) if card else None,
+        tried=_roles_table(card, claimed=False) if card else None,
         reads=_links_table(record, reads, links),
         feeds=_links_table(record, feeds, links),
         tokens=_tokens_table(card) if card else None,
@@ -172,23 +174,20 @@ def _facts(card: Card, unit: str) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def _roles_table(roles: tuple[Role, ...]) -> Table:
+def _roles_table(card: Card, *, claimed: bool) -> Table | None:
     rows = tuple(
         (
             role.name,
-            "claimed" if role.claimed else "not shown",
             f"{number(role.score.value)} {interval(role.score)} {role.unit}",
             number(role.null),
             number(role.p),
             role.evidence,
         )
-        for role in sorted(roles, key=lambda role: not role.claimed)
+        for role in card.roles
+        if role.claimed == claimed
     )
-    return Table(
-        ("role", "claim", "score", "by chance", "p", "evidence"),
-        rows,
-        frozenset({"by chance", "p"}),
-    )
+    headers = ("role", "score", "by chance", "p", "evidence")
+    return Table(headers, rows, frozenset({"by chance", "p"})) if rows else None
 
 
 def _links_table(record: RunRecord, edges: list[str], links: dict[str, Link]) -> Table | None:

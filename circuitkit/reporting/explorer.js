@@ -3,6 +3,7 @@
 const cards = new Map([...document.querySelectorAll("article.card")].map((card) => [card.dataset.card, card]));
 const stage = byId("stage");
 const panel = byId("panel");
+const isNarrow = matchMedia("(max-width: 899px)"); // the card covers the lower part of the page
 let opener = null; // where the focus returns to when the card closes
 let prompt = data.prompts[0] ?? null;
 
@@ -11,7 +12,7 @@ for (const element of document.querySelectorAll(".needs-script")) element.hidden
 setUpTheme();
 setUpSizes();
 setUpGroups();
-for (const table of document.querySelectorAll("main table")) makeSortable(table);
+for (const table of document.querySelectorAll("main .scroll:not(.card .scroll) > table:not(.facts)")) makeSortable(table);
 linkNames(document.querySelector("main"));
 const pickPrompt = bind("prompt", promptPicked);
 const search = bind("query", searchFor);
@@ -47,10 +48,12 @@ function sayLit(target, lit) {
 
 function setUpSizes() {
   const slider = byId("size");
+  const bars = slider ? sizeBars(byId("size-bars"), (at) => show(at)) : [];
   const show = (at) => {
     const size = data.sizes[at];
     circuit.show(new Set(size.edges.map((number) => data.edges[number].name)));
     byId("size-says").textContent = `${size.title}: ${size.worth}.${size.undrawn}`;
+    bars.forEach((bar, number) => bar.classList.toggle("chosen", number === at));
     if (!slider) return;
     slider.value = at;
     slider.setAttribute("aria-valuetext", `${size.title}, ${size.worth}`);
@@ -58,6 +61,25 @@ function setUpSizes() {
   slider?.addEventListener("input", () => show(Number(slider.value)));
   byId("own-size")?.addEventListener("click", () => show(data.own));
   show(data.own);
+}
+
+// A bar for each size, as high as its faithfulness: the slider below moves along them.
+function sizeBars(place, choose) {
+  const values = data.sizes.map((size) => size.value);
+  const top = Math.max(1, ...values);
+  const bars = data.sizes.map((size, at) => {
+    const bar = make("span", { class: at === data.own ? "size-bar own" : "size-bar", title: `${size.title}: ${size.worth}` });
+    const level = make("span");
+    level.style.height = `${(100 * Math.max(0, size.value ?? 0)) / top}%`;
+    bar.append(level);
+    bar.addEventListener("click", () => choose(at));
+    return bar;
+  });
+  const limit = make("span", { class: "limit", title: `threshold ${data.threshold}` });
+  limit.style.bottom = `${(100 * data.threshold) / top}%`;
+  place.replaceChildren(...bars, limit);
+  byId("size").style.marginInline = `calc(${50 / bars.length}% - 8px)`; // half a bar: 8px is half a thumb
+  return bars;
 }
 
 // ---- cards
@@ -69,6 +91,7 @@ function openCard(name, from = document.activeElement) {
   const copy = card.cloneNode(true);
   copy.removeAttribute("id");
   copy.hidden = false;
+  for (const details of copy.querySelectorAll("details.of-component")) details.open = true;
   const title = copy.querySelector("h3");
   title.id = "panel-title";
   title.tabIndex = -1;
@@ -80,6 +103,8 @@ function openCard(name, from = document.activeElement) {
   panel.scrollTop = 0;
   circuit.choose(name);
   title.focus({ preventScroll: true });
+  if (isNarrow.matches) stage.scrollIntoView({ block: "start" });
+  requestAnimationFrame(() => zoomable.reveal(circuit.nodes.get(name)));
 }
 
 function closeCard() {
@@ -117,7 +142,7 @@ function linkNames(root) {
 function reach(name, from) {
   if (cards.has(name)) openCard(name, from);
   else circuit.choose(name);
-  if (!panel.contains(from)) stage.scrollIntoView({ block: "nearest" });
+  if (!panel.contains(from) && !isNarrow.matches) stage.scrollIntoView({ block: "nearest" });
 }
 
 // ---- prompts
@@ -142,15 +167,15 @@ function matches(query) {
   const holds = (text) => text.toLowerCase().includes(wanted);
   const found = [];
   for (const [name, card] of cards) {
-    if (holds(name)) found.push({ kind: "component", text: name, act: (from) => reach(name, from), name });
-    else if (holds(card.dataset.says)) found.push({ kind: "card", text: `${name}: ${card.dataset.says}`, act: (from) => reach(name, from), name });
+    if (holds(name)) found.push({ kind: "component", text: name, act: () => reach(name, byId("search")), name });
+    else if (holds(card.dataset.says)) found.push({ kind: "card", text: `${name}: ${card.dataset.says}`, act: () => reach(name, byId("search")), name });
     for (const code of card.querySelectorAll("code.raised")) {
       if (!holds(code.textContent)) continue;
-      found.push({ kind: "token", text: `${name} writes ${code.textContent}`, act: (from) => reach(name, from), name });
+      found.push({ kind: "token", text: `${name} writes ${code.textContent}`, act: () => reach(name, byId("search")), name });
     }
   }
   for (const { name, says } of data.edges) {
-    if (holds(name)) found.push({ kind: "edge", text: says, act: (from) => reach(name, from), edge: name });
+    if (holds(name)) found.push({ kind: "edge", text: says, act: () => reach(name, byId("search")), edge: name });
   }
   data.prompts.forEach((each, at) => {
     if (each.tokens.some(holds)) found.push({ kind: "prompt", text: each.title, act: () => pickPrompt(String(at)) });
@@ -167,7 +192,7 @@ function searchFor(query) {
   const found = query.trim() ? matches(query) : [];
   const buttons = found.slice(0, MOST_FOUND).map(({ kind, text, act }) => {
     const button = make("button", { type: "button" }, make("span", { class: "kind" }, kind), text);
-    button.addEventListener("click", () => act(button));
+    button.addEventListener("click", act);
     return make("li", {}, button);
   });
   list.replaceChildren(...buttons);

@@ -32,6 +32,7 @@ def explorer_data(record: RunRecord, sizes: Sequence[Size], drawn: Circuit) -> d
     return {
         "sizes": [_size(size, numbers) for size in sizes],
         "own": next(at for at, size in enumerate(sizes) if size.is_own),
+        "threshold": record.validation.thresholds.min_faithfulness,
         "edges": [_edge(drawn, edge) for edge in drawn.edges],
         "prompts": prompts_of(record.interpretation),
     }
@@ -116,7 +117,9 @@ def _size(size: Size, numbers: Mapping[str, int]) -> dict[str, Any]:
     drawn = sorted(numbers[edge] for edge in size.edges if edge in numbers)
     missing = size.n_kept - len(drawn)
     undrawn = f" {len(drawn):,} of its {size.n_kept:,} edges are drawn." if missing else ""
-    return {"title": size.title, "worth": size.worth, "undrawn": undrawn, "edges": drawn}
+    value = round(size.faithfulness.value, 4) if size.faithfulness else None
+    said = {"title": size.title, "worth": size.worth, "undrawn": undrawn}
+    return {**said, "value": value, "edges": drawn}
 
 
 def _edge(drawn: Circuit, edge: str) -> dict[str, str]:

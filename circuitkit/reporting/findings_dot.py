@@ -10,7 +10,16 @@ import graphviz
 
 from circuitkit.interpretation.record import Group, GroupEdge, Interpretation
 from circuitkit.reporting.content import number
-from circuitkit.reporting.dot import EDGE_STYLE, FILLS, GRAPH_STYLE, NODE_STYLE, pen_width, shown
+from circuitkit.reporting.dot import (
+    EDGE_STYLE,
+    FILLS,
+    FONT,
+    GRAPH_STYLE,
+    INK,
+    NODE_STYLE,
+    pen_width,
+    shown,
+)
 
 SLIDE = "10,5.6"  # inches: larger pictures shrink
 MAX_LINE = 26  # letters of a line in a box
@@ -23,8 +32,9 @@ def groups_dot(interpretation: Interpretation) -> str:
     id of an edge is `e` and its number.
     """
     style = {**GRAPH_STYLE, "pad": "0.1", "ranksep": "0.55", "nodesep": "0.4", "size": SLIDE}
+    labelled = {**EDGE_STYLE, "fontname": FONT, "fontsize": "10", "fontcolor": INK}
     picture = graphviz.Digraph(
-        "groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr={**EDGE_STYLE, "fontsize": "10"}
+        "groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled
     )
     groups = {group.name: group for group in interpretation.groups}
     names = group_names(interpretation)
@@ -47,10 +57,13 @@ def group_names(interpretation: Interpretation) -> tuple[str, ...]:
 
 def _add_group(picture: graphviz.Digraph, node: str, group: Group) -> None:
     lines = textwrap.wrap(", ".join(group.components), MAX_LINE)
-    rows = "".join(f'<BR/><FONT POINT-SIZE="10">{shown(line)}</FONT>' for line in lines)
+    rows = "".join(
+        f'<TR><TD><FONT POINT-SIZE="10">{shown(line)}</FONT></TD></TR>' for line in lines
+    )
+    title = f"<TR><TD><B>{shown(group.name) or '?'}</B></TD></TR>"
     picture.node(
         node,
-        f"<<B>{shown(group.name) or '?'}</B>{rows}>",
+        f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{rows}</TABLE>>',
         shape="box" if lines else "ellipse",
         style="rounded,filled" if lines else "filled",
         fillcolor=FILLS["head" if lines else "input"],

@@ -112,65 +112,64 @@ function makePicture(stage, { onLight = () => {}, onOpen = null, label = (name) 
   };
 }
 
-const MOST_ZOOM = 10;
-const LEAST_SCALE = 0.8; // screen pixels a point of the picture: below it, names cannot be read
+const MOST_ZOOM = 8; // screen pixels a point of the picture
+const LEAST_SCALE = 0.8; // below it, names cannot be read
 
-// Let the stage show a part of its picture: the viewBox is what is seen.
+// Let the stage show a part of its picture: the viewBox is what is seen, of the stage's own shape.
 function makeZoomable(stage, { buttons, centreOn }) {
   const svg = stage.querySelector("svg");
   const { x, y, width, height } = svg.viewBox.baseVal;
-  const whole = { x, y, width, height };
-  let view = { ...whole };
+  const shift = svg.querySelector("g").transform.baseVal.consolidate().matrix;
   stage.classList.add("live");
+  let centre = { x: x + width / 2, y: y + height / 2 };
+  let scale = 1; // screen pixels a point of the picture
 
-  function show(next) {
-    const width = Math.min(whole.width * 1.5, Math.max(whole.width / MOST_ZOOM, next.width));
-    const height = (width / next.width) * next.height;
-    const keep = (at, size, start, all) => {
-      const middle = Math.min(start + all, Math.max(start, at + size / 2));
-      return middle - size / 2; // the middle of what is seen stays on the picture
-    };
-    view = {
-      x: keep(next.x + (next.width - width) / 2, width, whole.x, whole.width),
-      y: keep(next.y + (next.height - height) / 2, height, whole.y, whole.height),
-      width,
-      height,
-    };
-    svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`);
-    stage.classList.toggle("zoomed", view.width < whole.width * 0.99);
+  const fit = () => Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1;
+  const within = (at, start, size) => Math.min(start + size, Math.max(start, at));
+
+  function show(at, wanted) {
+    scale = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), wanted));
+    centre = { x: within(at.x, x, width), y: within(at.y, y, height) };
+    const size = { width: stage.clientWidth / scale, height: stage.clientHeight / scale };
+    const corner = { x: centre.x - size.width / 2, y: centre.y - size.height / 2 };
+    svg.setAttribute("viewBox", `${corner.x} ${corner.y} ${size.width} ${size.height}`);
+    stage.classList.toggle("zoomed", scale > 1.01 * fit());
   }
 
-  const scale = () =>
-    Math.min(stage.clientWidth / view.width, stage.clientHeight / view.height) || 1;
-
-  function zoom(factor, at = null) {
-    const middle = at ?? { x: view.x + view.width / 2, y: view.y + view.height / 2 };
-    const bounded = Math.min(MOST_ZOOM, Math.max(0.6, (factor * whole.width) / view.width));
-    const by = (bounded * view.width) / whole.width;
-    const next = { width: view.width / by, height: view.height / by };
-    show({ x: middle.x - (middle.x - view.x) / by, y: middle.y - (middle.y - view.y) / by, ...next });
+  function zoom(factor, at = centre) {
+    const before = scale;
+    const next = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), factor * before));
+    const rest = before / next; // what is under `at` stays there
+    show({ x: at.x + (centre.x - at.x) * rest, y: at.y + (centre.y - at.y) * rest }, next);
   }
 
   function pan(right, down) {
-    show({ ...view, x: view.x + right, y: view.y + down });
+    show({ x: centre.x + right / scale, y: centre.y + down / scale }, scale);
   }
 
   // Show everything if it can be read, else the part around the circuit at a size that can.
   function reset() {
-    show(whole);
-    if (scale() >= LEAST_SCALE) return;
-    const boxes = centreOn().map((shape) => shape.getBBox());
-    const middle = (start, size) => {
+    const middle = { x: x + width / 2, y: y + height / 2 };
+    if (fit() >= LEAST_SCALE) show(middle, fit());
+    else show(middleOf(centreOn()) ?? middle, LEAST_SCALE);
+  }
+
+  function middleOf(shapes) {
+    if (shapes.length === 0) return null;
+    const boxes = shapes.map((shape) => shape.getBBox());
+    const between = (start, size) => {
       const ends = boxes.flatMap((box) => [box[start], box[start] + box[size]]);
       return (Math.min(...ends) + Math.max(...ends)) / 2;
     };
-    const shift = svg.querySelector("g").transform.baseVal.consolidate().matrix;
-    const at = boxes.length
-      ? { x: middle("x", "width") + shift.e, y: middle("y", "height") + shift.f }
-      : { x: whole.x + whole.width / 2, y: whole.y + whole.height / 2 };
-    const needed = LEAST_SCALE / scale();
-    const size = { width: whole.width / needed, height: whole.height / needed };
-    show({ x: at.x - size.width / 2, y: at.y - size.height / 2, ...size });
+    return { x: between("x", "width") + shift.e, y: between("y", "height") + shift.f };
+  }
+
+  // Bring a shape into what is seen, if it is not.
+  function reveal(shape) {
+    const box = shape.getBoundingClientRect();
+    const seen = stage.getBoundingClientRect();
+    const isSeen = box.left >= seen.left && box.right <= seen.right && box.top >= seen.top && box.bottom <= seen.bottom;
+    if (!isSeen) show(middleOf([shape]), scale);
   }
 
   function pointAt(event) {
@@ -179,16 +178,16 @@ function makeZoomable(stage, { buttons, centreOn }) {
   }
 
   const actions = { in: () => zoom(1.3), out: () => zoom(1 / 1.3), reset };
-  const step = 0.12;
+  const step = 80; // screen pixels
   const keys = {
     "+": actions.in,
     "=": actions.in,
     "-": actions.out,
     "0": reset,
-    ArrowLeft: () => pan(-step * view.width, 0),
-    ArrowRight: () => pan(step * view.width, 0),
-    ArrowUp: () => pan(0, -step * view.height),
-    ArrowDown: () => pan(0, step * view.height),
+    ArrowLeft: () => pan(-step, 0),
+    ArrowRight: () => pan(step, 0),
+    ArrowUp: () => pan(0, -step),
+    ArrowDown: () => pan(0, step),
   };
   stage.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
@@ -207,9 +206,15 @@ function makeZoomable(stage, { buttons, centreOn }) {
     },
     { passive: false },
   );
-  followPointers(stage, { pan: (x, y) => pan(x / scale(), y / scale()), zoom, pointAt });
+  followPointers(stage, { pan, zoom, pointAt });
+  let isFirst = true;
+  new ResizeObserver(() => {
+    if (isFirst) reset();
+    else show(centre, Math.max(scale, Math.min(fit(), LEAST_SCALE)));
+    isFirst = false;
+  }).observe(stage);
   reset();
-  return { reset, view: () => view };
+  return { reset, reveal };
 }
 
 // One pointer drags, two pinch. A drag that ends on a component is not a click on it.

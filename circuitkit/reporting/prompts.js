@@ -139,6 +139,7 @@ function showPrompt(root, prompt) {
     }
     const name = make("p", { class: "of-prompt" }, prompt.title);
     place.replaceChildren(...(shown.length ? [name, ...shown] : []));
+    place.closest("details").hidden = shown.length === 0;
   }
 }
 

@@ -41,7 +41,7 @@ class Size:
     @property
     def title(self) -> str:
         """The size in words."""
-        which = "This circuit: " if self.is_own else ""
+        which = "This circuit, " if self.is_own else ""
         dropped = self.n_asked - self.n_kept
         rest = f", {dropped:,} of them dead ends" if dropped > 0 and not self.is_own else ""
         n_edges = self.n_kept if self.is_own else self.n_asked

@@ -50,7 +50,7 @@ def card_texts(record: RunRecord, drawn: Circuit) -> tuple[CardText, ...]:
 def components_table(record: RunRecord) -> Table:
     """Return one row for every component of the circuit."""
     circuit, said = record.circuit, _cards(record)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in circuit.components:
         card = said.get(name)
         ends = [circuit.ends(edge) for edge in circuit.edges]
@@ -63,7 +63,7 @@ def components_table(record: RunRecord) -> Table:
         if said:
             row += _said_of(card)
         rows.append(tuple(row))
-    headers = ("component", "kind", "edges in", "edges out")
+    headers: tuple[str, ...] = ("component", "kind", "edges in", "edges out")
     if said:
         lost = f"lost without it ({record.info.unit})"
         headers = (*headers, "group", "roles", "direct", lost)
@@ -196,7 +196,7 @@ def _links_table(record: RunRecord, edges: list[str], links: dict[str, Link]) ->
     rows = []
     for edge, score in _ranked(record.circuit, edges):
         link = links.get(edge)
-        row = (edge, signed(score))
+        row: tuple[str, ...] = (edge, signed(score))
         if links:
             row = (*row, *_effect(link.effect if link else None), link.says if link else "")
         rows.append(row)

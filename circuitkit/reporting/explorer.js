@@ -234,8 +234,10 @@ function setUpKeys() {
   addEventListener("beforeprint", () => {
     opened = [...closed()];
     for (const details of opened) details.open = true;
+    zoomable.showWhole();
   });
   addEventListener("afterprint", () => {
     for (const details of opened) details.open = false;
+    zoomable.showAgain();
   });
 }

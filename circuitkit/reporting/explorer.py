@@ -1,4 +1,4 @@
-"""What the page's script needs: its data as JSON, its text with the hash that lets it run, pictures.
+"""What the page's script needs: its data as JSON, its text and that text's hash, tagged pictures.
 
 Numbers are formatted here, so that the page shows what the files hold; attention is given in
 thousandths. In the JSON every `<`, `>` and `&` is escaped, and everything that is not ASCII, so no

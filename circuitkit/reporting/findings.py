@@ -1,7 +1,15 @@
 """What an interpretation says of groups, directions and sweeps, as plain text and tables."""
 
 from circuitkit.interpretation.record import Interpretation, PromptView, Sweep
-from circuitkit.reporting.content import Table, interval, number, signed, visible
+from circuitkit.reporting.content import (
+    Table,
+    heat_map_files,
+    interval,
+    number,
+    signed,
+    visible,
+)
+from circuitkit.reporting.figures import heat_map_svg
 from circuitkit.reporting.record import HeatMap
 
 READING = {
@@ -80,6 +88,17 @@ def sweep_map(sweep: Sweep) -> HeatMap:
         high=sweep.high,
         gap=sweep.whole,
     )
+
+
+def sweep_svg(sweep: Sweep) -> str:
+    """Return a sweep drawn."""
+    return heat_map_svg(sweep_map(sweep), "The whole of it amounts to")
+
+
+def sweep_files(found: Interpretation) -> tuple[str, ...]:
+    """Return a file name for each sweep, all different and safe."""
+    names = heat_map_files(sweep_map(sweep) for sweep in found.sweeps)
+    return tuple(name.replace("heatmap-", "sweep-", 1) for name in names)
 
 
 def prompt_title(view: PromptView, number_of_prompt: int) -> str:

@@ -6,6 +6,7 @@ dashed line a negative one.
 """
 
 import textwrap
+
 import graphviz
 
 from circuitkit.interpretation.record import Group, GroupEdge, Interpretation
@@ -33,9 +34,7 @@ def groups_dot(interpretation: Interpretation) -> str:
     """
     style = {**GRAPH_STYLE, "pad": "0.1", "ranksep": "0.55", "nodesep": "0.4", "size": SLIDE}
     labelled = {**EDGE_STYLE, "fontname": FONT, "fontsize": "10", "fontcolor": INK}
-    picture = graphviz.Digraph(
-        "groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled
-    )
+    picture = graphviz.Digraph("groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled)
     groups = {group.name: group for group in interpretation.groups}
     names = group_names(interpretation)
     for at, name in enumerate(names):

@@ -24,7 +24,6 @@ from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
 
 TEMPLATE = "report.html.jinja"
 SMALLEST = 0.72
-NO_WHOLE = "The whole of it amounts to"
 
 
 def report_html(record: RunRecord) -> str:
@@ -110,7 +109,7 @@ def _findings(found: Interpretation) -> dict[str, Any]:
         "groups_picture": picture,
         "directions": findings.directions_table(found),
         "sweeps": [
-            (sweep, inline_svg(heat_map_svg(findings.sweep_map(sweep), NO_WHOLE), f"sweep{at}"))
+            (sweep, inline_svg(findings.sweep_svg(sweep), f"sweep{at}"))
             for at, sweep in enumerate(found.sweeps)
         ],
         "notes": found.notes,

@@ -214,7 +214,12 @@ function makeZoomable(stage, { buttons, centreOn }) {
     isFirst = false;
   }).observe(stage);
   reset();
-  return { reset, reveal };
+  return {
+    reset,
+    reveal,
+    showWhole: () => svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`),
+    showAgain: () => show(centre, scale),
+  };
 }
 
 // One pointer drags, two pinch. A drag that ends on a component is not a click on it.

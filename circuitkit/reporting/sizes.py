@@ -1,8 +1,9 @@
 """The circuits that a reader can step through: those of the faithfulness curve, and the run's own.
 
 The circuit of a size is the one that the curve measured: the best edges by the run's own selection
-(settings `selection` and `signed` of the circuit's provenance), dead ends removed. One picture holds
-the edges of all sizes up to MAX_EDGES and those of the circuit; larger sizes show what is in it.
+(settings `selection` and `signed` of the circuit's provenance), dead ends removed. One picture
+holds the edges of all sizes up to MAX_EDGES and those of the circuit; larger sizes show what is in
+it.
 """
 
 from collections.abc import Sequence

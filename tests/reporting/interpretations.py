@@ -80,8 +80,12 @@ def card_of(circuit, name, groups, rng):
     reads = [edge for edge in circuit.edges if circuit.ends(edge)[1] == name]
     feeds = [edge for edge in circuit.edges if circuit.ends(edge)[0] == name]
     is_head = kind_of(name) == "head"
-    attends = Role("previous token", ATTENDS, near(0.625), "share", 0.125, 0.002, True, "62 % of 40")
-    copies = Role("copies names", DOES, near(0.25), "logits", 0.2, 0.6, False, "no more than chance")
+    attends = Role(
+        "previous token", ATTENDS, near(0.625), "share", 0.125, 0.002, True, "62 % of 40"
+    )
+    copies = Role(
+        "copies names", DOES, near(0.25), "logits", 0.2, 0.6, False, "no more than chance"
+    )
     return Card(
         component=name,
         group=next(group.name for group in groups if name in group.components),
@@ -101,7 +105,10 @@ def prompt_of(number, names, heads, rng):
     tokens = (*WORDS, HOSTILE[number % len(HOSTILE)], HOSTILE[0])
     return PromptView(
         tokens=tokens,
-        labels=tuple({1: "IO", 3: "S1", 9: "S2", len(tokens) - 1: "END"}.get(at, "") for at in range(len(tokens))),
+        labels=tuple(
+            {1: "IO", 3: "S1", 9: "S2", len(tokens) - 1: "END"}.get(at, "")
+            for at in range(len(tokens))
+        ),
         answers=(" Mary",),
         wrong_answers=(" John",),
         value=5.25 + number,
@@ -113,7 +120,9 @@ def prompt_of(number, names, heads, rng):
 def pattern_of(n, rng):
     rows = []
     for destination in range(n):
-        weights = [rng.random() ** 4 for _ in range(destination + 1)] + [0.0] * (n - destination - 1)
+        weights = [rng.random() ** 4 for _ in range(destination + 1)] + [0.0] * (
+            n - destination - 1
+        )
         rows.append(tuple(weight / sum(weights) for weight in weights))
     return tuple(rows)
 

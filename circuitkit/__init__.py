@@ -56,6 +56,7 @@ from circuitkit.random_circuits import (
     random_of_profile,
     select_random,
 )
+from circuitkit.reporting.notebook import show_in_notebooks
 from circuitkit.reporting.record import RunRecord, load_record, save_record
 from circuitkit.reporting.write import write_report
 from circuitkit.settings import Settings, Subject
@@ -164,9 +165,12 @@ __all__ = [
     "select_greedy",
     "select_random",
     "select_top",
+    "show_in_notebooks",
     "site_named",
     "study",
     "tokenize_pairs",
     "write_report",
     "zoo_models",
 ]
+
+show_in_notebooks()  # circuits, heat maps and curves: see reporting/notebook.py

@@ -126,6 +126,11 @@ def number(value: float) -> str:
     return f"{value:,.{places}f}"
 
 
+def signed(value: float) -> str:
+    """Return a number with its sign, zero without."""
+    return ("+" if value > 0 else "") + number(value)
+
+
 def interval(estimate: Estimate) -> str:
     """Return the 95 % interval; a count is exact and has none."""
     if estimate.n == 1:
@@ -291,7 +296,7 @@ def edges_table(record: RunRecord) -> Table:
     for rank, at in enumerate(ranked[:N_TOP_EDGES], start=1):
         name = record.graph.edge_names[at]
         in_circuit = "yes" if name in kept else "no"
-        rows.append((str(rank), name, _signed(float(scores[at])), in_circuit))
+        rows.append((str(rank), name, signed(float(scores[at])), in_circuit))
     score = f"score ({record.info.unit})"
     headers = ("rank", "edge", score, "in the circuit")
     return Table(headers, tuple(rows), frozenset({"rank", score}), frozenset({"edge"}))
@@ -338,10 +343,6 @@ def component_list(record: RunRecord) -> str:
 def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> Table:
     cells = tuple((name, number(e.value), interval(e), n_of(e)) for name, e in rows)
     return Table(headers, cells, frozenset(headers[1:]))
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + number(value)
 
 
 def _range(values: tuple[float, ...]) -> str:

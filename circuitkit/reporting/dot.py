@@ -52,25 +52,55 @@ def circuit_dot(circuit: Circuit, title: str = "") -> str:
 
     The input and the logits are drawn even where no edge touches them.
     """
-    picture = graphviz.Digraph(
-        "circuit", graph_attr=GRAPH_STYLE, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE
-    )
+    picture = _blank(GRAPH_STYLE)
     picture.attr(label=_heading(title))
+    used = {edge.partition("->")[2] for edge in circuit.edges}
+    reads_of = {
+        name: {read: READ_COLOURS[read] for read in READS if f"{name}<{read}>" in used}
+        for name in circuit.graph.components
+    }
+    _draw(picture, circuit, reads_of, {})
+    return str(picture.source)
+
+
+def sizes_dot(circuit: Circuit, weights: Mapping[str, int]) -> str:
+    """Return DOT text of a picture of which a part is shown at a time, without a heading.
+
+    The heavier an edge, the shorter and straighter Graphviz draws it: the parts that are looked at
+    most should be heavy. Slots have no colour, as their edges come and go. The id of an edge is
+    its name.
+    """
+    picture = _blank({**GRAPH_STYLE, "ranksep": "0.5", "pad": "0.1"})
+    _draw(picture, circuit, {}, weights)
+    return str(picture.source)
+
+
+def _blank(graph_style: Mapping[str, str]) -> graphviz.Digraph:
+    return graphviz.Digraph(
+        "circuit", graph_attr=graph_style, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE
+    )
+
+
+def _draw(
+    picture: graphviz.Digraph,
+    circuit: Circuit,
+    reads_of: Mapping[str, Mapping[str, str]],
+    weights: Mapping[str, int],
+) -> None:
+    """Add the components, with the colours of the slots that are used, and the edges."""
     touched = {INPUT, LOGITS, *circuit.components}
     components = [name for name in circuit.graph.components if name in touched]
-    used = {edge.partition("->")[2] for edge in circuit.edges}
 
     def add(rank: graphviz.Digraph, name: str) -> None:
-        reads = {read: READ_COLOURS[read] for read in READS if f"{name}<{read}>" in used}
-        add_component(rank, name, reads)
+        add_component(rank, name, reads_of.get(name, {}))
 
     add_rows(picture, components, circuit.graph, add)
     scores: list[float] = circuit.scores.by_edge().tolist()
     kept = [(edge, scores[circuit.graph.edge_number(edge)]) for edge in circuit.edges]
     largest = max((abs(score) for _, score in kept), default=0.0)
     for edge, score in kept:
-        _add_edge(picture, edge, score, largest)
-    return str(picture.source)
+        laid_out = {"weight": str(weights[edge]), "id": edge} if edge in weights else {}
+        _add_edge(picture, edge, score, largest, laid_out)
 
 
 def picture_dot(circuit: Circuit, title: str) -> str:
@@ -219,7 +249,13 @@ def ports_of(edge: str) -> tuple[str, str]:
     return tail, f"{component}:{read}:n" if read in READS else f"{component}:n"
 
 
-def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float) -> None:
+def _add_edge(
+    picture: graphviz.Digraph,
+    edge: str,
+    score: float,
+    largest: float,
+    laid_out: Mapping[str, str],
+) -> None:
     read = read_of(edge.partition("->")[2])
     picture.edge(
         *ports_of(edge),
@@ -228,6 +264,7 @@ def _add_edge(picture: graphviz.Digraph, edge: str, score: float, largest: float
         penwidth=f"{pen_width(score, largest):.2f}",
         style="dashed" if score < 0 else "solid",
         tooltip=f"{edge} {score:+.3g}",
+        **laid_out,
     )
 
 

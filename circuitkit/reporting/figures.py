@@ -52,8 +52,10 @@ _STYLE = {
 }
 
 
-def heat_map_svg(heat_map: HeatMap) -> str:
+def heat_map_svg(heat_map: HeatMap, whole: str = "Patching everything amounts to") -> str:
     """Return the heat map as SVG: blue supports the behaviour, red opposes it, white is zero.
+
+    `whole` says what its gap is.
 
     Values are written into the cells of narrow maps, bold where the 95 % interval leaves out zero.
     Of more than MAX_ROWS rows only those with the largest effects are drawn, and a note says so.
@@ -74,7 +76,7 @@ def heat_map_svg(heat_map: HeatMap) -> str:
         bar = figure.colorbar(cells, ax=axes, fraction=0.06, pad=0.02, aspect=max(8, len(rows)))
         bar.set_label(f"effect ({heat_map.unit})")
         bar.outline.set_visible(False)
-        _write_around(figure, heat_map, len(rows))
+        _write_around(figure, heat_map, len(rows), whole)
         return svg_of(figure)
 
 
@@ -149,14 +151,14 @@ def _is_crowded(labels: Sequence[str]) -> bool:
     return _longest(labels) > (2 if len(labels) > MAX_COLUMNS_WITH_TEXT else 8)
 
 
-def _write_around(figure: Figure, heat_map: HeatMap, n_rows: int) -> None:
+def _write_around(figure: Figure, heat_map: HeatMap, n_rows: int, whole: str) -> None:
     letters = int(figure.get_figwidth() * 11)  # that fit on a line at the title's size
     title = textwrap.fill(f"{heat_map.site}: {heat_map.description}", letters)
     direction = DIRECTIONS.get(heat_map.direction, heat_map.direction)
-    figure.suptitle(f"{title}\n{direction}", x=0.02, ha="left", fontsize=10.5)
+    figure.suptitle(f"{title}\n{direction}".rstrip(), x=0.02, ha="left", fontsize=10.5)
     note = (
         "Blue (positive) supports the behaviour, red opposes it.\n"
-        f"Patching everything amounts to {heat_map.gap:.3g} {heat_map.unit}."
+        f"{whole} {heat_map.gap:.3g} {heat_map.unit}."
     )
     if len(heat_map.columns) <= MAX_COLUMNS_WITH_TEXT:
         note += " Bold: 95 % interval without 0."

@@ -1,19 +1,26 @@
-"""The report as one HTML file that opens without a network: styles and pictures are inside it.
+"""The report as one HTML file that opens without a network: an explorer of the run.
 
-All text is escaped by Jinja; pictures go through an XML parser, so only what is inside an SVG
-can come out of it. The page's own policy forbids scripts and any request.
+Styles, pictures, data and the script are inside it. Everything is readable without the script,
+which adds the controls. All text is escaped by Jinja; pictures go through an XML parser, so only
+what is inside an SVG can come out of it. The page's own policy forbids any request, and any script
+but the one whose hash it names.
 """
 
 from importlib import resources
+from typing import Any
 from xml.dom import minidom
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from circuitkit.reporting import content
-from circuitkit.reporting.dot import picture_dot, render_dot
+from circuitkit.circuit import Circuit
+from circuitkit.interpretation.record import Interpretation
+from circuitkit.reporting import cards, content, explorer, findings
+from circuitkit.reporting.dot import READ_COLOURS, render_dot, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
+from circuitkit.reporting.findings_dot import group_names, groups_dot
 from circuitkit.reporting.record import RunRecord
+from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
 
 TEMPLATE = "report.html.jinja"
 SMALLEST = 0.72
@@ -29,11 +36,11 @@ def report_html(record: RunRecord) -> str:
     curve = curve_svg(
         validation.curve, validation.thresholds.min_faithfulness, record.circuit.n_edges
     )
-    picture = render_dot(picture_dot(record.circuit, content.caption_of(record)), "svg").decode()
+    script = explorer.page_script()
     page = environment.from_string(source).render(
         record=record,
         title=content.title_of(record),
-        reading=content.READING,
+        reading={**content.READING, **findings.READING},
         badge=content.marked(validation.verdict.outcome),
         sentences=content.verdict_sentences(record),
         checks=content.checks_table(record),
@@ -42,18 +49,73 @@ def report_html(record: RunRecord) -> str:
         samples=content.sample_texts(record),
         counts=content.counts_table(record),
         components=content.component_list(record),
+        components_table=cards.components_table(record),
         curve_points=content.curve_table(record),
         ablations=content.ablations_table(record),
         edges=content.edges_table(record),
+        all_edges=cards.all_edges_table(record),
         provenance=content.provenance_table(record),
-        circuit_picture=inline_svg(picture, "circuit"),
         curve_picture=inline_svg(curve, "curve"),
         heat_maps=[
             (heat_map, inline_svg(heat_map_svg(heat_map), f"map{number}"))
             for number, heat_map in enumerate(record.heat_maps)
         ],
+        read_colours=READ_COLOURS,
+        script=script,
+        script_source=explorer.source_hash(script),
+        style=explorer.page_style(),
+        found=_findings(record.interpretation) if record.interpretation else None,
+        **_explorer(record),
     )
     return page.rstrip() + "\n"
+
+
+def _explorer(record: RunRecord) -> dict[str, Any]:
+    sizes = sizes_of(record)
+    drawn = drawn_circuit(record, sizes)
+    svg = render_dot(sizes_dot(drawn, layout_weights(sizes, drawn)), "svg").decode()
+    return {
+        "sizes": sizes,
+        "own": next(size for size in sizes if size.is_own),
+        "own_at": next(at for at, size in enumerate(sizes) if size.is_own),
+        "circuit_picture": inline_svg(_tagged(record, drawn, svg), "circuit"),
+        "cards": cards.card_texts(record, drawn),
+        "prompt_titles": [each["title"] for each in explorer.prompts_of(record.interpretation)],
+        "data": explorer.safe_json(explorer.explorer_data(record, sizes, drawn)),
+    }
+
+
+def _tagged(record: RunRecord, drawn: Circuit, svg: str) -> str:
+    nodes = {name: name for name in drawn.graph.components}
+    edges = {edge: (edge, *Circuit.ends(edge)) for edge in drawn.edges}
+    return explorer.tagged_svg(svg, nodes, edges, record.circuit.edges)
+
+
+def _findings(found: Interpretation) -> dict[str, Any]:
+    names = group_names(found)
+    nodes = {f"g{at}": name for at, name in enumerate(names)}
+    edges = {
+        f"e{at}": (f"{edge.sender} to {edge.receiver}", edge.sender, edge.receiver)
+        for at, edge in enumerate(found.group_edges)
+    }
+    picture = ""
+    if found.groups:
+        svg = render_dot(groups_dot(found), "svg").decode()
+        tagged = explorer.tagged_svg(svg, nodes, edges, [edge[0] for edge in edges.values()])
+        picture = inline_svg(tagged, "groups")
+    return {
+        "groups": findings.groups_table(found),
+        "group_edges": findings.group_edges_table(found),
+        "groups_picture": picture,
+        "directions": findings.directions_table(found),
+        "sweeps": [
+            (sweep, inline_svg(findings.sweep_svg(sweep), f"sweep{at}"))
+            for at, sweep in enumerate(found.sweeps)
+        ],
+        "notes": found.notes,
+        "n_pairs": found.n_pairs,
+        "ablation": found.ablation,
+    }
 
 
 def inline_svg(svg: str, prefix: str) -> Markup:

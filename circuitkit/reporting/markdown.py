@@ -3,15 +3,17 @@
 import re
 from collections.abc import Iterable
 
-from circuitkit.reporting import content
+from circuitkit.interpretation.record import Card, Interpretation
+from circuitkit.reporting import content, findings
+from circuitkit.reporting.cards import all_edges_table, components_table, role_words
 from circuitkit.reporting.content import READING, Parts, SampleText, Table
 from circuitkit.reporting.record import RunRecord
 
-CIRCUIT_FILE, CURVE_FILE = "circuit.svg", "curve.svg"
+CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE = "circuit.svg", "curve.svg", "groups.svg"
 
 
 def report_markdown(record: RunRecord) -> str:
-    """Return the whole report; it shows `circuit.svg`, `curve.svg` and each `heatmap-<site>.svg`.
+    """Return the whole report; it shows `circuit.svg`, `curve.svg` and each heat map.
 
     Text of prompts, tokens and names is escaped, so it cannot become markup, a link or HTML.
     """
@@ -19,6 +21,7 @@ def report_markdown(record: RunRecord) -> str:
         _verdict(record),
         _question(record),
         _circuit(record),
+        *_findings(record),
         _patching(record),
         _faithfulness(record),
         ["## Top edges", _note("edges"), _table(content.edges_table(record))],
@@ -93,6 +96,67 @@ def _circuit(record: RunRecord) -> list[str]:
         f"Components: {escaped(content.component_list(record))}",
         f"![The circuit: {escaped(content.caption_of(record))}]({CIRCUIT_FILE})",
     ]
+
+
+def _findings(record: RunRecord) -> list[list[str]]:
+    """Return what is said of the parts; without an interpretation, the edges and components."""
+    tables = [_table(components_table(record)), _table(all_edges_table(record))]
+    found = record.interpretation
+    if found is None:
+        return [["## Components and edges", *tables]]
+    sections = [
+        ["## Components and edges", _said("cards"), *tables],
+        ["## What each component does", _table(_cards_table(found))],
+        _groups(found),
+    ]
+    if found.directions:
+        table = _table(findings.directions_table(found))
+        sections.append(["## Directions", _said("directions"), table])
+    if found.sweeps:
+        sections.append(_sweeps(found))
+    if found.notes:
+        sections.append(["## Notes", "\n".join(f"- {escaped(note)}" for note in found.notes)])
+    return [section for section in sections if section]
+
+
+def _cards_table(found: Interpretation) -> Table:
+    rows = tuple(
+        (
+            card.component,
+            card.group or content.NONE,
+            role_words(card),
+            card.summary,
+            _tokens(card),
+            ", ".join(card.backups) or content.NONE,
+        )
+        for card in found.cards
+    )
+    headers = ("component", "group", "roles", "in words", "raises", "backed up by")
+    return Table(headers, rows, code=frozenset({"component"}))
+
+
+def _tokens(card: Card) -> str:
+    return ", ".join(content.visible(each.token) for each in card.promotes) or content.NONE
+
+
+def _groups(found: Interpretation) -> list[str]:
+    if not found.groups:
+        return []
+    blocks = ["## Groups", _said("groups"), f"![The groups]({GROUPS_FILE})"]
+    blocks.append(_table(findings.groups_table(found)))
+    return [*blocks, _table(findings.group_edges_table(found))] if found.group_edges else blocks
+
+
+def _sweeps(found: Interpretation) -> list[str]:
+    blocks = ["## Sweeps", _said("sweeps")]
+    for sweep, file in zip(found.sweeps, findings.sweep_files(found), strict=True):
+        blocks.append(f"![{escaped(f'{sweep.name}: {sweep.description}')}]({file})")
+        blocks += [escaped(sweep.says)] if sweep.says else []
+    return blocks
+
+
+def _said(section: str) -> str:
+    return f"*{escaped(findings.READING[section])}*"
 
 
 def _patching(record: RunRecord) -> list[str]:

@@ -4,6 +4,8 @@
     scores.parquet   one row an edge: edge, sender, receiver, score, in_circuit
     validation.json  schema, thresholds, then baseline, samples, faithfulness, curve, verdict
     patching.json    exact effects, one heat map a site
+    interpretation.json  what was found out about its parts: schema, then cards, groups, prompts;
+                     only where `circuitkit interpret` was run
     run.toml         what was run, with which versions, and what to type to get it again
 
 Reports are made from these files alone.
@@ -27,6 +29,7 @@ from circuitkit.circuit_file import load_circuit, save_circuit
 from circuitkit.errors import CircuitFileError
 from circuitkit.files import write_whole
 from circuitkit.graph import ComponentGraph
+from circuitkit.interpretation.record import Interpretation
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
@@ -34,6 +37,8 @@ from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Verdict
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
+INTERPRETATION_SCHEMA = 1
+INTERPRETATION_FILE = "interpretation.json"
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ class RunRecord:
     circuit: Circuit
     validation: Validation
     heat_maps: tuple[HeatMap, ...]
+    interpretation: Interpretation | None = None  # none was made
 
     @property
     def graph(self) -> ComponentGraph:
@@ -135,15 +141,21 @@ class RunRecord:
 def save_record(record: RunRecord, directory: str | Path) -> None:
     """Write the record's files to `directory`, each whole or not at all.
 
+    An interpretation that is there already goes if the record has none: it is of another circuit.
+
     Raises:
         OutputError: the directory cannot be written.
     """
     directory = Path(directory)
     save_circuit(record.circuit, directory / "circuit.json")
     write_whole(directory / "scores.parquet", _scores_table(record.circuit))
-    write_whole(directory / "validation.json", _versioned(record.validation))
+    write_whole(directory / "validation.json", _versioned(record.validation, SCHEMA))
     write_whole(directory / "patching.json", to_json(record.heat_maps))
     write_whole(directory / "run.toml", tomli_w.dumps(cattrs.unstructure(record.info)))
+    if record.interpretation is not None:
+        save_interpretation(record.interpretation, directory)
+    else:
+        (directory / INTERPRETATION_FILE).unlink(missing_ok=True)
 
 
 def load_record(directory: str | Path) -> RunRecord:
@@ -160,6 +172,7 @@ def load_record(directory: str | Path) -> RunRecord:
             circuit,
             _read_versioned(directory / "validation.json", Validation),
             from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
+            load_interpretation(directory),
         )
     except CircuitFileError:
         raise
@@ -170,17 +183,47 @@ def load_record(directory: str | Path) -> RunRecord:
         ) from error
 
 
+def save_interpretation(interpretation: Interpretation, directory: str | Path) -> None:
+    """Write an interpretation into a run directory, whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    data = _versioned(interpretation, INTERPRETATION_SCHEMA)
+    write_whole(Path(directory) / INTERPRETATION_FILE, data)
+
+
+def load_interpretation(directory: str | Path) -> Interpretation | None:
+    """Return the interpretation in a run directory; None where none was made.
+
+    Raises:
+        CircuitFileError: it is of another schema.
+        ValueError: it is damaged.
+    """
+    path = Path(directory) / INTERPRETATION_FILE
+    if not path.exists():
+        return None
+    data = json.loads(path.read_text())
+    if isinstance(data, dict) and data.get("schema") != INTERPRETATION_SCHEMA:
+        raise CircuitFileError(
+            f"interpretation file {str(path)!r}: must be of schema {INTERPRETATION_SCHEMA}, got "
+            f"schema {data.get('schema')!r}. Its cards would be misread. Run `circuitkit "
+            "interpret` again."
+        )
+    return cattrs.structure(data, Interpretation)
+
+
 def save_judgement(judgement: Judgement, path: Path) -> None:
     """Write a judgement, whole or not at all.
 
     Raises:
         OutputError: the place cannot be written.
     """
-    write_whole(path, _versioned(judgement))
+    write_whole(path, _versioned(judgement, SCHEMA))
 
 
-def _versioned(data: Any) -> str:
-    return to_json({"schema": SCHEMA, **cattrs.unstructure(data)})
+def _versioned(data: Any, schema: int) -> str:
+    return to_json({"schema": schema, **cattrs.unstructure(data)})
 
 
 def _read_versioned(path: Path, kind: Any) -> Any:

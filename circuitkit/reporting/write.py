@@ -6,11 +6,14 @@ from typing import Literal
 
 from circuitkit.errors import OutputError
 from circuitkit.files import require_writable_directory, write_whole
+from circuitkit.interpretation.record import Interpretation
 from circuitkit.reporting.content import caption_of, heat_map_files
 from circuitkit.reporting.dot import circuit_dot, picture_dot, render_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
+from circuitkit.reporting.findings import sweep_files, sweep_svg
+from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import report_html
-from circuitkit.reporting.markdown import CIRCUIT_FILE, CURVE_FILE, report_markdown
+from circuitkit.reporting.markdown import CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE, report_markdown
 from circuitkit.reporting.record import RunRecord
 
 Files = Mapping[str, str | bytes]
@@ -63,7 +66,17 @@ def _markdown(record: RunRecord) -> Files:
         CIRCUIT_FILE: _picture(record, "svg"),
         CURVE_FILE: curve_svg(record.validation.curve, least, record.circuit.n_edges),
         **maps,
+        **_found(record.interpretation),
     }
+
+
+def _found(found: Interpretation | None) -> Files:
+    """Return the pictures of an interpretation."""
+    if found is None:
+        return {}
+    files = zip(sweep_files(found), found.sweeps, strict=True)
+    groups = {GROUPS_FILE: render_dot(groups_dot(found), "svg")} if found.groups else {}
+    return {**groups, **{name: sweep_svg(sweep) for name, sweep in files}}
 
 
 def _svg(record: RunRecord) -> Files:

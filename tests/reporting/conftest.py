@@ -16,6 +16,8 @@ from circuitkit.validation.curve import Curve, CurvePoint
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Bound, Finding, check_of, reach_verdict, unmeasured
 
+from .interpretations import interpretation_of
+
 SCRIPT = "<script>alert(1)</script>"
 SCORES = {
     "input->a0.h2<v>": 1.5,
@@ -126,3 +128,8 @@ def record(circuit, heat_map, curve):
     )
     heads = replace(heat_map, site="heads", rows=("a0.h0", "a0.h1", "a0.h2"))
     return RunRecord(info, circuit, validation, (heat_map, heads))
+
+
+@pytest.fixture(scope="session")
+def interpreted(record):
+    return replace(record, interpretation=interpretation_of(record))

@@ -1,0 +1,85 @@
+"""The circuit at the level of groups, as DOT text: a picture that fits on a slide.
+
+A box is a group with its components, an arrow all edges from one group to another, labelled with
+their number and the exact effect of noising them together; its width is the size of the effect, a
+dashed line a negative one.
+"""
+
+import textwrap
+
+import graphviz
+
+from circuitkit.interpretation.record import Group, GroupEdge, Interpretation
+from circuitkit.reporting.content import number
+from circuitkit.reporting.dot import (
+    EDGE_STYLE,
+    FILLS,
+    FONT,
+    GRAPH_STYLE,
+    INK,
+    NODE_STYLE,
+    pen_width,
+    shown,
+)
+
+SLIDE = "10,5.6"  # inches: larger pictures shrink
+MAX_LINE = 26  # letters of a line in a box
+
+
+def groups_dot(interpretation: Interpretation) -> str:
+    """Return the groups and the edges between them as DOT text, the input on top.
+
+    The nodes are named g0, g1, ... in the order of `group_names`, as a name may hold anything; the
+    id of an edge is `e` and its number.
+    """
+    style = {**GRAPH_STYLE, "pad": "0.1", "ranksep": "0.55", "nodesep": "0.4", "size": SLIDE}
+    labelled = {**EDGE_STYLE, "fontname": FONT, "fontsize": "10", "fontcolor": INK}
+    picture = graphviz.Digraph("groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled)
+    groups = {group.name: group for group in interpretation.groups}
+    names = group_names(interpretation)
+    for at, name in enumerate(names):
+        _add_group(picture, f"g{at}", groups.get(name, Group(name, (), "")))
+    largest = max((abs(edge.effect.value) for edge in interpretation.group_edges), default=0.0)
+    for number_of_edge, edge in enumerate(interpretation.group_edges):
+        ends = f"g{names.index(edge.sender)}", f"g{names.index(edge.receiver)}"
+        width = pen_width(edge.effect.value, largest)
+        _add_edge(picture, ends, edge, width, f"e{number_of_edge}")
+    return str(picture.source)
+
+
+def group_names(interpretation: Interpretation) -> tuple[str, ...]:
+    """Return the groups, then the other ends of edges between groups: the input, the logits."""
+    groups = [group.name for group in interpretation.groups]
+    ends = [end for edge in interpretation.group_edges for end in (edge.sender, edge.receiver)]
+    return tuple(dict.fromkeys([*groups, *ends]))
+
+
+def _add_group(picture: graphviz.Digraph, node: str, group: Group) -> None:
+    lines = textwrap.wrap(", ".join(group.components), MAX_LINE)
+    rows = "".join(
+        f'<TR><TD><FONT POINT-SIZE="10">{shown(line)}</FONT></TD></TR>' for line in lines
+    )
+    title = f"<TR><TD><B>{shown(group.name) or '?'}</B></TD></TR>"
+    picture.node(
+        node,
+        f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{rows}</TABLE>>',
+        shape="box" if lines else "ellipse",
+        style="rounded,filled" if lines else "filled",
+        fillcolor=FILLS["head" if lines else "input"],
+        tooltip=graphviz.escape(group.summary or group.name),
+    )
+
+
+def _add_edge(
+    picture: graphviz.Digraph, ends: tuple[str, str], edge: GroupEdge, width: float, name: str
+) -> None:
+    count = f"{edge.n_edges} {'edge' if edge.n_edges == 1 else 'edges'}"
+    picture.edge(
+        *ends,
+        label=f" {count}, {number(edge.effect.value)} ",
+        id=name,
+        penwidth=f"{width:.2f}",
+        style="dashed" if edge.effect.value < 0 else "solid",
+        color="#555555",
+        tooltip=graphviz.escape(f"{edge.sender} to {edge.receiver}: {count}"),
+    )

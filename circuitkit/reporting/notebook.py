@@ -1,0 +1,92 @@
+"""How circuits, heat maps and curves show themselves in a notebook.
+
+IPython asks an object for `_repr_html_`, and for `_repr_svg_` where only pictures can be shown.
+Both need Graphviz or Matplotlib, which lie above these classes in the order of imports. So the
+classes know nothing of it: `show_in_notebooks` gives them the two methods, and `circuitkit`'s own
+`__init__` calls it once. A class without them would show its plain text and nothing else changes.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup
+
+from circuitkit.circuit import Circuit
+from circuitkit.reporting.content import Table, interval, number, signed
+from circuitkit.reporting.dot import picture_dot, render_dot
+from circuitkit.reporting.figures import curve_svg, heat_map_svg
+from circuitkit.reporting.html import inline_svg
+from circuitkit.reporting.record import HeatMap
+from circuitkit.validation.criteria import Thresholds
+from circuitkit.validation.curve import Curve
+
+
+def show_in_notebooks() -> None:
+    """Give circuits, heat maps and curves the methods that IPython looks for."""
+    _teach(Circuit, circuit_picture, circuit_edges)
+    _teach(HeatMap, heat_map_svg, heat_map_values)
+    _teach(Curve, curve_picture, curve_points)
+
+
+def circuit_picture(circuit: Circuit) -> str:
+    """Return the circuit as SVG; of a very large one the strongest edges."""
+    origin = circuit.provenance
+    where = f"{origin.task} in {origin.model}, " if origin.task and origin.model else ""
+    return render_dot(picture_dot(circuit, f"{where}{circuit.n_edges} edges"), "svg").decode()
+
+
+def curve_picture(curve: Curve) -> str:
+    """Return the curve as SVG, with the threshold that verdicts use unless told otherwise."""
+    return curve_svg(curve, Thresholds().min_faithfulness, 0)
+
+
+def circuit_edges(circuit: Circuit) -> Table:
+    """Return the circuit's edges and their scores, in edge order."""
+    scores: list[float] = circuit.scores.by_edge().tolist()
+    rows = tuple((edge, signed(scores[circuit.graph.edge_number(edge)])) for edge in circuit.edges)
+    return Table(("edge", "score"), rows)
+
+
+def heat_map_values(heat_map: HeatMap) -> Table:
+    """Return the values of a heat map."""
+    rows = tuple(
+        (name, *(number(value) for value in values))
+        for name, values in zip(heat_map.rows, heat_map.values, strict=True)
+    )
+    return Table((heat_map.unit, *heat_map.columns), rows)
+
+
+def curve_points(curve: Curve) -> Table:
+    """Return the points of a curve."""
+    rows = tuple(
+        (f"{each.n_edges:,}", number(each.faithfulness.value), interval(each.faithfulness))
+        for each in curve.points
+    )
+    return Table(("edges", "faithfulness", "95 % interval"), rows)
+
+
+def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], Table]) -> None:
+    def as_html(self: Any) -> str:
+        return _figure(picture(self), table(self))
+
+    for name, method in (("_repr_svg_", picture), ("_repr_html_", as_html)):
+        setattr(kind, name, method)
+
+
+def _figure(svg: str, table: Table) -> str:
+    """Return a picture and, folded away, its numbers. Ids are its own on a page of many."""
+    prefix = f"circuitkit-{hashlib.sha256(svg.encode()).hexdigest()[:8]}"
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in table.headers)
+    rows = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row)
+        )
+        for row in table.rows
+    )
+    return str(
+        Markup(
+            '<div style="overflow-x: auto">{}</div><details><summary>{} rows</summary>'
+            "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></details>"
+        ).format(inline_svg(svg, prefix), len(table.rows), head, rows)
+    )

@@ -1,0 +1,268 @@
+// A picture that Graphviz laid out: pan, zoom, and the paths through what is pointed at.
+
+// Return the edges and nodes on all paths that come into `from` and go on from `to`.
+function pathsThrough(edges, from, to) {
+  const lit = new Set();
+  const walk = (start, near, far) => {
+    const seen = new Set([start]);
+    const waiting = [start];
+    while (waiting.length > 0) {
+      const at = waiting.pop();
+      for (const edge of edges) {
+        if (edge[near] !== at) continue;
+        lit.add(edge.name);
+        if (!seen.has(edge[far])) waiting.push(edge[far]);
+        seen.add(edge[far]);
+      }
+    }
+    return seen;
+  };
+  const above = walk(from, "to", "from");
+  const below = walk(to, "from", "to");
+  return { edges: lit, nodes: new Set([...above, ...below]), above, below };
+}
+
+function makePicture(stage, { onLight = () => {}, onOpen = null, label = (name) => name }) {
+  const svg = stage.querySelector("svg");
+  const nodes = new Map();
+  const edges = [];
+  for (const shape of svg.querySelectorAll("[data-node]")) nodes.set(shape.dataset.node, shape);
+  for (const shape of svg.querySelectorAll("[data-edge]")) {
+    const { edge: name, from, to } = shape.dataset;
+    edges.push({ name, from, to, shape });
+  }
+  let chosen = null; // stays lit while nothing else is pointed at
+  let found = null; // what a search left, lit if nothing is chosen
+
+  const shownEdges = () => edges.filter((edge) => !edge.shape.classList.contains("off"));
+
+  function litBy(target) {
+    if (nodes.has(target)) return pathsThrough(shownEdges(), target, target);
+    const edge = edges.find((each) => each.name === target);
+    if (!edge) return null;
+    const lit = pathsThrough(shownEdges(), edge.from, edge.to);
+    lit.edges.add(edge.name);
+    return lit;
+  }
+
+  function light(target = null) {
+    const lit = target !== null ? litBy(target) : chosen !== null ? litBy(chosen) : found;
+    svg.classList.toggle("lit", lit !== null);
+    for (const [name, shape] of nodes) {
+      shape.classList.toggle("dim", lit !== null && !lit.nodes.has(name));
+      shape.classList.toggle("chosen", name === (target ?? chosen));
+    }
+    for (const { name, shape } of edges) {
+      shape.classList.toggle("dim", lit !== null && !lit.edges.has(name));
+      shape.classList.toggle("chosen", name === (target ?? chosen));
+    }
+    onLight(target ?? chosen, lit);
+  }
+
+  function follow(shape, name) {
+    shape.addEventListener("pointerenter", () => light(name));
+    shape.addEventListener("pointerleave", () => light());
+    shape.addEventListener("focus", () => light(name));
+    shape.addEventListener("blur", () => light());
+    shape.setAttribute("tabindex", "0");
+    shape.setAttribute("aria-label", label(name));
+  }
+
+  for (const [name, shape] of nodes) {
+    follow(shape, name);
+    shape.setAttribute("role", onOpen ? "button" : "img");
+    if (!onOpen) continue;
+    shape.addEventListener("click", () => onOpen(name, shape));
+    shape.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      onOpen(name, shape);
+    });
+  }
+  for (const { name, shape } of edges) {
+    follow(shape, name);
+    shape.setAttribute("role", "img");
+    const line = shape.querySelector("path");
+    if (line) line.after(makeSvg("path", { class: "hit", d: line.getAttribute("d") }));
+  }
+
+  return {
+    nodes,
+    edges,
+    light,
+    choose(target) {
+      chosen = target;
+      light();
+    },
+    find(lit) {
+      found = lit;
+      light();
+    },
+    show(names) {
+      const touched = new Set();
+      for (const { name, from, to, shape } of edges) {
+        const isShown = names.has(name);
+        shape.classList.toggle("off", !isShown);
+        shape.setAttribute("tabindex", isShown ? "0" : "-1");
+        if (isShown) touched.add(from).add(to);
+      }
+      for (const [name, shape] of nodes) shape.classList.toggle("ghost", !touched.has(name));
+      light();
+    },
+  };
+}
+
+const MOST_ZOOM = 8; // screen pixels a point of the picture
+const LEAST_SCALE = 0.8; // below it, names cannot be read
+
+// Let the stage show a part of its picture: the viewBox is what is seen, of the stage's own shape.
+function makeZoomable(stage, { buttons, centreOn }) {
+  const svg = stage.querySelector("svg");
+  const { x, y, width, height } = svg.viewBox.baseVal;
+  const shift = svg.querySelector("g").transform.baseVal.consolidate().matrix;
+  stage.classList.add("live");
+  let centre = { x: x + width / 2, y: y + height / 2 };
+  let scale = 1; // screen pixels a point of the picture
+
+  const fit = () => Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1;
+  const within = (at, start, size) => Math.min(start + size, Math.max(start, at));
+
+  function show(at, wanted) {
+    scale = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), wanted));
+    centre = { x: within(at.x, x, width), y: within(at.y, y, height) };
+    const size = { width: stage.clientWidth / scale, height: stage.clientHeight / scale };
+    const corner = { x: centre.x - size.width / 2, y: centre.y - size.height / 2 };
+    svg.setAttribute("viewBox", `${corner.x} ${corner.y} ${size.width} ${size.height}`);
+    stage.classList.toggle("zoomed", scale > 1.01 * fit());
+  }
+
+  function zoom(factor, at = centre) {
+    const before = scale;
+    const next = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), factor * before));
+    const rest = before / next; // what is under `at` stays there
+    show({ x: at.x + (centre.x - at.x) * rest, y: at.y + (centre.y - at.y) * rest }, next);
+  }
+
+  function pan(right, down) {
+    show({ x: centre.x + right / scale, y: centre.y + down / scale }, scale);
+  }
+
+  // Show everything if it can be read, else the part around the circuit at a size that can.
+  function reset() {
+    const middle = { x: x + width / 2, y: y + height / 2 };
+    if (fit() >= LEAST_SCALE) show(middle, fit());
+    else show(middleOf(centreOn()) ?? middle, LEAST_SCALE);
+  }
+
+  function middleOf(shapes) {
+    if (shapes.length === 0) return null;
+    const boxes = shapes.map((shape) => shape.getBBox());
+    const between = (start, size) => {
+      const ends = boxes.flatMap((box) => [box[start], box[start] + box[size]]);
+      return (Math.min(...ends) + Math.max(...ends)) / 2;
+    };
+    return { x: between("x", "width") + shift.e, y: between("y", "height") + shift.f };
+  }
+
+  // Bring a shape into what is seen, if it is not.
+  function reveal(shape) {
+    const box = shape.getBoundingClientRect();
+    const seen = stage.getBoundingClientRect();
+    const isSeen = box.left >= seen.left && box.right <= seen.right && box.top >= seen.top && box.bottom <= seen.bottom;
+    if (!isSeen) show(middleOf([shape]), scale);
+  }
+
+  function pointAt(event) {
+    const inverse = svg.getScreenCTM().inverse();
+    return new DOMPoint(event.clientX, event.clientY).matrixTransform(inverse);
+  }
+
+  const actions = { in: () => zoom(1.3), out: () => zoom(1 / 1.3), reset };
+  const step = 80; // screen pixels
+  const keys = {
+    "+": actions.in,
+    "=": actions.in,
+    "-": actions.out,
+    "0": reset,
+    ArrowLeft: () => pan(-step, 0),
+    ArrowRight: () => pan(step, 0),
+    ArrowUp: () => pan(0, -step),
+    ArrowDown: () => pan(0, step),
+  };
+  stage.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  for (const button of buttons) {
+    button.addEventListener("click", () => actions[button.dataset.zoom]());
+  }
+  stage.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY / 300), pointAt(event));
+    },
+    { passive: false },
+  );
+  followPointers(stage, { pan, zoom, pointAt });
+  let isFirst = true;
+  new ResizeObserver(() => {
+    if (isFirst) reset();
+    else show(centre, Math.max(scale, Math.min(fit(), LEAST_SCALE)));
+    isFirst = false;
+  }).observe(stage);
+  reset();
+  return {
+    reset,
+    reveal,
+    showWhole: () => svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`),
+    showAgain: () => show(centre, scale),
+  };
+}
+
+// One pointer drags, two pinch. A drag that ends on a component is not a click on it.
+function followPointers(stage, { pan, zoom, pointAt }) {
+  const held = new Map();
+  let moved = 0;
+  const apart = () => {
+    const [one, other] = [...held.values()];
+    return Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || event.target.closest("button")) return;
+    if (held.size === 0) moved = 0;
+    held.set(event.pointerId, event);
+  });
+  stage.addEventListener("pointermove", (event) => {
+    const last = held.get(event.pointerId);
+    if (!last) return;
+    const before = held.size === 2 ? apart() : 0;
+    held.set(event.pointerId, event);
+    if (held.size === 2) {
+      zoom(apart() / Math.max(1, before), pointAt(event));
+      moved = Infinity;
+      return;
+    }
+    moved += Math.hypot(event.clientX - last.clientX, event.clientY - last.clientY);
+    if (moved < 4) return;
+    stage.setPointerCapture(event.pointerId);
+    stage.classList.add("dragged");
+    pan(last.clientX - event.clientX, last.clientY - event.clientY);
+  });
+  const release = (event) => {
+    held.delete(event.pointerId);
+    stage.classList.remove("dragged");
+  };
+  stage.addEventListener("pointerup", release);
+  stage.addEventListener("pointercancel", release);
+  stage.addEventListener(
+    "click",
+    (event) => {
+      if (moved >= 4) event.stopPropagation();
+      moved = 0;
+    },
+    true,
+  );
+}

@@ -1,4 +1,4 @@
-"""A circuit file and what it is looked at on: what is said on the command line, else the file's own."""
+"""A circuit file, and what it is looked at on: what was typed, else what the file says."""
 
 from pathlib import Path
 

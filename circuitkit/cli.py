@@ -23,6 +23,7 @@ from circuitkit.cli_discovery import (
     forget_checkpoint,
     with_checkpoint,
 )
+from circuitkit.cli_interpretation import interpret_command
 from circuitkit.cli_validation import validate_command
 from circuitkit.discovery.methods import DEFAULT, method_named
 from circuitkit.errors import PromptError
@@ -110,6 +111,9 @@ def run(
     edges: EdgesOption = 0,
     signed: SignedOption = False,
     minimal: MinimalOption = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
+    ] = False,
     ablation: AblationOption = "mean",
     scoring_ablation: ScoringAblationOption = "resample",
     output: Annotated[
@@ -149,7 +153,7 @@ def run(
         subject = subject_of(request)
         announce(subject, settings, shown=not (quiet or as_json))
         with bars(shown=not (quiet or as_json)) as stage:
-            record = study(subject, settings, stage)
+            record = study(subject, settings, stage, explained=explained)
         save_record(record, directory)
         write_report(record, directory, ("html", "md", "svg"))
         forget_checkpoint(settings, None)
@@ -343,6 +347,7 @@ app.command(name="diff")(diff_command)
 
 
 app.command(name="validate")(validate_command)
+app.command(name="interpret")(interpret_command)
 app.command(name="check")(check_command)
 
 

@@ -11,17 +11,18 @@
 from contextlib import suppress
 from dataclasses import replace
 
+from circuitkit.circuit import Circuit
 from circuitkit.circuit_search import best_edges, choose_circuit, connected, discover, trimmed
 from circuitkit.discovery.selection import prune_dead_ends
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import EdgeScores
+from circuitkit.interpretation.interpret import interpret
+from circuitkit.interpretation.record import Interpretation
 from circuitkit.interventions.columns import all_positions, by_role
 from circuitkit.interventions.patching import PatchingEffects, patch_activations
 from circuitkit.interventions.path_patching import PathEffects
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
-from circuitkit.interpretation.interpret import interpret
-from circuitkit.interpretation.record import Interpretation
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.record import record

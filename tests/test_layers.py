@@ -31,7 +31,14 @@ LAYERS = [
     ["method_comparison"],
     ["options", "terminal"],
     ["diff_tables", "contracts", "circuit_subject"],
-    ["cli_discovery", "cli_calibration", "cli_check", "cli_diff", "cli_validation", "cli_interpretation"],
+    [
+        "cli_discovery",
+        "cli_calibration",
+        "cli_check",
+        "cli_diff",
+        "cli_validation",
+        "cli_interpretation",
+    ],
     ["cli"],
     ["__main__"],
 ]

@@ -4,8 +4,8 @@ mover             into the logits, for the behaviour, raising what it looks at
 writer            into the logits, for the behaviour, otherwise
 copy-suppression  into the logits, against it, lowering what it looks at
 opposer           into the logits, against it, otherwise
-inhibition        into a head's query, which it turns away from the wrong answers, and more from
-                  them than from other tokens
+inhibition        of a head into another's query, which it turns away from the wrong answers, and
+                  more from them than from other tokens
 query-, key-, value-supplier, mlp-supplier    into a head's q, k or v, or an MLP
 backup            does more when another component is gone, and little before (causes.py)
 
@@ -63,7 +63,7 @@ def functions_of(evidence: Evidence, component: str) -> list[Tried]:
         p = min(1.0, len(edges) * float(p_above(changes[None], least_effect(case))[0]))
         if read == LOGITS:
             name, why = _into_logits(evidence, component, score.value)
-        elif read == "q":
+        elif read == "q" and kind_of(component) == "head":
             name, why = _into_query(evidence, best)
         else:
             name, why = SUPPLIERS[read], ""

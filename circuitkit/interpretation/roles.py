@@ -25,7 +25,7 @@ from circuitkit.interpretation.attention_roles import (
 )
 from circuitkit.interpretation.causes import ALPHA, LEAST, least_effect, losses, share
 from circuitkit.interpretation.evidence import Evidence
-from circuitkit.interpretation.functions import IDLE, UNIT, functions_of, stand_ins
+from circuitkit.interpretation.functions import BACKUP, IDLE, UNIT, functions_of, stand_ins
 from circuitkit.interpretation.record import ATTENDS, DOES, Role
 from circuitkit.interpretation.tried import Tried
 from circuitkit.progress import Progress, silent
@@ -124,7 +124,11 @@ def _telling(roles: list[Role]) -> list[Role]:
 
 
 def _sorted(roles: list[Role]) -> list[Role]:
+    """Return claimed roles first, what it is for before where it looks, by size.
+
+    What a component does only in another's absence counts half.
+    """
     does = [role for role in roles if role.kind == DOES]
-    does.sort(key=lambda role: -abs(role.score.value))
+    does.sort(key=lambda role: -abs(role.score.value) * (0.5 if role.name == BACKUP else 1.0))
     looks = [role for role in roles if role.kind == ATTENDS]
     return sorted([*does, *looks], key=lambda role: not role.claimed)

@@ -90,9 +90,10 @@ def stand_ins(evidence: Evidence) -> list[Tried]:
 
 def _into_logits(evidence: Evidence, component: str, effect: float) -> tuple[str, str]:
     """Return the name of what writes into the logits, and the evidence for it."""
-    if kind_of(component) != "head":
-        return (WRITER if effect >= 0 else OPPOSER), ""
     logits = evidence.ends.direct_logits(component)
+    has_own_answers = logits.shape[1] < len(evidence.case.model.token_embeddings)
+    if kind_of(component) != "head" or has_own_answers:  # then nothing read can be copied
+        return (WRITER if effect >= 0 else OPPOSER), ""
     scores = copying(logits, evidence.end_attention(component), evidence.case.validation)
     copied = mean_estimate(scores)
     least = COPIES * float(logits.abs().max(1).values.mean())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from circuitkit.circuit import kind_of
-from circuitkit.errors import CircuitkitError
+from circuitkit.errors import CircuitkitError, CriterionError
 from circuitkit.interpretation.attribution import attribute
 from circuitkit.interpretation.cards import cards_of
 from circuitkit.interpretation.causes import gap_of
@@ -28,6 +28,7 @@ from circuitkit.interventions.columns import by_role
 from circuitkit.progress import Progress, silent
 from circuitkit.validation.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case
+from circuitkit.validation.judge import MIN_TO_JUDGE
 
 N_PROMPTS = 8  # that a reader may pick
 N_SWEPT = 32  # pairs of the lens and of tracing
@@ -39,10 +40,16 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
     """Return what the parts of a case's circuit do, with the evidence.
 
     Raises:
+        CriterionError: too few pairs.
         VanishingGapError: the model and the empty circuit cannot be told apart.
         MemoryBudgetError: not even one pair fits.
     """
     model, pairs, metric = case.model, case.validation, case.metric
+    if len(pairs) < MIN_TO_JUDGE:
+        raise CriterionError(
+            f"interpretation: needs at least {MIN_TO_JUDGE} pairs, got {len(pairs)}. Roles are "
+            "claimed on tests over pairs. Raise --n."
+        )
     notes: list[str] = []
     evidence = Evidence(case)
     told = stage("Roles of components")

@@ -446,7 +446,9 @@ def test_print_shows_every_table_and_no_control(page):
     assert page.locator("#panel, .tools, .zoom, nav, #theme").locator("visible=true").count() == 0
     rows = page.locator("main section tbody tr:not(details.values tr)")
     hidden = rows.evaluate_all(
-        "rows => rows.filter(row => !row.closest('#panel, [hidden]:not(tr)') && row.offsetHeight === 0).length"
+        """rows => rows.filter(
+            row => !row.closest('#panel, [hidden]:not(tr)') && row.offsetHeight === 0
+        ).length"""
     )
     assert rows.count() > 60
     assert hidden == 0

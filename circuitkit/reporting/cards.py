@@ -4,7 +4,7 @@ Without an interpretation a card holds what the run itself knows: the edges and 
 Nothing here is escaped; the writers do that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from circuitkit.circuit import Circuit, kind_of, layer_of
@@ -37,39 +37,45 @@ class CardText:
     tokens: Table | None
     losses: Table | None
     elsewhere: tuple[str, ...]
-    has_attention: bool
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the edges of a circuit, `edges` with the largest |score| first."""
+
+    circuit: Circuit
+    unit: str
+    components: tuple[str, ...]
+    edges: tuple[str, ...]
+    scores: Mapping[str, float]
+    cards: Mapping[str, Card]
 
 
 def card_texts(record: RunRecord, drawn: Circuit) -> tuple[CardText, ...]:
     """Return a card for every component that is drawn, in graph order."""
-    touched = {*drawn.components, *record.circuit.components}
+    known = _known(record)
+    touched = {*drawn.components, *known.components}
     names = [name for name in record.graph.components if name in touched]
-    return tuple(_card_text(record, drawn, name) for name in names)
+    others = [edge for edge in drawn.edges if edge not in known.scores]
+    return tuple(_card_text(known, others, name) for name in names)
 
 
 def components_table(record: RunRecord) -> Table:
     """Return one row for every component of the circuit."""
-    circuit, said = record.circuit, _cards(record)
+    known = _known(record)
+    ends = [Circuit.ends(edge) for edge in known.edges]
     rows: list[tuple[str, ...]] = []
-    for name in circuit.components:
-        card = said.get(name)
-        ends = [circuit.ends(edge) for edge in circuit.edges]
-        row = [
-            name,
-            place_of(circuit, name),
-            str(sum(end[1] == name for end in ends)),
-            str(sum(end[0] == name for end in ends)),
-        ]
-        if said:
-            row += _said_of(card)
-        rows.append(tuple(row))
+    for name in known.components:
+        n_in = sum(receiver == name for _, receiver in ends)
+        n_out = sum(sender == name for sender, _ in ends)
+        row = (name, place_of(known.circuit, name), str(n_in), str(n_out))
+        rows.append((*row, *_said_of(known.cards.get(name))) if known.cards else row)
     headers: tuple[str, ...] = ("component", "kind", "edges in", "edges out")
-    if said:
-        lost = f"lost without it ({record.info.unit})"
+    lost = f"lost without it ({record.info.unit})"
+    if known.cards:
         headers = (*headers, "group", "roles", "direct", lost)
-        numeric = {"edges in", "edges out", "direct", lost}
-        return Table(headers, tuple(rows), frozenset(numeric), frozenset({"component"}))
-    return Table(headers, tuple(rows), frozenset(headers[2:]), frozenset({"component"}))
+    numeric = frozenset({"edges in", "edges out", "direct", lost})
+    return Table(headers, tuple(rows), numeric, frozenset({"component"}))
 
 
 def all_edges_table(record: RunRecord) -> Table:
@@ -77,12 +83,13 @@ def all_edges_table(record: RunRecord) -> Table:
 
     The exact effect is there if the edges were measured for an interpretation.
     """
-    circuit, unit = record.circuit, record.info.unit
-    effects = {link.edge: link.effect for link in _links(_cards(record).values())}
+    known, unit = _known(record), record.info.unit
+    effects = {link.edge: link.effect for link in _links(known.cards.values())}
     rows = []
-    for edge, score in _ranked(circuit, circuit.edges):
-        sender, receiver = circuit.ends(edge)
-        row = (edge, sender, receiver, read_of(edge.partition("->")[2]), signed(score))
+    for edge in known.edges:
+        sender, receiver = Circuit.ends(edge)
+        read = read_of(edge.partition("->")[2])
+        row = (edge, sender, receiver, read, signed(known.scores[edge]))
         rows.append((*row, *_effect(effects.get(edge))) if effects else row)
     score_header, effect_header = f"score ({unit})", f"exact effect ({unit})"
     headers: tuple[str, ...] = ("edge", "sender", "receiver", "read", score_header)
@@ -105,44 +112,39 @@ def role_words(card: Card) -> str:
     return ", ".join(role.name for role in card.roles if role.claimed) or NONE
 
 
-def _card_text(record: RunRecord, drawn: Circuit, name: str) -> CardText:
-    circuit = record.circuit
-    card = _cards(record).get(name)
+def _known(record: RunRecord) -> _Known:
+    circuit, found = record.circuit, record.interpretation
+    scores: list[float] = circuit.scores.by_edge().tolist()
+    by_edge = {edge: scores[circuit.graph.edge_number(edge)] for edge in circuit.edges}
+    ranked = sorted(by_edge, key=lambda edge: -abs(by_edge[edge]))
+    cards = {card.component: card for card in found.cards} if found else {}
+    return _Known(circuit, record.info.unit, circuit.components, tuple(ranked), by_edge, cards)
+
+
+def _card_text(known: _Known, others: list[str], name: str) -> CardText:
+    card = known.cards.get(name)
     links = {link.edge: link for link in _links([card] if card else [])}
-    reads = [edge for edge in circuit.edges if circuit.ends(edge)[1] == name]
-    feeds = [edge for edge in circuit.edges if circuit.ends(edge)[0] == name]
-    kept = {*reads, *feeds}
+    reads = [edge for edge in known.edges if Circuit.ends(edge)[1] == name]
+    feeds = [edge for edge in known.edges if Circuit.ends(edge)[0] == name]
     return CardText(
         name=name,
-        place=place_of(circuit, name),
+        place=place_of(known.circuit, name),
         group=card.group if card else "",
         summary=card.summary if card else "",
-        in_circuit=name in circuit.components,
-        facts=_facts(card, record.info.unit) if card else (),
+        in_circuit=name in known.components,
+        facts=_facts(card, known.unit) if card else (),
         roles=_roles_table(card, claimed=True) if card else None,
         tried=_roles_table(card, claimed=False) if card else None,
-        reads=_links_table(record, reads, links),
-        feeds=_links_table(record, feeds, links),
+        reads=_links_table(known, reads, links),
+        feeds=_links_table(known, feeds, links),
         tokens=_tokens_table(card) if card else None,
-        losses=_losses_table(card, record.info.unit) if card and card.losses else None,
-        elsewhere=tuple(e for e in drawn.edges if name in circuit.ends(e) and e not in kept),
-        has_attention=kind_of(name) == "head",
+        losses=_losses_table(card, known.unit) if card and card.losses else None,
+        elsewhere=tuple(edge for edge in others if name in Circuit.ends(edge)),
     )
-
-
-def _cards(record: RunRecord) -> dict[str, Card]:
-    found = record.interpretation
-    return {card.component: card for card in found.cards} if found else {}
 
 
 def _links(cards: Iterable[Card]) -> Iterable[Link]:
     return (link for card in cards for link in (*card.reads, *card.feeds))
-
-
-def _ranked(circuit: Circuit, edges: Iterable[str]) -> list[tuple[str, float]]:
-    scores: list[float] = circuit.scores.by_edge().tolist()
-    scored = [(edge, scores[circuit.graph.edge_number(edge)]) for edge in edges]
-    return sorted(scored, key=lambda pair: -abs(pair[1]))
 
 
 def _effect(effect: Estimate | None) -> tuple[str, str]:
@@ -190,13 +192,13 @@ def _roles_table(card: Card, *, claimed: bool) -> Table | None:
     return Table(headers, rows, frozenset({"by chance", "p"})) if rows else None
 
 
-def _links_table(record: RunRecord, edges: list[str], links: dict[str, Link]) -> Table | None:
+def _links_table(known: _Known, edges: list[str], links: dict[str, Link]) -> Table | None:
     if not edges:
         return None
     rows = []
-    for edge, score in _ranked(record.circuit, edges):
+    for edge in edges:
         link = links.get(edge)
-        row: tuple[str, ...] = (edge, signed(score))
+        row: tuple[str, ...] = (edge, signed(known.scores[edge]))
         if links:
             row = (*row, *_effect(link.effect if link else None), link.says if link else "")
         rows.append(row)

@@ -104,7 +104,10 @@ function openCard(name, from = document.activeElement) {
   circuit.choose(name);
   title.focus({ preventScroll: true });
   if (isNarrow.matches) stage.scrollIntoView({ block: "start" });
-  requestAnimationFrame(() => zoomable.reveal(circuit.nodes.get(name)));
+  requestAnimationFrame(() => {
+    const covered = isNarrow.matches ? panel.getBoundingClientRect().top : Infinity;
+    zoomable.reveal(circuit.nodes.get(name), covered);
+  });
 }
 
 function closeCard() {
@@ -191,7 +194,7 @@ function searchFor(query) {
   const n = filterRows(tables, query);
   const found = query.trim() ? matches(query) : [];
   const buttons = found.slice(0, MOST_FOUND).map(({ kind, text, act }) => {
-    const button = make("button", { type: "button" }, make("span", { class: "kind" }, kind), text);
+    const button = make("button", { type: "button" }, make("span", { class: "kind" }, kind), " ", text);
     button.addEventListener("click", act);
     return make("li", {}, button);
   });
@@ -232,12 +235,15 @@ function setUpKeys() {
   const closed = () => document.querySelectorAll("main details:not([open]):not(.values)");
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...closed()];
-    for (const details of opened) details.open = true;
+    for (const details of closed()) {
+      details.open = true;
+      opened.push(details);
+    }
     zoomable.showWhole();
   });
   addEventListener("afterprint", () => {
     for (const details of opened) details.open = false;
+    opened = [];
     zoomable.showAgain();
   });
 }

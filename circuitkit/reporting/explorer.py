@@ -33,7 +33,7 @@ def explorer_data(record: RunRecord, sizes: Sequence[Size], drawn: Circuit) -> d
         "sizes": [_size(size, numbers) for size in sizes],
         "own": next(at for at, size in enumerate(sizes) if size.is_own),
         "threshold": record.validation.thresholds.min_faithfulness,
-        "edges": [_edge(drawn, edge) for edge in drawn.edges],
+        "edges": _edges(drawn),
         "prompts": prompts_of(record.interpretation),
     }
 
@@ -122,9 +122,13 @@ def _size(size: Size, numbers: Mapping[str, int]) -> dict[str, Any]:
     return {**said, "value": value, "edges": drawn}
 
 
-def _edge(drawn: Circuit, edge: str) -> dict[str, str]:
-    score = float(drawn.scores.by_edge()[drawn.graph.edge_number(edge)])
-    return {"name": edge, "says": f"{edge}, score {signed(score)}"}
+def _edges(drawn: Circuit) -> list[dict[str, str]]:
+    scores: list[float] = drawn.scores.by_edge().tolist()
+    numbers = {edge: drawn.graph.edge_number(edge) for edge in drawn.edges}
+    return [
+        {"name": edge, "says": f"{edge}, score {signed(scores[at])}"}
+        for edge, at in numbers.items()
+    ]
 
 
 def _prompt(view: PromptView, at: int, unit: str) -> dict[str, Any]:

@@ -129,8 +129,9 @@ function makeZoomable(stage, { buttons, centreOn }) {
 
   function show(at, wanted) {
     scale = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), wanted));
-    centre = { x: within(at.x, x, width), y: within(at.y, y, height) };
     const size = { width: stage.clientWidth / scale, height: stage.clientHeight / scale };
+    const beyond = 0.4 * size.height; // a sheet may cover the lower part of the stage
+    centre = { x: within(at.x, x, width), y: within(at.y, y, height + beyond) };
     const corner = { x: centre.x - size.width / 2, y: centre.y - size.height / 2 };
     svg.setAttribute("viewBox", `${corner.x} ${corner.y} ${size.width} ${size.height}`);
     stage.classList.toggle("zoomed", scale > 1.01 * fit());
@@ -164,12 +165,14 @@ function makeZoomable(stage, { buttons, centreOn }) {
     return { x: between("x", "width") + shift.e, y: between("y", "height") + shift.f };
   }
 
-  // Bring a shape into what is seen, if it is not.
-  function reveal(shape) {
+  // Bring a shape into what is seen above `covered`, if it is not.
+  function reveal(shape, covered) {
     const box = shape.getBoundingClientRect();
-    const seen = stage.getBoundingClientRect();
-    const isSeen = box.left >= seen.left && box.right <= seen.right && box.top >= seen.top && box.bottom <= seen.bottom;
-    if (!isSeen) show(middleOf([shape]), scale);
+    const { left, right, top, bottom } = stage.getBoundingClientRect();
+    const end = Math.min(bottom, covered);
+    if (box.left >= left && box.right <= right && box.top >= top && box.bottom <= end) return;
+    const at = middleOf([shape]);
+    show({ x: at.x, y: at.y + (bottom - end) / 2 / scale }, scale);
   }
 
   function pointAt(event) {

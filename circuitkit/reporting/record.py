@@ -167,12 +167,13 @@ def load_record(directory: str | Path) -> RunRecord:
     directory = Path(directory)
     circuit = load_circuit(directory / "circuit.json")
     try:
+        info = cattrs.structure(tomllib.loads((directory / "run.toml").read_text()), RunInfo)
         return RunRecord(
-            cattrs.structure(tomllib.loads((directory / "run.toml").read_text()), RunInfo),
+            info,
             circuit,
             _read_versioned(directory / "validation.json", Validation),
             from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
-            load_interpretation(directory),
+            _interpretation_of(info, directory),
         )
     except CircuitFileError:
         raise
@@ -211,6 +212,17 @@ def load_interpretation(directory: str | Path) -> Interpretation | None:
             "interpret` again."
         )
     return cattrs.structure(data, Interpretation)
+
+
+def _interpretation_of(info: RunInfo, directory: Path) -> Interpretation | None:
+    found = load_interpretation(directory)
+    if found is not None and found.model_digest != info.model_digest:
+        raise CircuitFileError(
+            f"interpretation file {str(directory / INTERPRETATION_FILE)!r}: must be of the run's "
+            f"weights, {info.model_digest}, got {found.model_digest}. It would speak of another "
+            "model. Run `circuitkit interpret` again."
+        )
+    return found
 
 
 def save_judgement(judgement: Judgement, path: Path) -> None:

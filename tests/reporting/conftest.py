@@ -1,12 +1,16 @@
 """A small record with hostile text in it: 2 layers of 3 heads, six edges, one of them negative."""
 
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
 
 from circuitkit.circuit import Circuit, Provenance
 from circuitkit.graph import ComponentGraph, EdgeScores
+from circuitkit.reporting.html import report_html
 from circuitkit.reporting.record import HeatMap, RunInfo, RunRecord, Sample, Validation
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.bootstrap import Estimate
@@ -133,3 +137,59 @@ def record(circuit, heat_map, curve):
 @pytest.fixture(scope="session")
 def interpreted(record):
     return replace(record, interpretation=interpretation_of(record))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for all tests; without it they skip, or fail where CI asks for it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None and os.environ.get("CIRCUITKIT_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"CIRCUITKIT_REQUIRE_BROWSER is 1, but none of {names} is installed")
+    if found is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def reports(record, interpreted, tmp_path_factory):
+    """Return the reports with and without an interpretation as files."""
+    directory = tmp_path_factory.mktemp("reports")
+    files = {}
+    for name, each in (("plain", record), ("interpreted", interpreted)):
+        files[name] = directory / f"{name}.html"
+        files[name].write_text(report_html(each), encoding="utf-8")
+    return files
+
+
+@pytest.fixture
+def open_report(browser, reports):
+    """Return a function that opens a report; at the end no error and no request may have come."""
+    opened, wrong = [], []
+
+    def open_report(name="interpreted", width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        page = context.new_page()
+        opened.append(context)
+        page.set_default_timeout(5000)
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        address = reports[name].as_uri()
+        page.on("request", lambda r: None if r.url.startswith(address) else wrong.append(r.url))
+        page.goto(address)
+        return page
+
+    yield open_report
+    for context in opened:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def page(open_report):
+    """The report with an interpretation at 1280 px, in light colours."""
+    return open_report()

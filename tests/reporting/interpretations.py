@@ -26,7 +26,7 @@ HOSTILE = ("<script>alert(1)</script>", "</script>", "\"'", "\u2028\u2029", " ‚ê
 WORDS = (" When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave")
 
 
-def interpretation_of(record, *, n_prompts=3, seed=0):
+def interpretation_of(record, *, n_prompts=4, seed=0):
     """Return an interpretation of the record's circuit, with made-up numbers."""
     rng = random.Random(seed)
     inner = [name for name in record.circuit.components if name not in (INPUT, LOGITS)]

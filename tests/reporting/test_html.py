@@ -1,5 +1,8 @@
 """The HTML report, read back by an HTML parser."""
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -7,11 +10,13 @@ from html.parser import HTMLParser
 import pytest
 
 from circuitkit.circuit import Circuit
-from circuitkit.reporting.content import checks_table, edges_table, number
+from circuitkit.reporting.content import checks_table, edges_table, interval, number, signed
+from circuitkit.reporting.explorer import page_script, safe_json, source_hash, tagged_svg
 from circuitkit.reporting.html import inline_svg, report_html
 from circuitkit.validation.verdict import Verdict
 
 from .conftest import SCORES
+from .interpretations import interpretation_of
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 
@@ -49,9 +54,9 @@ class Page(HTMLParser):
         return [value for key, value in self.attributes if key == name]
 
 
-@pytest.fixture(scope="module")
-def html(record):
-    return report_html(record)
+@pytest.fixture(scope="module", params=["record", "interpreted"])
+def html(request):
+    return report_html(request.getfixturevalue(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,7 @@ def page(html):
 
 
 def test_the_page_loads_nothing_from_anywhere(page):
-    assert not set(page.tags) & {"script", "link", "iframe", "object", "embed", "img", "base"}
+    assert not set(page.tags) & {"link", "iframe", "object", "embed", "img", "base"}
     loads = [
         v for k, v in page.attributes if k.endswith(("src", "href")) or k in ("data", "action")
     ]
@@ -76,15 +81,47 @@ def test_styles_load_nothing_from_anywhere(html):
 
 
 def test_hostile_prompts_and_tokens_are_shown_and_not_run(html, page):
-    assert "<script" not in html
+    assert re.findall("<script[^>]*>", html) == [
+        '<script type="application/json" id="data">',
+        "<script>",
+    ]
     assert page.text.count("<script>alert(1)</script>") >= 3
     assert not any(name.startswith("on") for name, _ in page.attributes)
 
 
-def test_the_page_forbids_scripts_itself(page):
+def test_the_page_allows_its_one_script_and_nothing_else(html, page):
     policy = next(v for v in page.values("content") if "default-src" in v)
-    assert "default-src 'none'" in policy
-    assert "script-src" not in policy
+    script = re.search("<script>(.*?)</script>", html, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        f"script-src 'sha256-{digest}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    assert source_hash(page_script()) == f"'sha256-{digest}'"
+
+
+def test_the_script_reads_no_markup_and_asks_for_nothing():
+    script = page_script()
+    for word in ("innerHTML", "insertAdjacent", "document.write", "eval(", "fetch(", "XMLHttp"):
+        assert word not in script
+    assert "</" not in script
+
+
+def test_json_in_the_page_holds_nothing_that_html_reads():
+    data = {"a": "</script><!-- & \u2028\u2029 ␣", "b": [1, 0.5, None]}
+    text = safe_json(data)
+    assert not set("<>&") & set(text)
+    assert text.isascii()
+    assert json.loads(text) == data
+
+
+def test_the_page_of_pico_stays_far_below_three_megabytes(interpreted):
+    record = replace(interpreted, interpretation=interpretation_of(interpreted, n_prompts=8))
+    assert len(report_html(record).encode()) < 1_000_000
 
 
 def test_every_number_of_the_verdict_is_shown(record, page):
@@ -108,7 +145,7 @@ def test_the_badge_says_the_outcome_in_words_and_by_class(record, outcome):
 
 
 def test_every_section_has_a_line_on_how_to_read_it(html):
-    assert html.count("<section") == 7
+    assert html.count("<section") == (12 if 'id="groups"' in html else 8)
     for section in re.findall(r"<section.*?</section>", html, re.DOTALL):
         assert 'class="reading"' in section
 
@@ -177,8 +214,8 @@ def test_provenance_and_command_are_there(page):
         assert words in page.text
 
 
-def test_two_calls_give_the_same_page(record, html):
-    assert report_html(record) == html
+def test_two_calls_give_the_same_page(interpreted):
+    assert report_html(interpreted) == report_html(interpreted)
 
 
 def test_a_run_without_sweeps_samples_or_edges_still_has_a_report(record):
@@ -219,3 +256,53 @@ def test_a_circuit_that_falls_short_says_where_the_curve_gets_there(record):
     assert "Why not:" in text
     assert (f"reach 0.8 at {reached}" if reached else "never reach 0.8") in text
     assert "Why not:" not in report_html(record)
+
+
+def test_a_picture_is_tagged_with_names_and_with_what_is_shown():
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg"><g class="graph">'
+        '<g id="n1" class="node"><title>g0</title></g><g id="n2" class="node"><title>g1</title></g>'
+        '<g id="n3" class="node"><title>a label</title></g>'
+        '<g id="e0" class="edge"><title>g0:out-&gt;g1</title></g>'
+        '<g id="e1" class="edge"><title>g1-&gt;g0</title></g></g></svg>'
+    )
+    edges = {"e0": ("x&y", "<a>", "b"), "e1": ("back", "b", "<a>")}
+    tagged = tagged_svg(svg, {"g0": "<a>", "g1": "b"}, edges, [])
+    page = Page(tagged.partition("?>")[2])
+    assert page.values("data-node") == ["<a>", "b"]
+    assert page.values("data-edge") == ["x&y", "back"]
+    assert page.values("data-from") == ["<a>", "b"]
+    assert page.values("data-to") == ["b", "<a>"]
+    assert page.values("class") == [
+        "graph",
+        "node ghost",
+        "node ghost",
+        "node",
+        "edge off",
+        "edge off",
+    ]
+    shown = Page(tagged_svg(svg, {"g0": "<a>", "g1": "b"}, edges, ["x&y"]).partition("?>")[2])
+    assert shown.values("class") == ["graph", "node", "node", "node", "edge", "edge off"]
+
+
+def test_cards_show_claimed_roles_and_what_was_measured(interpreted):
+    text = " ".join(Page(report_html(interpreted)).text.split())
+    card = interpreted.interpretation.card("a1.h0")
+    for link in (*card.reads, *card.feeds):
+        assert f"{signed(link.effect.value)} {interval(link.effect)}" in text
+    for note in interpreted.interpretation.notes:
+        assert note in text
+    for row in interpreted.interpretation.directions:
+        assert f"{number(row.accuracy.value)} {interval(row.accuracy)}" in text
+
+
+def test_an_interpretation_with_nothing_in_it_makes_no_empty_section(interpreted):
+    nothing = dict.fromkeys(
+        ("cards", "groups", "group_edges", "prompts", "templates", "sweeps", "directions", "notes"),
+        (),
+    )
+    bare = replace(interpreted, interpretation=replace(interpreted.interpretation, **nothing))
+    html = report_html(bare)
+    assert html.count("<section") == 8
+    assert "<select" not in html
+    assert 'href="#groups"' not in html

@@ -21,9 +21,10 @@ def tables(text):
     return [[cells(line) for line in block.splitlines() if "---" not in line] for block in blocks]
 
 
-def test_tables_have_as_many_cells_in_each_row_as_in_the_header(record):
-    found = tables(report_markdown(record))
-    assert len(found) == 8
+@pytest.mark.parametrize(("name", "n_tables"), [("record", 10), ("interpreted", 14)])
+def test_tables_have_as_many_cells_in_each_row_as_in_the_header(request, name, n_tables):
+    found = tables(report_markdown(request.getfixturevalue(name)))
+    assert len(found) == n_tables
     for rows in found:
         assert len({len(row) for row in rows}) == 1
 
@@ -37,8 +38,9 @@ def test_checks_curve_and_edges_are_complete(record):
         assert f"| `{name}` | {score} |" in text
 
 
-def test_prompts_and_tokens_become_neither_html_nor_markup(record):
-    text = report_markdown(record)
+@pytest.mark.parametrize("name", ["record", "interpreted"])
+def test_prompts_and_tokens_become_neither_html_nor_markup(request, name):
+    text = report_markdown(request.getfixturevalue(name))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert r"\`Bob\`" in text
@@ -81,6 +83,21 @@ def test_every_picture_that_the_markdown_shows_is_written(record, tmp_path):
     shown = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "report.md").read_text())
     assert shown == ["circuit.svg", "heatmap-resid.svg", "heatmap-heads.svg", "curve.svg"]
     assert set(shown) <= {path.name for path in written}
+
+
+def test_the_interpretation_is_told_with_its_pictures(interpreted, tmp_path):
+    written = write_report(interpreted, tmp_path, ["md"])
+    text = (tmp_path / "report.md").read_text()
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert {"groups.svg", "sweep-direct-attribution.svg"} <= set(shown)
+    assert set(shown) <= {path.name for path in written}
+    for card in interpreted.interpretation.cards:
+        assert f"| `{card.component}` | {card.group} |" in text
+    assert "previous token" in text
+    assert "copies names" not in text  # not claimed
+    assert "Roles of MLPs were not tried &lt;here&gt;." in text
+    assert "used here" in text
+    assert "<svg" in (tmp_path / "groups.svg").read_text()
 
 
 def test_only_what_is_asked_for_is_written_and_all_of_it_is_returned(record, tmp_path):

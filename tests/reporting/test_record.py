@@ -1,5 +1,8 @@
 """Run directories: what is saved comes back, and what is damaged is refused."""
 
+import json
+from dataclasses import replace
+
 import pyarrow.parquet
 import pytest
 import torch
@@ -71,3 +74,47 @@ def test_a_directory_that_cannot_be_written_is_refused(record, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         save_record(record, tmp_path / "file" / "run")
+
+
+def test_an_interpretation_is_saved_and_loaded_with_its_run(interpreted, tmp_path):
+    save_record(interpreted, tmp_path)
+    loaded = load_record(tmp_path)
+    assert loaded.interpretation == interpreted.interpretation
+    assert json.loads((tmp_path / "interpretation.json").read_text())["schema"] == 1
+    save_record(loaded, tmp_path / "again")
+    first, again = tmp_path / "interpretation.json", tmp_path / "again" / "interpretation.json"
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_run_without_an_interpretation_leaves_none_of_an_earlier_run(
+    record, interpreted, tmp_path
+):
+    save_record(interpreted, tmp_path)
+    save_record(record, tmp_path)
+    assert load_record(tmp_path).interpretation is None
+    assert not (tmp_path / "interpretation.json").exists()
+
+
+def test_an_interpretation_of_another_schema_is_refused(interpreted, tmp_path):
+    save_record(interpreted, tmp_path)
+    file = tmp_path / "interpretation.json"
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2', 1))
+    with pytest.raises(CircuitFileError, match="must be of schema 1, got schema 2"):
+        load_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "null", "[]", "3", '{"schema": 1}', '{"schema": 1, "cards']
+)
+def test_a_damaged_interpretation_is_refused(interpreted, tmp_path, content):
+    save_record(interpreted, tmp_path)
+    (tmp_path / "interpretation.json").write_text(content)
+    with pytest.raises(CircuitFileError):
+        load_record(tmp_path)
+
+
+def test_an_interpretation_of_other_weights_is_refused(interpreted, tmp_path):
+    other = replace(interpreted.interpretation, model_digest="another")
+    save_record(replace(interpreted, interpretation=other), tmp_path)
+    with pytest.raises(CircuitFileError, match="another"):
+        load_record(tmp_path)

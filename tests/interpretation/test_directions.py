@@ -18,10 +18,13 @@ from circuitkit.interpretation.directions import (
     ENCODED_ONLY,
     NEITHER,
     USED_ONLY,
+    _Place,
     measure_directions,
     says,
     selectivity,
 )
+from circuitkit.interpretation.probes import Examples
+from circuitkit.interventions.recorded import Direction
 from circuitkit.metrics import LogitDifference, LogProbability
 from circuitkit.model import hook_points
 from circuitkit.model.record import record
@@ -231,6 +234,18 @@ def test_a_direction_that_matters_no_more_than_others_is_not_called_used(ioi_row
     assert row.ablated.low > 0.02
     assert row.accuracy.low < 0.5
     assert row.says == NEITHER
+
+
+def test_random_directions_are_as_long_as_the_found_one_and_lie_where_examples_vary():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal((20, 3)), np.zeros((20, 2))], 1)
+    training = Examples(x, np.arange(20) % 2 == 0, np.zeros(20, dtype=int))
+    place = _Place(hook_points.resid_pre(0), "END", training, training)
+    change = place.change(Direction.DENOISING)
+    drawn = place.random(change, 7, rng).vectors
+    torch.testing.assert_close(drawn.norm(dim=1), change.vectors.norm().repeat(7))
+    assert not drawn[:, 3:].any()
+    assert len({float(row[0]) for row in drawn}) == 7
 
 
 def test_a_decoys_space_is_encoded_but_not_used():

@@ -10,6 +10,7 @@ from circuitkit.errors import GraphError, MethodError, PromptError
 from circuitkit.interpretation.subject_noise import default_subject, subject_noise
 from circuitkit.interpretation.tracing import (
     RESTORED,
+    _says,
     default_window,
     indirect_effects,
     trace,
@@ -288,6 +289,12 @@ def test_blind_noise_hides_a_memory_whose_subject_cannot_be_found_any_more(plant
     assert sweep.whole > 0.5
     assert max(map(max, sweep.values)) < 0.1 * sweep.whole
     assert "gives back nothing of the total effect" in sweep.says
+
+
+def test_the_residual_stream_is_said_to_hold_at_least_the_least_of_its_rows():
+    effects = np.array([[[4.0] * 4, [0.0] * 4], [[2.0] * 4, [1.0] * 4], [[0.0] * 4, [4.0] * 4]])
+    said = _says("residual stream", ("e", "f", "g"), ("S", "END"), effects, np.full(4, 4.0), "nats")
+    assert "at S from e to f (at least 0.5 [0.5, 0.5]), then at END from g (at least 1" in said
 
 
 # what cannot be traced

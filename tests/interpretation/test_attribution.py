@@ -127,11 +127,11 @@ def test_the_answer_may_be_read_before_the_end(toy):
     assert (found.by_source.permute(0, 3, 1, 2)[after] == 0).all()
 
 
-def test_without_wrong_answers_the_vocabulary_is_what_answers_are_compared_with(toy):
+def test_without_wrong_answers_the_vocabulary_is_what_answers_are_compared_with(family):
     raw = random_pairs(4)
     pairs = tokenize_pairs([replace(raw[0], wrong_answers=[]), *raw[1:]])
-    found = attribute(toy, pairs)
-    logits = logits_of(toy, pairs)
+    found = attribute(family, pairs)
+    logits = logits_of(family, pairs)
     expected = METRIC.values(logits, tokenize_pairs(raw).labels)
     expected[0] = logits[0, raw[0].answers[0]] - logits[0].mean()
     torch.testing.assert_close(found.value, expected, **CLOSE)

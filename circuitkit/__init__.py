@@ -20,6 +20,7 @@ from circuitkit.discovery.selection import (
 )
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import ComponentGraph, EdgeScores, NodeScores
+from circuitkit.interpretation.record import Card, Interpretation, Role
 from circuitkit.interventions.ablation import (
     Ablation,
     MeanAblation,
@@ -48,7 +49,7 @@ from circuitkit.metrics import (
     ProbabilityDifference,
 )
 from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
-from circuitkit.pipeline import study
+from circuitkit.pipeline import explain, study
 from circuitkit.prompts import PromptPair, PromptPairs, fill, next_word
 from circuitkit.random_circuits import (
     random_connected,
@@ -82,6 +83,7 @@ __all__ = [
     "Baseline",
     "Bound",
     "CRITERIA",
+    "Card",
     "Case",
     "Check",
     "Circuit",
@@ -94,6 +96,7 @@ __all__ = [
     "Estimate",
     "Faithfulness",
     "Finding",
+    "Interpretation",
     "KLDivergence",
     "LogProbability",
     "LogitDifference",
@@ -109,6 +112,7 @@ __all__ = [
     "Provenance",
     "Reading",
     "ResampleAblation",
+    "Role",
     "RunRecord",
     "Settings",
     "Splits",
@@ -128,6 +132,7 @@ __all__ = [
     "by_role",
     "diff_circuits",
     "evaluate_circuits",
+    "explain",
     "fill",
     "find_task",
     "from_bridge",

@@ -45,7 +45,7 @@ from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate, Values, estimate
+from circuitkit.validation.bootstrap import Estimate, estimate, ratio_of_means
 
 N_RANDOM = 39
 MIN_SHARE = 0.01  # of the gap
@@ -110,7 +110,7 @@ def measure_directions(
         model, validation, metric, changes, memory=memory, progress=_part(progress, 0, 100)
     )
     require_gap(gap, metric)
-    shares = [estimate((effects[0], gap), _ratio_of_means) for effects in own]
+    shares = [estimate((effects[0], gap), ratio_of_means) for effects in own]
     rng = np.random.default_rng(seed)
     # where the effect may be none, no random direction need be tried
     tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
@@ -194,10 +194,6 @@ def says(is_encoded: bool, is_used: bool) -> str:
     if is_encoded:
         return ENCODED_AND_USED if is_used else ENCODED_ONLY
     return USED_ONLY if is_used else NEITHER
-
-
-def _ratio_of_means(change: Values, gap: Values, axis: int = -1) -> Values:
-    return np.asarray(change.mean(axis=axis) / gap.mean(axis=axis))
 
 
 def _common_roles(splits: dict[str, PromptPairs]) -> tuple[str, ...]:

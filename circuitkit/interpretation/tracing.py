@@ -18,7 +18,6 @@ therefore stand in for the noised one.
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,7 +34,14 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import MIN_PAIRS, Estimate, Values, estimate, mean_estimate
+from circuitkit.validation.bootstrap import (
+    MIN_PAIRS,
+    Estimate,
+    Values,
+    estimate,
+    mean_estimate,
+    ratio_of_means,
+)
 
 WINDOW_SHARE = 10 / 48  # of the layers, as Meng et al. choose for GPT-2 XL
 RESIDUAL = "residual stream"
@@ -237,7 +243,7 @@ def _says(
         return f"nothing to trace: the total effect is {whole} {unit}"
 
     def share(row: int, column: int) -> Estimate:
-        return estimate((effects[row, column], total), _ratio_of_means)
+        return estimate((effects[row, column], total), ratio_of_means)
 
     means = effects.mean(-1)
     best = means.argmax(1)
@@ -259,7 +265,3 @@ def _says(
         )
     where = ", then ".join(parts)
     return f"the {restored} gives back most of the total effect {whole} {unit} {where}"
-
-
-def _ratio_of_means(change: Values, whole: Values, axis: int = -1) -> Values:
-    return np.asarray(change.mean(axis=axis) / whole.mean(axis=axis))

@@ -88,5 +88,10 @@ def estimate(columns: Sequence[Values], statistic: Statistic, *, seed: int = 0) 
     return Estimate(value, low, high, n)
 
 
+def ratio_of_means(change: Values, whole: Values, axis: int = -1) -> Values:
+    """Return the mean of one column over that of another, as a statistic of `estimate`."""
+    return np.asarray(change.mean(axis=axis) / whole.mean(axis=axis))
+
+
 def _mean(values: Values, axis: int = -1) -> Values:
     return np.asarray(np.mean(values, axis=axis))

@@ -25,7 +25,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.progress import Progress, silent
 from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate, Values, estimate
+from circuitkit.validation.bootstrap import Estimate, Values, estimate, ratio_of_means
 from circuitkit.validation.gap import require_gap
 from circuitkit.validation.verdict import Bound, Finding
 
@@ -176,7 +176,7 @@ class Case:
             VanishingGapError: m(M) - m(0) cannot be told from zero.
         """
         full, empty = self.ends(ablation=ablation)
-        return estimate((change, full - empty), _ratio_of_means)
+        return estimate((change, full - empty), ratio_of_means)
 
 
 class Criterion(ABC):
@@ -213,10 +213,6 @@ def magnitude(signed: Estimate) -> Estimate:
 def exact(value: float) -> Estimate:
     """Return a count or share that has no interval."""
     return Estimate(value, value, value, 1)
-
-
-def _ratio_of_means(change: Values, gap: Values, axis: int = -1) -> Values:
-    return np.asarray(change.mean(axis=axis) / gap.mean(axis=axis))
 
 
 def _mask_bytes(circuit: Circuit) -> bytes:

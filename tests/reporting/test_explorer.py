@@ -440,10 +440,15 @@ def test_motion_is_reduced_where_asked(open_report):
 def test_print_shows_every_table_and_no_control(page):
     node(page, "a1.h0").click()
     page.locator("#search").fill("m0")
-    page.locator("#size").focus()
+    page.locator("#stage").focus()
+    for _ in range(3):
+        page.keyboard.press("+")
+    zoomed = seen(page)
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("#panel, .tools, .zoom, nav, #theme").locator("visible=true").count() == 0
+    whole = seen(page)
+    assert whole[2] > 1.5 * zoomed[2]
     rows = page.locator("main section tbody tr:not(details.values tr)")
     hidden = rows.evaluate_all(
         """rows => rows.filter(
@@ -457,6 +462,7 @@ def test_print_shows_every_table_and_no_control(page):
     assert len(page.pdf()) > 20_000
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("#cards details[open]").count() == 0
+    assert seen(page)[2] < whole[2]
 
 
 def test_everything_is_readable_without_javascript(record, open_report):

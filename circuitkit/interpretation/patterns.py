@@ -131,7 +131,7 @@ def prompt_views(
         )
         views.append(
             PromptView(
-                tokens=tuple(model.text_of([i]) for i in pairs.clean[row, real].tolist()),
+                tokens=model.token_texts(pairs.clean[row, real].tolist()),
                 labels=role_labels(pairs, row),
                 answers=answers,
                 wrong_answers=wrong,

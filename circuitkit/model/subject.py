@@ -87,6 +87,18 @@ class SubjectModel:
         ids = list(prompt)
         return str(self.tokenizer.decode(ids)) if self.tokenizer is not None else str(ids)
 
+    def token_texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """Return the tokens of a prompt one by one, each with the space that belongs to it.
+
+        A tokenizer may drop a leading space from a token that it decodes alone.
+        """
+        texts: list[str] = []
+        for end in range(1, len(ids) + 1):
+            before, until = self.text_of(ids[: end - 1]) if end > 1 else "", self.text_of(ids[:end])
+            follows = self.tokenizer is not None and until.startswith(before)
+            texts.append(until[len(before) :] if follows else self.text_of(ids[end - 1 : end]))
+        return tuple(texts)
+
     @property
     def d_head(self) -> int:
         """The width of one head's q, k, v and z."""

@@ -177,6 +177,14 @@ def test_promoted_tokens_are_those_whose_logits_fall_when_the_write_is_taken_out
     assert [w.logits for w in given.demotes] == pytest.approx([x for _, x in down])
 
 
+def test_mean_writes_sum_to_the_stream_over_its_scale(family, pairs):
+    kept = []
+    logits_of(family, pairs, {hook_points.FINAL_NORM_IN: lambda x: kept.append(x)})
+    bias = sum(layer.attention.b_out for layer in family.layers)
+    expected = ((kept[0] - bias) * family.final_norm.inverse_scale(kept[0])).mean(0)
+    torch.testing.assert_close(attribute(family, pairs).mean_writes.sum(0), expected, **CLOSE)
+
+
 def test_the_planted_mover_writes_the_answer_and_idle_heads_write_nothing():
     source = planted("planted-skip-trigram")
     model = source.model(dtype=torch.float64)

@@ -72,8 +72,9 @@ def test_qk_is_the_score_of_two_tokens_at_one_place(family):
     assert (ratio > 0).all()
     rank_one = ratio[:, :1] * ratio[:1] / ratio[0, 0]
     torch.testing.assert_close(ratio, rank_one, rtol=1e-6, atol=1e-7)
-    if attention.norm.is_identity and attention.q_norm is None:
-        torch.testing.assert_close(ratio, torch.ones_like(ratio))
+    if attention.q_norm is None:
+        scale = attention.norm.inverse_scale(embed)[1:]
+        torch.testing.assert_close(ratio, scale * scale.T, rtol=1e-6, atol=1e-7)
 
 
 def test_planted_circuits_are_read_off_the_weights():
@@ -110,6 +111,13 @@ def test_a_head_that_writes_nothing_or_only_other_tokens_copies_nothing():
     shift = torch.eye(7, dtype=torch.float64).roll(1, 1).triu()  # each token raises the next
     moved = VocabularyCircuit("next", torch.eye(7, dtype=torch.float64), shift)
     assert moved.positive_share == 0.0
+
+
+def test_eigenvalues_that_are_rounding_are_none():
+    circuit = random_circuit(17, 17)
+    one, other = circuit.left[:, :1], circuit.left[:, 1:2]
+    other = other - one * (one.T @ other) / (one.T @ one)
+    assert VocabularyCircuit("square zero", one, other.T).positive_share == 0.0
 
 
 @pytest.mark.parametrize("memory", [1, 4_000, 10**9])

@@ -125,6 +125,9 @@ def test_the_answer_may_be_read_before_the_end(toy):
     )
     after = torch.arange(pairs.mask.shape[1]) > pairs.label_pos[:, None]
     assert (found.by_source.permute(0, 3, 1, 2)[after] == 0).all()
+    by_position = found.by_position("m1")
+    assert torch.equal(by_position[torch.arange(6), pairs.label_pos], found.of("m1"))
+    assert pairs.label_pos.max() < pairs.mask.shape[1] - 1
 
 
 def test_without_wrong_answers_the_vocabulary_is_what_answers_are_compared_with(family):

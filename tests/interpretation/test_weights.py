@@ -132,6 +132,15 @@ def test_top_pairs_are_exact_in_blocks_of_any_size(memory):
     assert found.n_pairs == 23 * 17
 
 
+def test_blocks_keep_to_the_budget_and_cover_every_row_once():
+    circuit = random_circuit()
+    sizes = [len(block) for _, block in circuit.blocks(4_000)]
+    assert sum(sizes) == 23
+    assert max(sizes) * 17 * 8 <= 4_000
+    assert len(sizes) > 2
+    torch.testing.assert_close(torch.cat([b for _, b in circuit.blocks(4_000)]), circuit.full())
+
+
 @pytest.mark.parametrize("memory", [1, 4_000])
 def test_of_equal_entries_the_first_rows_win(memory):
     left = torch.ones(23, 1, dtype=torch.float64)

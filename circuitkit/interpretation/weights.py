@@ -19,6 +19,7 @@ left, which is only d_head wide, so this is exact.
 No product of vocabulary times vocabulary is kept: blocks of rows are made, and dropped.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention, HeadNorm
 from circuitkit.model.norms import HALF
 
-WIDTHS = 3  # what finding the largest entries keeps, beside a block
+WIDTHS = 6  # what finding the largest entries keeps, beside a block
 NOTHING = 1e-6  # of the circuit's norm: smaller eigenvalues are rounding
 
 
@@ -157,7 +158,8 @@ class Best:
 
     def add(self, values: Float[Tensor, " entry"], start: int) -> None:
         """Look at more values, the first of which is number `start` of all."""
-        chosen = first_largest(values, self.k)
+        entering = (values > self.least).nonzero()[:, 0]  # hardly any, once some blocks were seen
+        chosen = entering[first_largest(values[entering], self.k)]
         self.add_at(values[chosen], chosen + start)
 
     def add_at(self, values: Float[Tensor, " entry"], places: Int[Tensor, " entry"]) -> None:
@@ -169,9 +171,10 @@ class Best:
 
     @property
     def least(self) -> float:
-        """What a value must exceed to enter; nothing that is not above zero is asked for."""
-        full = self.k > 0 and len(self.values) == self.k
-        return float(self.values[-1]) if full else 0.0
+        """What a value must exceed to enter."""
+        if self.k <= 0:
+            return math.inf
+        return float(self.values[-1]) if len(self.values) == self.k else -math.inf
 
     def entries(self) -> Iterator[tuple[float, int]]:
         """Yield the values found and their numbers, largest first."""

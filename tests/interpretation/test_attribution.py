@@ -125,6 +125,9 @@ def test_the_answer_may_be_read_before_the_end(toy):
     )
     after = torch.arange(pairs.mask.shape[1]) > pairs.label_pos[:, None]
     assert (found.by_source.permute(0, 3, 1, 2)[after] == 0).all()
+    by_position = found.by_position("m1")
+    assert torch.equal(by_position[torch.arange(6), pairs.label_pos], found.of("m1"))
+    assert pairs.label_pos.max() < pairs.mask.shape[1] - 1
 
 
 def test_without_wrong_answers_the_vocabulary_is_what_answers_are_compared_with(family):
@@ -175,6 +178,14 @@ def test_promoted_tokens_are_those_whose_logits_fall_when_the_write_is_taken_out
     assert [w.token for w in given.demotes] == [token for token, _ in down]
     assert [w.logits for w in given.promotes] == pytest.approx([x for _, x in up])
     assert [w.logits for w in given.demotes] == pytest.approx([x for _, x in down])
+
+
+def test_mean_writes_sum_to_the_stream_over_its_scale(family, pairs):
+    kept = []
+    logits_of(family, pairs, {hook_points.FINAL_NORM_IN: lambda x: kept.append(x)})
+    bias = sum(layer.attention.b_out for layer in family.layers)
+    expected = ((kept[0] - bias) * family.final_norm.inverse_scale(kept[0])).mean(0)
+    torch.testing.assert_close(attribute(family, pairs).mean_writes.sum(0), expected, **CLOSE)
 
 
 def test_the_planted_mover_writes_the_answer_and_idle_heads_write_nothing():

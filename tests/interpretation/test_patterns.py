@@ -139,6 +139,16 @@ def test_a_padded_view_is_that_of_the_prompt_alone(toy, pairs):
             assert views[row].attributions[name] == pytest.approx(part, abs=1e-9)
 
 
+def test_a_view_names_only_the_answers_of_its_own_pair(toy):
+    raw = random_pairs(3, lengths=(7,))
+    raw[1] = replace(raw[1], answers=[4, 5], wrong_answers=[6, 7, 8])
+    pairs = tokenize_pairs(raw)
+    views = prompt_views(toy, pairs, attribute(toy, pairs))
+    assert [len(view.answers) for view in views] == [1, 2, 1]
+    assert views[1].wrong_answers == ("[6]", "[7]", "[8]")
+    assert views[2].answers == (str(raw[2].answers),)
+
+
 def flat(n, first, own):
     """Return a pattern of these shares on the first token and on itself, the rest on token 1."""
     pattern = [[0.0] * n for _ in range(n)]

@@ -72,8 +72,9 @@ def test_qk_is_the_score_of_two_tokens_at_one_place(family):
     assert (ratio > 0).all()
     rank_one = ratio[:, :1] * ratio[:1] / ratio[0, 0]
     torch.testing.assert_close(ratio, rank_one, rtol=1e-6, atol=1e-7)
-    if attention.norm.is_identity and attention.q_norm is None:
-        torch.testing.assert_close(ratio, torch.ones_like(ratio))
+    if attention.q_norm is None:
+        scale = attention.norm.inverse_scale(embed)[1:]
+        torch.testing.assert_close(ratio, scale * scale.T, rtol=1e-6, atol=1e-7)
 
 
 def test_planted_circuits_are_read_off_the_weights():
@@ -112,6 +113,13 @@ def test_a_head_that_writes_nothing_or_only_other_tokens_copies_nothing():
     assert moved.positive_share == 0.0
 
 
+def test_eigenvalues_that_are_rounding_are_none():
+    circuit = random_circuit(17, 17)
+    one, other = circuit.left[:, :1], circuit.left[:, 1:2]
+    other = other - one * (one.T @ other) / (one.T @ one)
+    assert VocabularyCircuit("square zero", one, other.T).positive_share == 0.0
+
+
 @pytest.mark.parametrize("memory", [1, 4_000, 10**9])
 def test_top_pairs_are_exact_in_blocks_of_any_size(memory):
     circuit = random_circuit()
@@ -122,6 +130,15 @@ def test_top_pairs_are_exact_in_blocks_of_any_size(memory):
     assert [p.row * 17 + p.column for p in found.largest] == order[:9].tolist()
     assert [p.row * 17 + p.column for p in found.smallest] == order.flip(0)[:9].tolist()
     assert found.n_pairs == 23 * 17
+
+
+def test_blocks_keep_to_the_budget_and_cover_every_row_once():
+    circuit = random_circuit()
+    sizes = [len(block) for _, block in circuit.blocks(4_000)]
+    assert sum(sizes) == 23
+    assert max(sizes) * 17 * 8 <= 4_000
+    assert len(sizes) > 2
+    torch.testing.assert_close(torch.cat([b for _, b in circuit.blocks(4_000)]), circuit.full())
 
 
 @pytest.mark.parametrize("memory", [1, 4_000])

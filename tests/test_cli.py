@@ -133,7 +133,7 @@ def test_validate_refuses_a_circuit_of_other_weights(
     words += ["--ablation", "resample", "--criteria", "faithfulness,edge-share", "-q"]
     done = call(*words)
     assert done.exit_code == 2
-    assert "must be of the model judged" in " ".join(done.output.split())
+    assert "must be of the model at hand" in " ".join(done.output.split())
     anyway = call(*words, "--anyway")
     assert anyway.exit_code in (0, 1, 2)
     assert "Verdict" in anyway.output

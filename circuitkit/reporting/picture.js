@@ -180,6 +180,18 @@ function makeZoomable(stage, { buttons, centreOn }) {
     return new DOMPoint(event.clientX, event.clientY).matrixTransform(inverse);
   }
 
+  let onScreen = null; // the view that is put aside while paper shows everything
+
+  function showWhole() {
+    onScreen ??= svg.getAttribute("viewBox");
+    svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
+  }
+
+  function showAgain() {
+    if (onScreen !== null) svg.setAttribute("viewBox", onScreen);
+    onScreen = null;
+  }
+
   const actions = { in: () => zoom(1.3), out: () => zoom(1 / 1.3), reset };
   const step = 80; // screen pixels
   const keys = {
@@ -212,6 +224,7 @@ function makeZoomable(stage, { buttons, centreOn }) {
   followPointers(stage, { pan, zoom, pointAt });
   let isFirst = true;
   new ResizeObserver(() => {
+    if (onScreen !== null) return; // paper has other sizes
     if (isFirst) reset();
     else show(centre, Math.max(scale, Math.min(fit(), LEAST_SCALE)));
     isFirst = false;
@@ -220,8 +233,8 @@ function makeZoomable(stage, { buttons, centreOn }) {
   return {
     reset,
     reveal,
-    showWhole: () => svg.setAttribute("viewBox", `${x} ${y} ${width} ${height}`),
-    showAgain: () => show(centre, scale),
+    showWhole,
+    showAgain,
   };
 }
 

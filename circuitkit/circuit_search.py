@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from circuitkit.circuit import Circuit
-from circuitkit.discovery.selection import prune_dead_ends, select_above, select_greedy, select_top
+from circuitkit.discovery.selection import prune_dead_ends, select_above, select_best
 from circuitkit.errors import MethodError
 from circuitkit.graph import EdgeScores
 from circuitkit.progress import Progress, silent
@@ -144,8 +144,7 @@ def _less_idle(case: Case) -> Circuit:
 
 def best_edges(scores: EdgeScores, n_edges: int, settings: Settings) -> Circuit:
     """Return the `n_edges` best edges, dead ends included, as the settings select."""
-    select = select_greedy if settings.selection == "greedy" else select_top
-    return select(scores, n_edges, signed=settings.ranks_signed)
+    return select_best(scores, n_edges, settings.selection, signed=settings.ranks_signed)
 
 
 def smallest_faithful(

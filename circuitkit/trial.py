@@ -5,11 +5,12 @@ was used, and a validation pair among them is refused, whatever seed or file it 
 """
 
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 from circuitkit.circuit import Circuit
-from circuitkit.circuit_search import best_edges, choose, trimmed
-from circuitkit.discovery.selection import prune_dead_ends
+from circuitkit.circuit_search import choose, trimmed
+from circuitkit.discovery.selection import prune_dead_ends, select_as_found
 from circuitkit.errors import CircuitFileError, CriterionError, MethodError
 from circuitkit.interventions.run_circuit import require_same_graph
 from circuitkit.model import SubjectModel
@@ -158,25 +159,19 @@ def require_same_tokenizer(
 
 def _lazy_finder(subject: Subject, circuit: Circuit, settings: Settings) -> Find:
     """Return what finds the circuit again, or says why not, the first time that it is asked."""
-    known: list[Find] = []
 
-    def find(pairs: PromptPairs, seed: int) -> Circuit:
-        if not known:
-            found, reason = finder(subject, circuit, settings)
-            if found is None:
-                raise not_found_again(reason)
-            known.append(found)
-        return known[0](pairs, seed)
+    @cache
+    def found() -> Find:
+        find, reason = finder(subject, circuit, settings)
+        if find is None:
+            raise not_found_again(reason)
+        return find
 
-    return find
+    return lambda pairs, seed: found()(pairs, seed)
 
 
 def _selector(circuit: Circuit) -> Select | None:
     """Return what gives the best edges of the circuit's own ranking; None without scores."""
     if not bool(circuit.scores.values.any()):
         return None
-    origin = circuit.provenance.settings
-    ranking = Settings(
-        selection=str(origin.get("selection", "top")), signed=bool(origin.get("signed", False))
-    )
-    return lambda n_edges: best_edges(circuit.scores, n_edges, ranking)
+    return partial(select_as_found, circuit)

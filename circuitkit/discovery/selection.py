@@ -35,6 +35,27 @@ def select_top(scores: EdgeScores, n_edges: int, *, signed: bool = False) -> Cir
     return _circuit_of(scores, ranked[:n_edges])
 
 
+def select_best(scores: EdgeScores, n_edges: int, selection: str, *, signed: bool) -> Circuit:
+    """Return the `n_edges` best edges by one of SELECTIONS.
+
+    Raises:
+        MethodError: more edges are asked for than there are, or fewer than none.
+    """
+    select = select_greedy if selection == "greedy" else select_top
+    return select(scores, n_edges, signed=signed)
+
+
+def select_as_found(circuit: Circuit, n_edges: int) -> Circuit:
+    """Return the best edges of a circuit's own scores, selected as its provenance says it was.
+
+    Raises:
+        MethodError: more edges are asked for than there are, or fewer than none.
+    """
+    origin = circuit.provenance.settings
+    selection, signed = str(origin.get("selection", "top")), bool(origin.get("signed", False))
+    return select_best(circuit.scores, n_edges, selection, signed=signed)
+
+
 def select_above(scores: EdgeScores, threshold: float, *, signed: bool = False) -> Circuit:
     """Return the circuit of the edges whose score, or its magnitude, is at least `threshold`.
 

@@ -69,12 +69,12 @@ def attention_to_roles(
     shuffled: Float[Tensor, "pair destination source"],
     pairs: PromptPairs,
     destinations: Bool[Tensor, "pair pos"],
+    sources: Mapping[str, Bool[Tensor, "pair destination source"]],
 ) -> list[Attention]:
     """Return one head's attention to every role that the pairs have, from some destinations.
 
-    `shuffled` is its attention on `shuffled_prompts(pairs)`.
+    `shuffled` is its attention on `shuffled_prompts(pairs)`, `sources` are `role_sources(pairs)`.
     """
-    sources = role_sources(pairs)
     found = [
         _attention(role, patterns, mask & destinations.unsqueeze(2), _in_reach(pairs))
         for role, mask in sources.items()

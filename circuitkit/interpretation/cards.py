@@ -22,27 +22,30 @@ N_TOKENS = 5
 def cards_of(evidence: Evidence, roles: Mapping[str, Sequence[Role]]) -> tuple[Card, ...]:
     """Return the card of every head and MLP of the circuit."""
     taking_over = backups(evidence.case, evidence.edge_effects)
-    return tuple(_card(evidence, name, roles, taking_over.get(name, ())) for name in roles)
+    says = {name: summary_of(its) for name, its in roles.items()} | {INPUT: "the tokens"}
+    return tuple(
+        _card(evidence, name, its, says, taking_over.get(name, ())) for name, its in roles.items()
+    )
 
 
 def _card(
     evidence: Evidence,
     component: str,
-    roles: Mapping[str, Sequence[Role]],
+    roles: Sequence[Role],
+    says: Mapping[str, str],
     backed_up_by: tuple[str, ...],
 ) -> Card:
-    says = {name: summary_of(its) for name, its in roles.items()} | {INPUT: "the tokens"}
     edges = evidence.case.circuit.edges
     into = [edge for edge in edges if Circuit.ends(edge)[1] == component]
     out = [edge for edge in edges if Circuit.ends(edge)[0] == component]
     named = promoted(evidence.case.model, evidence.attribution, component, N_TOKENS)
     return Card(
         component=component,
-        group=group_name(component, roles[component]),
-        summary=summary_of(roles[component]),
-        roles=tuple(roles[component]),
-        reads=_links(evidence, into, {edge: says[Circuit.ends(edge)[0]] for edge in into}),
-        feeds=_links(evidence, out, {edge: says.get(Circuit.ends(edge)[1], "") for edge in out}),
+        group=group_name(component, roles),
+        summary=says[component],
+        roles=tuple(roles),
+        reads=_links(evidence, into, says, end=0),
+        feeds=_links(evidence, out, says, end=1),
         direct=evidence.attribution.estimate(component),
         promotes=named.promotes,
         demotes=named.demotes,
@@ -51,10 +54,16 @@ def _card(
     )
 
 
-def _links(evidence: Evidence, edges: Sequence[str], says: Mapping[str, str]) -> tuple[Link, ...]:
+def _links(
+    evidence: Evidence, edges: Sequence[str], says: Mapping[str, str], *, end: int
+) -> tuple[Link, ...]:
+    """Return the strongest edges, with what is said of the component at their other end."""
     effects = evidence.edge_effects
     strongest = sorted(edges, key=lambda edge: -abs(effects[edge].mean()))[:N_LINKS]
-    return tuple(Link(edge, mean_estimate(effects[edge]), says[edge]) for edge in strongest)
+    return tuple(
+        Link(edge, mean_estimate(effects[edge]), says.get(Circuit.ends(edge)[end], ""))
+        for edge in strongest
+    )
 
 
 def _losses(evidence: Evidence, component: str, backed_up_by: tuple[str, ...]) -> tuple[Loss, ...]:

@@ -10,15 +10,19 @@ et al. 2023, arXiv:2310.04625). Unit: logits.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.graph import INPUT
-from circuitkit.interventions.budget import rows_per_batch
-from circuitkit.model import Hook, SubjectModel, hook_points
-from circuitkit.model.hook_points import Point
+from circuitkit.interventions.budget import pairs_per_batch
+from circuitkit.interventions.recorded import RecordedRun
+from circuitkit.model import SubjectModel
+from circuitkit.model.forward import at_label
+from circuitkit.model.hook_points import FINAL_NORM_IN
+from circuitkit.model.record import counted_from, sender_outputs
+from circuitkit.model.runs import whole_run
 from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import Values
 
@@ -39,32 +43,23 @@ class EndWrites:
 
 
 def end_writes(model: SubjectModel, pairs: PromptPairs, memory: int | None = None) -> EndWrites:
-    """Return what is written at the labelled positions of the clean prompts."""
-    n_rows, _ = rows_per_batch(model, pairs, memory)
-    graph = model.graph
-    parts: dict[str, list[Tensor]] = {name: [] for name in (*graph.senders, "final")}
-    for part in pairs.batches(n_rows):
-        kept: dict[Point, Tensor] = {}
-        points = [hook_points.resid_pre(0), hook_points.FINAL_NORM_IN]
-        for layer in range(graph.n_layers):
-            points.append(hook_points.written_z(layer))
-            points += [hook_points.mlp_out(layer)] if graph.has_mlps else []
-        with torch.no_grad():
-            model.run(part.clean_batch, {point: _keeper(kept, point) for point in points})
-        rows, at = torch.arange(len(part)), part.label_pos
-        parts[INPUT].append(kept[hook_points.resid_pre(0)][rows, at])
-        parts["final"].append(kept[hook_points.FINAL_NORM_IN])
-        for layer in range(graph.n_layers):
-            first = graph.head_sender(layer)
-            z = kept[hook_points.written_z(layer)][rows, at]
-            for head in range(graph.n_heads):
-                write = z[:, head] @ model.layers[layer].attention.w_out[head]
-                parts[graph.senders[first + head]].append(write)
-            if graph.has_mlps:
-                name = graph.senders[first + graph.n_heads]
-                parts[name].append(kept[hook_points.mlp_out(layer)][rows, at])
-    joined = {name: torch.cat(tensors) for name, tensors in parts.items()}
-    return EndWrites(model, joined.pop("final"), joined)
+    """Return what is written at the labelled positions of the clean prompts.
+
+    Raises:
+        ActivationError: an activation or a logit is NaN or infinite.
+        MemoryBudgetError: not even one pair fits.
+    """
+    size = pairs_per_batch(model, pairs, memory)
+    final, writes = [], []
+    for start in range(0, len(pairs), size):
+        part = pairs.select(range(start, min(start + size, len(pairs))))
+        with counted_from(start):
+            run = RecordedRun(model, whole_run(model, part.clean_batch), [FINAL_NORM_IN])
+        at_end = partial(at_label, labelled=run.run.context.label_pos)
+        writes.append(sender_outputs(model, run.activations.map(at_end)))
+        final.append(run.kept[FINAL_NORM_IN])
+    by_sender = zip(model.graph.senders, torch.cat(writes, 1), strict=True)
+    return EndWrites(model, torch.cat(final), dict(by_sender))
 
 
 def copying(
@@ -79,10 +74,3 @@ def copying(
     total = (attention * real).sum(1)
     rest = (raised * real).sum(1) / real.sum(1)
     return (attended - total * rest).numpy()
-
-
-def _keeper(kept: dict[Point, Tensor], point: Point) -> Hook:
-    def keep(activation: Tensor) -> None:
-        kept[point] = activation.detach()
-
-    return keep

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitkit.circuit import layer_of
-from circuitkit.interpretation.attention_roles import shuffled_prompts
+from circuitkit.interpretation.attention_roles import role_sources, shuffled_prompts
 from circuitkit.interpretation.attribution import Attribution, attribute
 from circuitkit.interpretation.copying import EndWrites, end_writes
 from circuitkit.interpretation.patterns import attention_patterns
@@ -53,6 +52,11 @@ class Evidence:
         return dict(zip(case.circuit.edges, effects, strict=True))
 
     @cached_property
+    def sources(self) -> Mapping[str, Bool[Tensor, "pair destination source"]]:
+        """Which sources each role names, for every destination."""
+        return role_sources(self.case.validation)
+
+    @cached_property
     def patterns(self) -> Patterns:
         """Every layer's attention on the clean prompts, placed as the padded prompts are."""
         return self._attention(self.case.validation)
@@ -76,8 +80,8 @@ class Evidence:
         self, head: str, *, shuffled: bool = False
     ) -> Float[Tensor, "pair destination source"]:
         """Return a head's attention."""
-        patterns = self.shuffled if shuffled else self.patterns
-        return patterns[layer_of(head, self.case.model.graph)][:, slot_of(head)]
+        layer, number = self.case.model.graph.place_of_head(head)
+        return (self.shuffled if shuffled else self.patterns)[layer][:, number]
 
     def end_attention(self, head: str) -> Float[Tensor, "pair source"]:
         """Return a head's attention where the answer is read."""
@@ -116,8 +120,3 @@ class Evidence:
                 whole[row][:, at[:, None], at] = short[row, :, : len(at), : len(at)].double()
             layers.append(whole)
         return tuple(layers)
-
-
-def slot_of(head: str) -> int:
-    """Return the number of a head within its layer."""
-    return int(head.partition("h")[2])

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from circuitkit.circuit import kind_of
 from circuitkit.graph import LOGITS, component_of, read_of
-from circuitkit.interpretation.attention_roles import ANSWER, WRONG_ANSWER, role_sources
+from circuitkit.interpretation.attention_roles import ANSWER, WRONG_ANSWER
 from circuitkit.interpretation.causes import LEAST, backups, least_effect, losses, share
 from circuitkit.interpretation.copying import copying
 from circuitkit.interpretation.evidence import Evidence
@@ -106,7 +106,7 @@ def _into_logits(evidence: Evidence, component: str, effect: float) -> tuple[str
 def _into_query(evidence: Evidence, edge: str) -> tuple[str, str]:
     """Return the name of what writes into a query, and the evidence for it."""
     case = evidence.case
-    pairs, sources = case.validation, role_sources(case.validation)
+    pairs, sources = case.validation, evidence.sources
     end = torch.arange(len(pairs)), pairs.label_pos
     wrong = sources[WRONG_ANSWER][end]
     rest = pairs.mask & ~wrong & ~sources[ANSWER][end]

@@ -9,11 +9,11 @@ What cannot be measured here is left out, and a note says why.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
-from circuitkit.circuit import kind_of
+from circuitkit.circuit import Circuit, kind_of
 from circuitkit.errors import CircuitkitError, CriterionError
-from circuitkit.interpretation.attribution import attribute
 from circuitkit.interpretation.cards import cards_of
 from circuitkit.interpretation.causes import gap_of
 from circuitkit.interpretation.directions import measure_directions
@@ -21,11 +21,12 @@ from circuitkit.interpretation.evidence import Evidence
 from circuitkit.interpretation.groups import group_edges, grouped
 from circuitkit.interpretation.logit_lens import logit_lens
 from circuitkit.interpretation.patterns import by_template, prompt_views, resting_heads
-from circuitkit.interpretation.record import Interpretation, Sweep
+from circuitkit.interpretation.record import DirectionRow, Interpretation, PromptView, Sweep
 from circuitkit.interpretation.roles import roles_from
 from circuitkit.interpretation.tracing import trace_facts
 from circuitkit.interventions.columns import by_role
 from circuitkit.progress import Progress, silent
+from circuitkit.prompts import PromptPairs
 from circuitkit.validation.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.judge import MIN_TO_JUDGE
@@ -56,7 +57,7 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
     roles = roles_from(evidence, told)
     groups = grouped(roles)
     heads = [name for name in roles if kind_of(name) == "head"]
-    shown = pairs.select(range(min(N_PROMPTS, len(pairs))))
+    swept = pairs.select(range(min(N_SWEPT, len(pairs))))
     templates = by_template(model, pairs, heads, memory=case.memory) if heads else ()
     if not heads:
         notes.append("Attention: the circuit has no heads, so there are no patterns.")
@@ -75,65 +76,66 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
         cards=cards_of(evidence, roles),
         groups=groups,
         group_edges=group_edges(case, groups),
-        prompts=prompt_views(
-            model,
-            shown,
-            attribute(model, shown, memory=case.memory),
-            tuple(roles),
-            memory=case.memory,
-        ),
+        prompts=_prompts(evidence),
         templates=templates,
-        sweeps=(*_lens(case, notes), *_tracing(case, notes, stage)),
-        directions=_or_note(
-            notes,
-            "Directions",
-            lambda: measure_directions(
-                model,
-                case.discovery,
-                pairs,
-                metric,
-                seed=case.seed,
-                memory=case.memory,
-                progress=stage("Directions"),
-            ),
-            (),
-        ),
+        sweeps=(*_lens(case, swept, notes), *_tracing(case, swept, notes, stage)),
+        directions=_directions(case, notes, stage),
         notes=tuple(notes),
     )
 
 
-def _lens(case: Case, notes: list[str]) -> tuple[Sweep, ...]:
-    pairs = case.validation.select(range(min(N_SWEPT, len(case.validation))))
-    lens = _or_note(
-        notes,
-        "Logit lens",
-        lambda: logit_lens(case.model, pairs, by_role(pairs), memory=case.memory),
-        None,
+def _prompts(evidence: Evidence) -> tuple[PromptView, ...]:
+    """Return the first prompts to look at, each with its metric in the whole model."""
+    case = evidence.case
+    shown = case.validation.select(range(min(N_PROMPTS, len(case.validation))))
+    views = prompt_views(
+        case.model, shown, evidence.attribution, evidence.components, memory=case.memory
     )
-    return () if lens is None else (lens.difference, lens.answer_on_top)
+    [whole] = case.values([Circuit.full(case.model.graph)])
+    return tuple(replace(view, value=float(whole[row])) for row, view in enumerate(views))
 
 
-def _tracing(case: Case, notes: list[str], stage: Stage) -> tuple[Sweep, ...]:
-    pairs = case.validation.select(range(min(N_SWEPT, len(case.validation))))
-    return _or_note(
-        notes,
-        "Causal tracing",
-        lambda: trace_facts(
+def _lens(case: Case, pairs: PromptPairs, notes: list[str]) -> tuple[Sweep, ...]:
+    def measure() -> tuple[Sweep, ...]:
+        lens = logit_lens(case.model, pairs, by_role(pairs), memory=case.memory)
+        return lens.difference, lens.answer_on_top
+
+    return _or_note(notes, "Logit lens", measure)
+
+
+def _tracing(case: Case, pairs: PromptPairs, notes: list[str], stage: Stage) -> tuple[Sweep, ...]:
+    def measure() -> tuple[Sweep, ...]:
+        return trace_facts(
             case.model,
             pairs,
             case.metric,
             seed=case.seed,
             memory=case.memory,
             progress=stage("Causal tracing"),
-        ),
-        (),
-    )
+        )
+
+    return _or_note(notes, "Causal tracing", measure)
 
 
-def _or_note(notes: list[str], what: str, measure: Callable[[], T], otherwise: T) -> T:
-    """Return what is measured, or note why it cannot be."""
+def _directions(case: Case, notes: list[str], stage: Stage) -> tuple[DirectionRow, ...]:
+    def measure() -> tuple[DirectionRow, ...]:
+        return measure_directions(
+            case.model,
+            case.discovery,
+            case.validation,
+            case.metric,
+            seed=case.seed,
+            memory=case.memory,
+            progress=stage("Directions"),
+        )
+
+    return _or_note(notes, "Directions", measure)
+
+
+def _or_note(notes: list[str], what: str, measure: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+    """Return what is measured; or nothing, and note why."""
     try:
         return measure()
     except CircuitkitError as error:
         notes.append(f"{what}: left out. {error}")
-        return otherwise
+        return ()

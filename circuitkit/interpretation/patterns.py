@@ -112,7 +112,7 @@ def prompt_views(
 ) -> tuple[PromptView, ...]:
     """Return each clean prompt as a reader may pick it (no components named: all that write).
 
-    `attribution` is that of the same pairs; `value` is its logit difference.
+    `attribution` is of pairs that begin with these; `value` is its logit difference.
 
     Raises:
         GraphError: nothing of a given name writes.

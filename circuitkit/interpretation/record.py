@@ -106,6 +106,7 @@ class PromptView:
     `labels` names each position's role, empty where it has none. `patterns` holds each head's
     attention [destination][source]; `attributions` what each component adds to the answers' logits
     over the wrong ones, by the position it was read from (heads) or stands at (others), in logits.
+    `value` is the metric in the whole model.
     """
 
     tokens: tuple[str, ...]

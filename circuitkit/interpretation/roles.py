@@ -87,6 +87,7 @@ def looks_of(evidence: Evidence, head: str) -> list[Tried]:
         evidence.pattern_of(head, shuffled=True),
         evidence.case.validation,
         destinations,
+        evidence.sources,
     )
     return [_look(head, where, attention) for attention in strongest_first(found)]
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.graph import READS, ComponentGraph
+from circuitkit.graph import READS, ComponentGraph, component_of, read_of
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.edges import EdgeBench
@@ -75,7 +75,7 @@ def _attention(
 
 def _places(graph: ComponentGraph, edge: str) -> tuple[int, int, int, int]:
     """Return the sender's number, and the receiver's layer, read and head."""
-    sender, receiver = graph.edge_index[graph.edge_number(edge)].tolist()
-    layer = graph.layer_of_receiver(receiver)
-    read, head = divmod(receiver - graph.first_receiver(layer), graph.n_heads)
-    return sender, layer, read, head
+    graph.edge_number(edge)  # refuses what is no edge
+    sender, _, receiver = edge.partition("->")
+    layer, head = graph.place_of_head(component_of(receiver))
+    return graph.senders.index(sender), layer, READS.index(read_of(receiver)), head

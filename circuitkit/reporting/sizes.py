@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from circuitkit.circuit import Circuit
-from circuitkit.discovery.selection import prune_dead_ends, select_greedy, select_top
+from circuitkit.discovery.selection import prune_dead_ends, select_as_found
 from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.dot import MAX_DRAWN
 from circuitkit.reporting.record import RunRecord
@@ -92,9 +92,7 @@ def layout_weights(sizes: Sequence[Size], drawn: Circuit) -> dict[str, int]:
 
 
 def _size_of(record: RunRecord, point: CurvePoint) -> Size:
-    settings = record.circuit.provenance.settings
-    select = select_greedy if settings.get("selection") == "greedy" else select_top
-    chosen = select(record.circuit.scores, point.n_edges, signed=bool(settings.get("signed")))
+    chosen = select_as_found(record.circuit, point.n_edges)
     random = point.random_mean if point.random else None
     kept = frozenset(prune_dead_ends(chosen).edges)
     return Size(point.n_edges, kept, point.faithfulness, random, is_own=False)

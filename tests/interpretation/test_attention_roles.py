@@ -71,7 +71,7 @@ def uniform(pairs):
 def found(pairs, patterns, shuffled=None, destinations=None):
     every = torch.ones_like(pairs.mask) if destinations is None else destinations
     attention = attention_to_roles(
-        patterns, patterns if shuffled is None else shuffled, pairs, every
+        patterns, patterns if shuffled is None else shuffled, pairs, every, role_sources(pairs)
     )
     return {each.role: each for each in attention}
 
@@ -151,5 +151,5 @@ def test_of_two_that_are_as_strong_the_more_telling_one_comes_first():
     patterns[:, 4] = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
     last = torch.zeros_like(pairs.mask)
     last[:, 4] = True
-    every = attention_to_roles(patterns, patterns, pairs, last)
+    every = attention_to_roles(patterns, patterns, pairs, last, role_sources(pairs))
     assert [each.role for each in strongest_first(every)][:2] == ["induction", "answer"]

@@ -10,6 +10,7 @@ from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import save_circuit
 from circuitkit.cli import app
 from circuitkit.interpretation.interpret import N_PROMPTS, interpret
+from circuitkit.metrics import LogProbability
 from circuitkit.reporting.record import load_interpretation, save_interpretation
 from circuitkit.zoo.planted import planted
 
@@ -113,3 +114,12 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path):
     done = call("interpret", tmp_path)
     assert done.exit_code == 2
     assert "circuit.json" in done.output
+
+
+def test_a_prompt_shows_the_metric_of_the_whole_model(interpreted):
+    case = replace(interpreted(NAME).case, metric=LogProbability(), _made={}, _known={})
+    told = interpret(case, "planted-ioi")
+    [whole] = case.values([Circuit.full(case.model.graph)])
+    assert [view.value for view in told.prompts] == pytest.approx(whole[:N_PROMPTS].tolist())
+    assert told.metric == "log-probability"
+    assert whole.max() <= 0  # a logit difference would be above

@@ -112,7 +112,7 @@ def test_a_view_of_a_prompt_has_its_words_and_its_parts_by_position():
     attribution = attribute(model, pairs)
     views = prompt_views(model, pairs, attribution, [mover, "input"])
     for row, view in enumerate(views):
-        assert " ".join(view.tokens[1:]) == pairs.pairs[row].clean
+        assert "".join(view.tokens[1:]) == f" {pairs.pairs[row].clean}"  # each with its space
         assert view.answers == tuple(pairs.pairs[row].answers)
         assert view.wrong_answers == tuple(pairs.pairs[row].wrong_answers)
         assert view.labels[-1] == "END"

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from circuitkit.cli_calibration import bench_validation_command
 from circuitkit.cli_check import check_command
+from circuitkit.cli_comparison import compare_command
 from circuitkit.cli_diff import diff_command
 from circuitkit.cli_discovery import (
     announce,
@@ -344,6 +345,7 @@ app.command(name="discover")(discover_command)
 app.command(name="bench-discovery")(bench_discovery_command)
 app.command(name="bench-validation")(bench_validation_command)
 app.command(name="diff")(diff_command)
+app.command(name="compare")(compare_command)
 
 
 app.command(name="validate")(validate_command)

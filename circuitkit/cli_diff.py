@@ -6,15 +6,15 @@ Long because the command lists its options where its help is made from them.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import typer
 
 from circuitkit.circuit_diff import diff_circuits
 from circuitkit.circuit_file import load_circuit
 from circuitkit.diff_tables import N_SHOWN, Side, facts_of, show_edges, show_swaps
-from circuitkit.errors import CircuitFileError, MethodError, OutputError, TaskError
-from circuitkit.files import require_writable_directory, write_whole
+from circuitkit.errors import CircuitFileError, MethodError, TaskError
+from circuitkit.files import write_whole
 from circuitkit.options import (
     AblationOption,
     DeviceOption,
@@ -26,6 +26,7 @@ from circuitkit.options import (
     QuietOption,
     Request,
     parse_bytes,
+    picture_format,
     require_ablation,
     subject_of,
 )
@@ -36,8 +37,6 @@ from circuitkit.swap import Swap, measure_swap
 from circuitkit.task import find_task
 from circuitkit.terminal import OUT, bars, reported_errors, show_json
 from circuitkit.trial import require_same_tokenizer
-
-Format = Literal["svg", "png", "pdf"]
 
 
 def diff_command(
@@ -83,7 +82,7 @@ def diff_command(
     """
     with reported_errors(as_json=as_json):
         budget, ablation = parse_bytes(memory), require_ablation(ablation)
-        format = _format_of(output)
+        format = picture_format(output)
         first, second = Side("A", a, load_circuit(a)), Side("B", b, load_circuit(b))
         diff = diff_circuits(first.circuit, second.circuit)
         swaps: list[Swap] = []
@@ -115,28 +114,6 @@ def diff_command(
         if swaps:
             show_swaps(swaps, first, second)
         OUT.print(str(output), soft_wrap=True)
-
-
-def _format_of(output: Path) -> Format:
-    """Return the format that a suffix asks for, if the file can be written.
-
-    Raises:
-        OutputError: it is no such format, or cannot be written.
-    """
-    if output.is_dir():
-        raise OutputError(
-            f"output {str(output)!r}: must be a file, got a directory. The picture is one file. "
-            "Name it, as circuit-diff.svg."
-        )
-    require_writable_directory(output.parent)
-    suffix = output.suffix.removeprefix(".").lower()
-    for format in get_args(Format):
-        if suffix == format:
-            return format  # type: ignore[no-any-return]
-    raise OutputError(
-        f"output {str(output)!r}: must end in one of {', '.join(get_args(Format))}, got "
-        f"{output.suffix or 'no suffix'!r}. It says how the picture is drawn. Name another file."
-    )
 
 
 def _completed(request: Request, seed: int | None, a: Side, b: Side) -> Request:

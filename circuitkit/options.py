@@ -5,13 +5,14 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from circuitkit.circuit import kind_of
 from circuitkit.discovery.methods import METHODS
-from circuitkit.errors import MethodError
+from circuitkit.errors import MethodError, OutputError
+from circuitkit.files import require_writable_directory
 from circuitkit.graph import ComponentGraph
 from circuitkit.interventions.path_patching import Path as PatchedPath
 from circuitkit.interventions.path_patching import inputs_of
@@ -21,6 +22,8 @@ from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
 from circuitkit.settings import ABLATIONS, Subject
 from circuitkit.task import Splits, Task, find_task, sample_splits
 from circuitkit.zoo import load_model
+
+PictureFormat = Literal["svg", "png", "pdf"]
 
 TaskArgument = Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")]
 ModelOption = Annotated[
@@ -270,3 +273,25 @@ def run_name(request: Request, method: str) -> str:
         what = class_name or Path(path).stem
     parts = (what, Path(request.model).name, method)
     return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)
+
+
+def picture_format(output: Path) -> PictureFormat:
+    """Return the format that a suffix asks for, if the file can be written.
+
+    Raises:
+        OutputError: it is no such format, or cannot be written.
+    """
+    if output.is_dir():
+        raise OutputError(
+            f"output {str(output)!r}: must be a file, got a directory. The picture is one file. "
+            "Name it, as circuits.svg."
+        )
+    require_writable_directory(output.parent)
+    suffix = output.suffix.removeprefix(".").lower()
+    for format in get_args(PictureFormat):
+        if suffix == format:
+            return format  # type: ignore[no-any-return]
+    raise OutputError(
+        f"output {str(output)!r}: must end in one of {', '.join(get_args(PictureFormat))}, got "
+        f"{output.suffix or 'no suffix'!r}. It says how the picture is drawn. Name another file."
+    )

@@ -39,6 +39,7 @@ LAYERS = [
         "cli_validation",
         "cli_interpretation",
     ],
+    ["cli_comparison"],
     ["cli"],
     ["__main__"],
 ]

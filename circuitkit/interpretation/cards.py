@@ -15,7 +15,6 @@ from circuitkit.interpretation.groups import group_name, summary_of
 from circuitkit.interpretation.record import Card, Link, Loss, Role
 from circuitkit.validation.bootstrap import mean_estimate
 
-N_LINKS = 12  # edges in and out that a card shows, the strongest
 N_TOKENS = 5
 
 
@@ -57,9 +56,9 @@ def _card(
 def _links(
     evidence: Evidence, edges: Sequence[str], says: Mapping[str, str], *, end: int
 ) -> tuple[Link, ...]:
-    """Return the strongest edges, with what is said of the component at their other end."""
+    """Return the edges, largest effect first, with what is said of the component at their ends."""
     effects = evidence.edge_effects
-    strongest = sorted(edges, key=lambda edge: -abs(effects[edge].mean()))[:N_LINKS]
+    strongest = sorted(edges, key=lambda edge: -abs(effects[edge].mean()))
     return tuple(
         Link(edge, mean_estimate(effects[edge]), says.get(Circuit.ends(edge)[end], ""))
         for edge in strongest

@@ -34,6 +34,7 @@ from circuitkit.validation.criterion import Case
 
 UNCLEAR = "unclear"
 TELLING = (PREVIOUS, DUPLICATE, INDUCTION, POSITIONAL)  # ways to look that name a group
+INTO_LOGITS = (MOVER, WRITER, SUPPRESSION, OPPOSER)
 OUTPUTS = {
     MOVER: "movers",
     WRITER: "writers",
@@ -64,9 +65,24 @@ LOOKS = {
 }
 
 
+def leading_first(does: Sequence[Role]) -> list[Role]:
+    """Return what a component does, what it is named after first, then by size.
+
+    What it writes into the logits comes first unless something else is more than twice as large:
+    that two models share an effect between the direct way and a late MLP differently should not
+    make their heads look unlike.
+    """
+    if not does:
+        return []
+    least = max(abs(role.score.value) for role in does) / 2
+    return sorted(
+        does, key=lambda role: not (role.name in INTO_LOGITS and abs(role.score.value) >= least)
+    )
+
+
 def group_name(component: str, roles: Sequence[Role]) -> str:
     """Return the name of the group that a component with these roles belongs to."""
-    does, looks = claimed(roles, DOES), claimed(roles, ATTENDS)
+    does, looks = leading_first(claimed(roles, DOES)), claimed(roles, ATTENDS)
     if kind_of(component) != "head":
         if not does:
             return f"{UNCLEAR} MLPs"
@@ -77,7 +93,7 @@ def group_name(component: str, roles: Sequence[Role]) -> str:
     name = does[0].name
     if name == IDLE:
         return "idle heads"
-    if name in (MOVER, WRITER, SUPPRESSION, OPPOSER):
+    if name in INTO_LOGITS:
         return f"{where} {OUTPUTS[name]}".strip()
     if name in OUTPUTS:
         return OUTPUTS[name]
@@ -86,7 +102,7 @@ def group_name(component: str, roles: Sequence[Role]) -> str:
 
 def summary_of(roles: Sequence[Role]) -> str:
     """Return one sentence on what a component is for and where it looks."""
-    does, looks = claimed(roles, DOES), claimed(roles, ATTENDS)
+    does, looks = leading_first(claimed(roles, DOES)), claimed(roles, ATTENDS)
     parts = [SAYS[does[0].name]] if does else []
     if looks:
         place = LOOKS.get(looks[0].name, looks[0].name.removeprefix("at-").replace("-", " "))

@@ -198,20 +198,33 @@ def load_interpretation(directory: str | Path) -> Interpretation | None:
     """Return the interpretation in a run directory; None where none was made.
 
     Raises:
-        CircuitFileError: it is of another schema.
-        ValueError: it is damaged.
+        CircuitFileError: it is of another schema, or damaged.
     """
     path = Path(directory) / INTERPRETATION_FILE
     if not path.exists():
         return None
-    data = json.loads(path.read_text())
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
     if isinstance(data, dict) and data.get("schema") != INTERPRETATION_SCHEMA:
         raise CircuitFileError(
             f"interpretation file {str(path)!r}: must be of schema {INTERPRETATION_SCHEMA}, got "
             f"schema {data.get('schema')!r}. Its cards would be misread. Run `circuitkit "
             "interpret` again."
         )
-    return cattrs.structure(data, Interpretation)
+    try:
+        return cattrs.structure(data, Interpretation)
+    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CircuitFileError:
+    return CircuitFileError(
+        f"interpretation file {str(path)!r}: must be what `circuitkit interpret` writes, got "
+        f"{type(error).__name__}: {error}. There is nothing to show. Run `circuitkit interpret` "
+        "again."
+    )
 
 
 def _interpretation_of(info: RunInfo, directory: Path) -> Interpretation | None:

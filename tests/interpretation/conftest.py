@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cached_property
 
 import pytest
 
@@ -23,7 +24,10 @@ class Interpreted:
         whole = Circuit.full(model.graph)
         self.case = case_of(subject, whole, Settings(ablation="resample"))
         self.evidence = Evidence(self.case)
-        self.roles = roles_from(self.evidence)
+
+    @cached_property
+    def roles(self):
+        return roles_from(self.evidence)
 
     def of(self, planted_role):
         """The claimed roles of what was planted under a name, as {(kind, name)}."""

@@ -67,6 +67,7 @@ from circuitkit.options import (
 from circuitkit.pipeline import heat_map, path_map, study
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.figures import heat_map_svg
+from circuitkit.reporting.gallery import write_gallery
 from circuitkit.reporting.record import (
     load_record,
     save_record,
@@ -372,6 +373,25 @@ def report(
         else:
             for path in written:
                 OUT.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def gallery(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds run directories.")] = Path(
+        "reports"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Make an index page of the run directories in a folder.
+
+    Example: `circuitkit gallery reports`, then open reports/index.html
+    """
+    with reported_errors(as_json=as_json):
+        written = [str(path) for path in write_gallery(folder)]
+        if as_json:
+            show_json(written)
+        else:
+            OUT.print("\n".join(written), soft_wrap=True)
 
 
 @app.command(name="train-pico")

@@ -103,7 +103,7 @@ def encode_pair(pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None) -> 
 
 
 def answer_id(answer: str | int, tokenizer: PreTrainedTokenizerBase | None) -> int:
-    """Return the token id of an answer.
+    """Return the token id of an answer, as it continues a prompt.
 
     Raises:
         AnswerError: it is not exactly one token, or not a token of the vocabulary.
@@ -111,6 +111,8 @@ def answer_id(answer: str | int, tokenizer: PreTrainedTokenizerBase | None) -> i
     if isinstance(answer, int):
         return answer
     ids, _ = _plain_ids(answer, tokenizer)
+    if len(ids) > 1 and answer[:1].isspace():
+        ids = _behind_a_word(answer, tokenizer)
     if len(ids) != 1 or _is_unknown(ids[0], tokenizer):
         raise AnswerError(
             f"answer {answer!r}: must be exactly one known token, got {_pieces(ids, tokenizer)}. "
@@ -118,6 +120,16 @@ def answer_id(answer: str | int, tokenizer: PreTrainedTokenizerBase | None) -> i
             "leading space."
         )
     return ids[0]
+
+
+def _behind_a_word(answer: str, tokenizer: PreTrainedTokenizerBase | None) -> list[int]:
+    """Return the ids of an answer that begins with a space.
+
+    Alone it may get a second space: tokenizers such as Llama's begin every text with one.
+    """
+    before, _ = _plain_ids("a", tokenizer)
+    both, _ = _plain_ids("a" + answer, tokenizer)
+    return both[len(before) :] if both[: len(before)] == before else both
 
 
 def _encode(

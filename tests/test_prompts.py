@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
@@ -165,6 +165,33 @@ def test_answers_of_different_number_are_filled_with_minus_one(tokenizer):
     )
     assert pairs.labels.answers.tolist() == [[2, 3], [3, -1]]
     assert answer_id(7, None) == 7
+
+
+@pytest.fixture
+def spaced_tokenizer():
+    """One that begins every text with a space of its own, as Llama's does."""
+    words = ["<unk>", "▁", "▁a", "▁He", "▁She", "He", "▁the", "se"]
+    backend = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("▁", behavior="merged_with_next"),
+            pre_tokenizers.Split("se", behavior="isolated"),
+        ]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+
+
+def test_an_answer_is_the_token_that_continues_a_prompt(spaced_tokenizer):
+    encode = spaced_tokenizer.encode
+    assert encode("a He") == [2, 3]
+    assert encode(" He") == [1, 3]  # the second space is the tokenizer's
+    assert answer_id(" He", spaced_tokenizer) == answer_id("He", spaced_tokenizer) == 3
+    for answer in (" these", " He She"):  # two tokens behind a word too
+        with pytest.raises(AnswerError, match="exactly one known token"):
+            answer_id(answer, spaced_tokenizer)
 
 
 def test_selecting_and_batching_keep_rows_together(tokenizer):

@@ -29,6 +29,7 @@ from circuitkit.model.record import counted_from, require_finite_tensor
 from circuitkit.prompts import END, PromptPairs
 
 VARIES = "·"
+DECIMALS = 4  # of a share of attention in a record
 RESTING = 0.9  # of a head's attention, on the first token and itself
 
 
@@ -239,4 +240,5 @@ def _shared_labels(model: SubjectModel, pairs: PromptPairs) -> tuple[str, ...]:
 
 
 def _matrix(pattern: Float[Tensor, "destination source"]) -> Matrix:
-    return tuple(tuple(row) for row in pattern.tolist())
+    """Return a pattern for a record, where more than DECIMALS would only make files large."""
+    return tuple(tuple(round(share, DECIMALS) for share in row) for row in pattern.tolist())

@@ -60,9 +60,9 @@ def page_script() -> Markup:
     return Markup(f"(() => {{\n'use strict';\n{parts}}})();")  # our own files
 
 
-def page_style() -> Markup:
-    """Return the page's style sheet."""
-    return Markup("\n".join(_file(name) for name in STYLES))  # our own files
+def page_style(*more: str) -> Markup:
+    """Return the page's style sheet; `more` are files that are read after it."""
+    return Markup("\n".join(_file(name) for name in (*STYLES, *more)))  # our own files
 
 
 def source_hash(script: str) -> str:

@@ -2,13 +2,15 @@
 
 A box is a group with its components, an arrow all edges from one group to another, labelled with
 their number and the exact effect of noising them together; its width is the size of the effect, a
-dashed line a negative one.
+dashed line a negative one. Arrows of less than LEAST of the gap, and groups with no other arrow,
+are left to the tables.
 """
 
 import textwrap
 
 import graphviz
 
+from circuitkit.interpretation.causes import LEAST
 from circuitkit.interpretation.record import Group, GroupEdge, Interpretation
 from circuitkit.reporting.content import number
 from circuitkit.reporting.dot import (
@@ -37,10 +39,18 @@ def groups_dot(interpretation: Interpretation) -> str:
     picture = graphviz.Digraph("groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled)
     groups = {group.name: group for group in interpretation.groups}
     names = group_names(interpretation)
+    least = LEAST * abs(interpretation.gap.value)
+    drawn = {
+        at: edge
+        for at, edge in enumerate(interpretation.group_edges)
+        if abs(edge.effect.value) >= least
+    }
+    touched = {end for edge in drawn.values() for end in (edge.sender, edge.receiver)}
     for at, name in enumerate(names):
-        _add_group(picture, f"g{at}", groups.get(name, Group(name, (), "")))
-    largest = max((abs(edge.effect.value) for edge in interpretation.group_edges), default=0.0)
-    for number_of_edge, edge in enumerate(interpretation.group_edges):
+        if name in touched or not drawn:
+            _add_group(picture, f"g{at}", groups.get(name, Group(name, (), "")))
+    largest = max((abs(edge.effect.value) for edge in drawn.values()), default=0.0)
+    for number_of_edge, edge in drawn.items():
         ends = f"g{names.index(edge.sender)}", f"g{names.index(edge.receiver)}"
         width = pen_width(edge.effect.value, largest)
         _add_edge(picture, ends, edge, width, f"e{number_of_edge}")

@@ -28,16 +28,13 @@ SMALLEST = 0.72
 
 def report_html(record: RunRecord) -> str:
     """Return the whole report as one self-contained page."""
-    source = resources.files("circuitkit.reporting").joinpath(TEMPLATE).read_text("utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     validation = record.validation
     curve = curve_svg(
         validation.curve, validation.thresholds.min_faithfulness, record.circuit.n_edges
     )
     script = explorer.page_script()
-    page = environment.from_string(source).render(
+    return rendered(
+        TEMPLATE,
         record=record,
         title=content.title_of(record),
         reading={**content.READING, **findings.READING},
@@ -67,7 +64,15 @@ def report_html(record: RunRecord) -> str:
         found=_findings(record.interpretation) if record.interpretation else None,
         **_explorer(record),
     )
-    return page.rstrip() + "\n"
+
+
+def rendered(template: str, **values: Any) -> str:
+    """Return a page made from one of the templates here; every text in it is escaped."""
+    source = resources.files("circuitkit.reporting").joinpath(template).read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(**values).rstrip() + "\n"
 
 
 def _explorer(record: RunRecord) -> dict[str, Any]:

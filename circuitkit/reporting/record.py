@@ -39,6 +39,7 @@ from circuitkit.validation.verdict import Verdict
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
 INTERPRETATION_SCHEMA = 1
 INTERPRETATION_FILE = "interpretation.json"
+RUN_FILE = "run.toml"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def save_record(record: RunRecord, directory: str | Path) -> None:
     write_whole(directory / "scores.parquet", _scores_table(record.circuit))
     write_whole(directory / "validation.json", _versioned(record.validation, SCHEMA))
     write_whole(directory / "patching.json", to_json(record.heat_maps))
-    write_whole(directory / "run.toml", tomli_w.dumps(cattrs.unstructure(record.info)))
+    write_whole(directory / RUN_FILE, tomli_w.dumps(cattrs.unstructure(record.info)))
     if record.interpretation is not None:
         save_interpretation(record.interpretation, directory)
     else:
@@ -167,7 +168,7 @@ def load_record(directory: str | Path) -> RunRecord:
     directory = Path(directory)
     circuit = load_circuit(directory / "circuit.json")
     try:
-        info = cattrs.structure(tomllib.loads((directory / "run.toml").read_text()), RunInfo)
+        info = cattrs.structure(tomllib.loads((directory / RUN_FILE).read_text()), RunInfo)
         return RunRecord(
             info,
             circuit,
@@ -190,8 +191,10 @@ def save_interpretation(interpretation: Interpretation, directory: str | Path) -
     Raises:
         OutputError: the place cannot be written.
     """
-    data = _versioned(interpretation, INTERPRETATION_SCHEMA)
-    write_whole(Path(directory) / INTERPRETATION_FILE, data)
+    data = {"schema": INTERPRETATION_SCHEMA, **cattrs.unstructure(interpretation)}
+    # a number a line would double what is mostly matrices
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
+    write_whole(Path(directory) / INTERPRETATION_FILE, text)
 
 
 def load_interpretation(directory: str | Path) -> Interpretation | None:

@@ -36,6 +36,18 @@ def test_an_effect_against_the_behaviour_is_dashed_and_a_large_one_wide(found):
     assert max(widths) == widths[1] == 5.0
 
 
+def test_what_hardly_matters_is_left_to_the_tables(found):
+    edges = list(found.group_edges)
+    edges[0] = replace(edges[0], effect=near(0.0199 * found.gap.value))
+    edges[2] = replace(edges[2], effect=near(-0.0201 * found.gap.value))
+    dot = groups_dot(replace(found, group_edges=tuple(edges)))
+    assert re.findall(r"id=(e\d)", dot) == ["e1", "e2"]
+    assert [name in dot for name in ("input", "logits", "duplicate finders")] == [False, True, True]
+    none = groups_dot(replace(found, group_edges=tuple(edges[:1])))
+    assert "->" not in none
+    assert "name movers" in none  # then all groups are drawn
+
+
 def test_it_fits_on_a_slide(found):
     many = tuple(Group(f"group {n}", tuple(f"a{n}.h{h}" for h in range(12)), "") for n in range(14))
     edges = tuple(GroupEdge(f"group {n}", f"group {n + 1}", 1, near(1.0)) for n in range(13))

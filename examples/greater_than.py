@@ -19,13 +19,13 @@ class GreaterThan(Task):
     drop_misaligned = True  # GPT-2 spells a few years as one token: drop and count those pairs
 
     def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
-        """Yield pairs; the corrupted prompt starts in the year 01, so any later year will do."""
+        """Yield pairs; the corrupted prompt starts before the year 10, so most years will do."""
         frame = "The {noun} lasted from {start} to {century}"
         while True:
-            century, year = rng.randint(11, 17), rng.randint(2, 98)
+            century, year, early = rng.randint(11, 19), rng.randint(25, 98), rng.randint(1, 9)
             words = {"noun": rng.choice(NOUNS), "century": str(century)}
-            clean, roles = fill(frame, start=f"{century}{year:02d}", **words)
-            corrupted, _ = fill(frame, start=f"{century}01", **words)
+            clean, roles = fill(frame, start=f"{century}{year}", **words)
+            corrupted, _ = fill(frame, start=f"{century}0{early}", **words)
             yield PromptPair(
                 clean=clean,
                 corrupted=corrupted,

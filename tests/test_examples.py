@@ -1,5 +1,6 @@
 """Every example runs, and the README's class is the example's."""
 
+import ast
 import json
 import re
 import runpy
@@ -48,7 +49,7 @@ def test_the_readme_task_yields_the_pairs_of_the_example(tmp_path):
     path = tmp_path / "my_task.py"
     path.write_text(next(block for block in readme_blocks() if "class GreaterThan" in block))
     task = find_task(f"{path}:GreaterThan")
-    pair = sample_splits(task, _pico_tokenizer(), n=5, seed=0).validation.pairs[0]
+    pair = sample_splits(task, _pico_tokenizer(), n=100, seed=0).validation.pairs[0]  # run's n
     assert re.fullmatch(r"The \w+ lasted from \d{4} to \d\d", str(pair.clean))
     assert len(pair.answers) + len(pair.wrong_answers) == 98
 
@@ -72,3 +73,19 @@ def test_a_task_in_a_file_runs_from_the_command_line(tmp_path):
     summary = json.loads(done.stdout)
     assert summary["verdict"]["outcome"] in ("supported", "undecided", "refuted")
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_as_a_script_and_shows_its_pictures(capsys):
+    cells = json.loads((ROOT / "examples" / "tutorial.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names, shown = {"__name__": "__main__"}, []
+    for text in code:
+        tree = ast.parse(text)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "tutorial.ipynb", "exec"), names)
+        if last is not None:  # a notebook shows the value of a cell's last line
+            value = eval(compile(ast.Expression(last.value), "tutorial.ipynb", "eval"), names)
+            shown.append(value._repr_html_() if hasattr(value, "_repr_html_") else str(value))
+    assert sum("<svg" in each for each in shown) == 4  # a heat map, a circuit, a curve, groups
+    assert "Supported: " in capsys.readouterr().out

@@ -19,9 +19,9 @@ def pico():
     return load_model("pico")
 
 
-def study_task(name, model, **settings):
+def study_task(name, model, n_pairs=N_PAIRS, **settings):
     task = find_task(name)
-    splits = sample_splits(task, model.tokenizer, n=N_PAIRS, seed=1)
+    splits = sample_splits(task, model.tokenizer, n=n_pairs, seed=1)
     subject = Subject(task.name, task.description, task.metric, model, splits, "test")
     return study(subject, Settings(n_random=3, **settings))
 
@@ -64,5 +64,5 @@ def test_edges_that_lead_nowhere_are_no_circuit(pico):
 
 
 def test_every_number_of_a_study_is_the_same_the_second_time(pico):
-    first, second = (study_task("ioi", pico, n_edges=30).validation for _ in range(2))
+    first, second = (study_task("ioi", pico, 16, n_edges=12).validation for _ in range(2))
     assert first == second

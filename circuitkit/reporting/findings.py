@@ -20,8 +20,8 @@ READING = {
     ),
     "groups": (
         "Components that behave alike, and all edges from one group to another; the effect is that "
-        "of noising them together. Dashed: it works against the behaviour. What is under 2 % of the "
-        "gap stands in the tables alone."
+        "of noising them together. Dashed: it works against the behaviour. Edges of less than 2 % "
+        "of the gap stand in the tables alone."
     ),
     "sweeps": "Means over pairs, each cell on its own. Positive supports the behaviour.",
     "directions": (

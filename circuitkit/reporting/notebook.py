@@ -1,4 +1,4 @@
-"""How circuits, heat maps and curves show themselves in a notebook.
+"""How circuits, heat maps, curves and interpretations show themselves in a notebook.
 
 IPython asks an object for `_repr_html_`, and for `_repr_svg_` where only pictures can be shown.
 Both need Graphviz or Matplotlib, which lie above these classes in the order of imports. So the
@@ -13,9 +13,12 @@ from typing import Any
 from markupsafe import Markup
 
 from circuitkit.circuit import Circuit
+from circuitkit.interpretation.record import Interpretation
 from circuitkit.reporting.content import Table, interval, number, signed
 from circuitkit.reporting.dot import picture_dot, render_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
+from circuitkit.reporting.findings import groups_table
+from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import inline_svg
 from circuitkit.reporting.record import HeatMap
 from circuitkit.validation.criteria import Thresholds
@@ -23,10 +26,11 @@ from circuitkit.validation.curve import Curve
 
 
 def show_in_notebooks() -> None:
-    """Give circuits, heat maps and curves the methods that IPython looks for."""
+    """Give what can be drawn the methods that IPython looks for."""
     _teach(Circuit, circuit_picture, circuit_edges)
     _teach(HeatMap, heat_map_svg, heat_map_values)
     _teach(Curve, curve_picture, curve_points)
+    _teach(Interpretation, groups_picture, groups_table)
 
 
 def circuit_picture(circuit: Circuit) -> str:
@@ -39,6 +43,11 @@ def circuit_picture(circuit: Circuit) -> str:
 def curve_picture(curve: Curve) -> str:
     """Return the curve as SVG, with the threshold that verdicts use unless told otherwise."""
     return curve_svg(curve, Thresholds().min_faithfulness, 0)
+
+
+def groups_picture(found: Interpretation) -> str:
+    """Return the graph of groups as SVG."""
+    return render_dot(groups_dot(found), "svg").decode()
 
 
 def circuit_edges(circuit: Circuit) -> Table:

@@ -24,7 +24,7 @@ def test_random_cases_differ_by_their_seed_alone():
 
 @pytest.mark.slow
 def test_every_test_keeps_its_level_on_a_reduced_number_of_draws():
-    rates = measure_false_alarms(60)
+    rates = measure_false_alarms(40)
     assert [rate for rate in rates if not rate.is_right] == []
     assert len({rate.test for rate in rates}) == 6
 

@@ -11,7 +11,7 @@ from circuitkit.settings import Settings
 from circuitkit.trial import case_of
 from circuitkit.zoo.planted import planted
 
-N_PAIRS = 96
+N_PAIRS = 64
 
 
 class Interpreted:

@@ -50,7 +50,6 @@ INSTANCES = [
     for difficulty, seed in (
         ("plain", 1),
         ("decoys", 0),
-        ("decoys", 1),
         ("backup", 0),
         ("noise", 2),
     )

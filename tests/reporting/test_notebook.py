@@ -1,4 +1,4 @@
-"""What a notebook shows of a circuit, a heat map and a curve."""
+"""What a notebook shows of a circuit, a heat map, a curve and an interpretation."""
 
 import re
 from xml.dom import minidom
@@ -11,7 +11,12 @@ from circuitkit.circuit import Circuit
 from .conftest import SCORES
 
 
-@pytest.fixture(params=["circuit", "heat_map", "curve"])
+@pytest.fixture
+def interpretation(interpreted):
+    return interpreted.interpretation
+
+
+@pytest.fixture(params=["circuit", "heat_map", "curve", "interpretation"])
 def shown(request):
     return request.getfixturevalue(request.param)
 
@@ -31,7 +36,8 @@ def test_ids_of_two_pictures_on_one_page_differ(circuit, curve):
     assert not one & other
 
 
-def test_the_tables_hold_the_numbers(circuit, heat_map, curve):
+def test_the_tables_hold_the_numbers(circuit, heat_map, curve, interpretation):
+    assert "<td>name movers</td>" in interpretation._repr_html_()
     for name, score in SCORES.items():
         escaped = name.replace(">", "&gt;").replace("<", "&lt;")
         assert f"<td>{escaped}</td><td>{score:+.3f}</td>" in circuit._repr_html_()

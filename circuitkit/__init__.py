@@ -20,6 +20,7 @@ from circuitkit.discovery.selection import (
 )
 from circuitkit.errors import CircuitkitError
 from circuitkit.graph import ComponentGraph, EdgeScores, NodeScores
+from circuitkit.interpretation.comparison import Comparison, compare
 from circuitkit.interpretation.record import Card, Interpretation, Role
 from circuitkit.interventions.ablation import (
     Ablation,
@@ -58,7 +59,7 @@ from circuitkit.random_circuits import (
     select_random,
 )
 from circuitkit.reporting.notebook import show_in_notebooks
-from circuitkit.reporting.record import RunRecord, load_record, save_record
+from circuitkit.reporting.record import RunRecord, load_interpretation, load_record, save_record
 from circuitkit.reporting.write import write_report
 from circuitkit.settings import Settings, Subject
 from circuitkit.swap import Swap, measure_swap
@@ -89,6 +90,7 @@ __all__ = [
     "Circuit",
     "CircuitDiff",
     "CircuitkitError",
+    "Comparison",
     "ComponentGraph",
     "Criterion",
     "Direction",
@@ -130,6 +132,7 @@ __all__ = [
     "assert_faithful",
     "by_position",
     "by_role",
+    "compare",
     "diff_circuits",
     "evaluate_circuits",
     "explain",
@@ -139,6 +142,7 @@ __all__ = [
     "judge",
     "judge_circuit",
     "load_circuit",
+    "load_interpretation",
     "load_model",
     "load_record",
     "load_state_dict",

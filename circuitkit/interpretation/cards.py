@@ -6,25 +6,45 @@ measures them, of whole components as causes.py does.
 
 from collections.abc import Mapping, Sequence
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuit import Circuit, kind_of
 from circuitkit.graph import INPUT
 from circuitkit.interpretation.attribution import promoted
 from circuitkit.interpretation.causes import backups, losses
 from circuitkit.interpretation.evidence import Evidence
 from circuitkit.interpretation.groups import group_name, summary_of
-from circuitkit.interpretation.record import Card, Link, Loss, Role
+from circuitkit.interpretation.head_weights import head_weights
+from circuitkit.interpretation.record import Card, HeadWeights, Link, Loss, Role
 from circuitkit.validation.bootstrap import mean_estimate
 
 N_TOKENS = 5
 
 
-def cards_of(evidence: Evidence, roles: Mapping[str, Sequence[Role]]) -> tuple[Card, ...]:
-    """Return the card of every head and MLP of the circuit."""
+def cards_of(
+    evidence: Evidence, roles: Mapping[str, Sequence[Role]], notes: list[str] | None = None
+) -> tuple[Card, ...]:
+    """Return the card of every head and MLP of the circuit; `notes` gets what is left out."""
+    weights, said = _weights(evidence, list(roles))
+    if notes is not None:
+        notes += said
     taking_over = backups(evidence.case, evidence.edge_effects)
     says = {name: summary_of(its) for name, its in roles.items()} | {INPUT: "the tokens"}
     return tuple(
-        _card(evidence, name, its, says, taking_over.get(name, ())) for name, its in roles.items()
+        _card(evidence, name, its, says, taking_over.get(name, ()), weights.get(name))
+        for name, its in roles.items()
     )
+
+
+def _weights(
+    evidence: Evidence, names: Sequence[str]
+) -> tuple[dict[str, HeadWeights | None], list[str]]:
+    """Return what the weights of the heads say, and what was left out, said once."""
+    found: dict[str, HeadWeights | None] = {}
+    notes: dict[str, None] = {}
+    for name in names:
+        if kind_of(name) == "head":
+            found[name], note = head_weights(evidence.case.model, name, evidence.case.circuit.edges)
+            notes[note] = None
+    return found, [note for note in notes if note]
 
 
 def _card(
@@ -33,6 +53,7 @@ def _card(
     roles: Sequence[Role],
     says: Mapping[str, str],
     backed_up_by: tuple[str, ...],
+    weights: HeadWeights | None,
 ) -> Card:
     edges = evidence.case.circuit.edges
     into = [edge for edge in edges if Circuit.ends(edge)[1] == component]
@@ -50,6 +71,7 @@ def _card(
         demotes=named.demotes,
         losses=_losses(evidence, component, backed_up_by),
         backups=backed_up_by,
+        weights=weights,
     )
 
 

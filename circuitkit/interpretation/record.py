@@ -7,6 +7,7 @@ is a mean over pairs brings its 95 % interval.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from circuitkit.interpretation.composition import Composition
 from circuitkit.validation.bootstrap import Estimate
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -60,11 +61,38 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class WeightedPair:
+    """Two tokens and what a head's weights hold for them, up to a factor of each run's norms."""
+
+    first: str
+    second: str
+    value: float
+
+
+@dataclass(frozen=True)
+class HeadWeights:
+    """What a head could do, by its weights alone (weights.py, composition.py).
+
+    `copying` and `matching` run from -1 to 1: the shares of positive eigenvalues of its OV and QK
+    circuits over the vocabulary. `writes` are the largest entries (token attended to, token whose
+    logit rises), `finds` those of (token at the destination, token it looks for); empty where the
+    vocabulary is too large. `composes` holds the circuit's edges from heads into this one.
+    """
+
+    copying: float
+    matching: float
+    writes: tuple[WeightedPair, ...]
+    finds: tuple[WeightedPair, ...]
+    composes: tuple[Composition, ...]
+
+
+@dataclass(frozen=True)
 class Card:
     """One component: what it is for and the evidence. `losses` begins with the component alone.
 
     `direct` is what it adds to the logits of the answers over the wrong ones, in logits; None where
-    there are no answers. `backups` do more when it is gone.
+    there are no answers. `backups` do more when it is gone. `weights` is None for MLPs, and for
+    heads where tokens are embedded in another width.
     """
 
     component: str
@@ -78,6 +106,7 @@ class Card:
     demotes: tuple[Written, ...]
     losses: tuple[Loss, ...]
     backups: tuple[str, ...]
+    weights: HeadWeights | None = None
 
 
 @dataclass(frozen=True)

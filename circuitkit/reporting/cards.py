@@ -36,6 +36,8 @@ class CardText:
     feeds: Table | None
     tokens: Table | None
     losses: Table | None
+    weights: Table | None
+    composes: Table | None
     elsewhere: tuple[str, ...]
 
 
@@ -139,6 +141,8 @@ def _card_text(known: _Known, others: list[str], name: str) -> CardText:
         feeds=_links_table(known, feeds, links),
         tokens=_tokens_table(card) if card else None,
         losses=_losses_table(card, known.unit) if card and card.losses else None,
+        weights=_weights_table(card) if card else None,
+        composes=_composes_table(card) if card else None,
         elsewhere=tuple(edge for edge in others if name in Circuit.ends(edge)),
     )
 
@@ -173,6 +177,9 @@ def _facts(card: Card, unit: str) -> tuple[tuple[str, str], ...]:
         facts.append(("lost without it", f"{signed(alone.value)} {interval(alone)} {unit}"))
     if card.backups:
         facts.append(("backed up by", ", ".join(card.backups)))
+    if card.weights is not None:
+        scores = f"{number(card.weights.copying)} and {number(card.weights.matching)}, of -1 to 1"
+        facts.append(("copying and matching scores, by weights", scores))
     return tuple(facts)
 
 
@@ -216,6 +223,32 @@ def _tokens_table(card: Card) -> Table | None:
         return None
     headers = ("", "token", "logits")
     return Table(headers, (*raised, *lowered), frozenset({"logits"}), frozenset({"token"}))
+
+
+def _weights_table(card: Card) -> Table | None:
+    """Return the largest token pairs of a head's weights."""
+    if card.weights is None or not card.weights.writes:
+        return None
+    of_head = card.weights
+    kinds = (("reads, raises", of_head.writes), ("is at, looks for", of_head.finds))
+    rows = tuple(
+        (kind, visible(pair.first), visible(pair.second), number(pair.value))
+        for kind, pairs in kinds
+        for pair in pairs
+    )
+    headers = ("by weights", "token", "other token", "entry")
+    return Table(headers, rows, frozenset({"entry"}), frozenset({"token", "other token"}))
+
+
+def _composes_table(card: Card) -> Table | None:
+    if card.weights is None or not card.weights.composes:
+        return None
+    rows = tuple(
+        (each.edge, number(each.score), number(each.random_mean), number(each.z))
+        for each in card.weights.composes
+    )
+    headers = ("edge", "composition", "by chance", "z")
+    return Table(headers, rows, frozenset(headers[1:]), frozenset({"edge"}))
 
 
 def _losses_table(card: Card, unit: str) -> Table:

@@ -4,6 +4,7 @@ import random
 
 from circuitkit.circuit import kind_of
 from circuitkit.graph import INPUT, LOGITS
+from circuitkit.interpretation.composition import Composition
 from circuitkit.interpretation.record import (
     ATTENDS,
     DOES,
@@ -11,6 +12,7 @@ from circuitkit.interpretation.record import (
     DirectionRow,
     Group,
     GroupEdge,
+    HeadWeights,
     Interpretation,
     Link,
     Loss,
@@ -18,6 +20,7 @@ from circuitkit.interpretation.record import (
     Role,
     Sweep,
     TemplatePatterns,
+    WeightedPair,
     Written,
 )
 from circuitkit.validation.bootstrap import Estimate
@@ -98,6 +101,18 @@ def card_of(circuit, name, groups, rng):
         demotes=(Written(HOSTILE[1], -1.25), Written(" ␣", -0.5)),
         losses=(Loss((name,), near(1.5)), Loss((name, "a0.h0"), near(3.75))),
         backups=("a0.h0",) if is_head else (),
+        weights=weights_of(reads) if is_head else None,
+    )
+
+
+def weights_of(reads):
+    """A head's weights, with hostile tokens; as if every edge came from a head."""
+    return HeadWeights(
+        copying=0.8125,
+        matching=-0.4375,
+        writes=(WeightedPair(HOSTILE[0], " Mary", 7.125),),
+        finds=(WeightedPair(" John", HOSTILE[3], 3.375),),
+        composes=tuple(Composition(edge, 0.3125, 0.0625, 0.015625, 50) for edge in reads),
     )
 
 

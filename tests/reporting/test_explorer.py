@@ -123,6 +123,8 @@ def test_a_click_opens_the_card_and_escape_closes_it(interpreted, page):
     wanted += [f"{signed(card.direct.value)} {interval(card.direct)}", SCRIPT, "\\x2028\\x2029"]
     wanted += [signed(each.logits) for each in (*card.promotes, *card.demotes)]
     wanted += [number(loss.effect.value) for loss in card.losses]
+    wanted += ["0.812 and -0.438, of -1 to 1", "7.125", "3.375"]
+    wanted += [f"{each.edge} 0.312 0.062 16.00" for each in card.weights.composes]
     for words in wanted:
         assert words in text, words
     assert panel.locator("h4").first.inner_text() == "Roles"

@@ -98,7 +98,7 @@ def test_a_run_without_an_interpretation_leaves_none_of_an_earlier_run(
 def test_an_interpretation_of_another_schema_is_refused(interpreted, tmp_path):
     save_record(interpreted, tmp_path)
     file = tmp_path / "interpretation.json"
-    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2', 1))
+    file.write_text(file.read_text().replace('"schema":1', '"schema":2', 1))
     with pytest.raises(CircuitFileError, match="must be of schema 1, got schema 2"):
         load_record(tmp_path)
 

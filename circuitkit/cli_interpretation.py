@@ -73,7 +73,8 @@ def interpret_command(
     """
     with reported_errors(as_json=as_json):
         directory = output or (circuit if circuit.is_dir() else None)
-        record = load_record(circuit) if circuit.is_dir() else None
+        # the interpretation that is there may be of another version: it is made anew
+        record = load_record(circuit, interpreted=False) if circuit.is_dir() else None
         path = circuit / CIRCUIT_FILE if circuit.is_dir() else circuit
         loaded = load_circuit(path)
         settings = Settings(

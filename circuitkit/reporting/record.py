@@ -159,8 +159,8 @@ def save_record(record: RunRecord, directory: str | Path) -> None:
         (directory / INTERPRETATION_FILE).unlink(missing_ok=True)
 
 
-def load_record(directory: str | Path) -> RunRecord:
-    """Return the record saved in `directory`.
+def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord:
+    """Return the record saved in `directory`, without its interpretation if that is not wanted.
 
     Raises:
         CircuitFileError: a file is missing or damaged.
@@ -174,7 +174,7 @@ def load_record(directory: str | Path) -> RunRecord:
             circuit,
             _read_versioned(directory / "validation.json", Validation),
             from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
-            _interpretation_of(info, directory),
+            _interpretation_of(info, directory) if interpreted else None,
         )
     except CircuitFileError:
         raise

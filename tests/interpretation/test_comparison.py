@@ -161,6 +161,26 @@ def test_the_same_chain_elsewhere_is_the_same():
     assert found.notes == ()
 
 
+def test_p_is_never_zero():
+    one = chain("a0.h0", "a1.h0")
+    names = {each.component: each.group for each in one.cards}
+    found = {overlap(one, names, one, names, n_deals=1, seed=seed).p for seed in range(20)}
+    assert found == {0.5, 1.0}  # dealt otherwise, or as it was
+
+
+def test_what_is_in_most_models_comes_first_and_only_support_counts():
+    shared = card("a0.h0", "x", [role("mover", 0.5)], {"input->a0.h0<v>": 0.2}, 0.2)
+    large = card(
+        "a0.h1", "y", [role("mover", 0.5)], {"input->a0.h1<v>": -1.0, "a0.h1->logits": 0.01}, 2.0
+    )
+    found = compare([interpretation([large, shared]), interpretation([shared])])
+    assert [group.name for group in found.groups] == ["x", "y"]
+    edges = {edge.receiver: edge for edge in found.edges}
+    assert set(edges) == {"x", "y"}  # 0.01 of a gap of 2 is too little
+    assert (edges["x"].n_models, edges["y"].n_models) == (2, 0)
+    assert [edge.receiver for edge in found.edges] == ["x", "y"]
+
+
 def test_effects_count_as_shares_of_each_gap():
     one, other = chain("a0.h0", "a1.h0"), chain("a0.h0", "a1.h0", gap=4.0)
     [pair] = compare([one, other]).pairs

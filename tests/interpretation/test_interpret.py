@@ -110,6 +110,19 @@ def test_what_cannot_be_is_said_in_a_sentence(circuit_file, words, message):
     assert "Traceback" not in done.output
 
 
+def test_a_run_directory_gets_its_cards_anew_whatever_lay_there(tmp_path):
+    words = ("--n", 32, "--ablation", "resample")
+    ran = call("run", "planted-ioi", "--model", NAME, *words, "--edges", 9, "-q", "-o", tmp_path)
+    assert ran.exit_code in (0, 1, 2), ran.output
+    assert load_interpretation(tmp_path) is None
+    assert "inhibition heads" not in (tmp_path / "report.html").read_text()
+    (tmp_path / "interpretation.json").write_text('{"schema": 0, "of": "another version"}')
+    done = call("interpret", tmp_path, *words, "-q")
+    assert done.exit_code == 0, done.output
+    assert load_interpretation(tmp_path).groups
+    assert "inhibition heads" in (tmp_path / "report.html").read_text()
+
+
 def test_a_directory_that_is_no_run_is_refused(tmp_path):
     done = call("interpret", tmp_path)
     assert done.exit_code == 2

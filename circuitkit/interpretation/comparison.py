@@ -99,8 +99,9 @@ class SharedEdge:
 
     @property
     def n_models(self) -> int:
-        """In how many models it carries at least LEAST of the gap, for the behaviour."""
-        return sum(share >= LEAST for share in self.shares)
+        """In how many models it carries at least LEAST of the gap, for or against as in most."""
+        sign = 1 if sum(self.shares) >= 0 else -1
+        return sum(sign * share >= LEAST for share in self.shares)
 
 
 @dataclass(frozen=True)
@@ -296,7 +297,7 @@ def _shared_edges(interpretations: Sequence[Interpretation]) -> tuple[SharedEdge
     ends = dict.fromkeys(edge for each in shares for edge in each)
     found = [SharedEdge(*edge, tuple(each.get(edge, 0.0) for each in shares)) for edge in ends]
     large = [edge for edge in found if any(abs(share) >= LEAST for share in edge.shares)]
-    return tuple(sorted(large, key=lambda edge: (-edge.n_models, -sum(edge.shares))))
+    return tuple(sorted(large, key=lambda edge: (-edge.n_models, -abs(sum(edge.shares)))))
 
 
 def _notes(interpretations: Sequence[Interpretation]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from circuitkit.errors import CriterionError
 from circuitkit.interpretation.cards import cards_of
 from circuitkit.interpretation.causes import gap_of
 from circuitkit.interpretation.comparison import (
+    SharedEdge,
     behaviour,
     compare,
     dealt_anew,
@@ -168,7 +169,7 @@ def test_p_is_never_zero():
     assert found == {0.5, 1.0}  # dealt otherwise, or as it was
 
 
-def test_what_is_in_most_models_comes_first_and_only_support_counts():
+def test_what_is_in_most_models_comes_first_and_signs_must_agree():
     shared = card("a0.h0", "x", [role("mover", 0.5)], {"input->a0.h0<v>": 0.2}, 0.2)
     large = card(
         "a0.h1", "y", [role("mover", 0.5)], {"input->a0.h1<v>": -1.0, "a0.h1->logits": 0.01}, 2.0
@@ -177,8 +178,23 @@ def test_what_is_in_most_models_comes_first_and_only_support_counts():
     assert [group.name for group in found.groups] == ["x", "y"]
     edges = {edge.receiver: edge for edge in found.edges}
     assert set(edges) == {"x", "y"}  # 0.01 of a gap of 2 is too little
-    assert (edges["x"].n_models, edges["y"].n_models) == (2, 0)
+    assert (edges["x"].n_models, edges["y"].n_models) == (2, 1)
     assert [edge.receiver for edge in found.edges] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("shares", "n"),
+    [
+        ((0.5, 0.3), 2),
+        ((-0.5, -0.3), 2),
+        ((0.5, -0.3), 1),
+        ((-0.5, 0.3), 1),
+        ((0.5, 0.019), 1),
+        ((0.021, 0.02, -0.01), 2),
+    ],
+)
+def test_an_edge_is_in_the_models_where_it_works_as_in_most(shares, n):
+    assert SharedEdge("x", "y", "v", shares).n_models == n
 
 
 def test_effects_count_as_shares_of_each_gap():

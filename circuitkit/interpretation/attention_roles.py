@@ -16,7 +16,9 @@ positional        the place it looks at most, when the prompt's tokens are shuff
 first-token, self
 
 Destinations are those at which the head acts: the token role where noising it matters most. Those
-without a source are left out; a role that fewer than half of the pairs have is not tried.
+without a source are left out; a role that fewer than half of the pairs have is not tried. In reach
+is what stands at or before the destination: of a model that looks ahead as well, only its looking
+back is asked about, against chance among those places.
 """
 
 from collections.abc import Mapping, Sequence

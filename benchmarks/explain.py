@@ -1,6 +1,6 @@
 """What an explanation costs: `run TASK --explain` beside `run TASK`, in one process after another.
 
-    python -m benchmarks.explain [TASK] [--rounds 3]
+    python benchmarks/explain.py [TASK] [--rounds 3]
 
 Prints the seconds of each and their ratio; rounds take turns, and the median ratio counts.
 """

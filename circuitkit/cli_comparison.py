@@ -79,7 +79,8 @@ def compare_command(
         comparison = compare(found, seed=seed)
         write_whole(output, render_dot(comparison_dot(comparison), format))
         if as_json:
-            show_json(cattrs.unstructure(comparison) | {"picture": str(output)})
+            facts = {"universal": comparison.universal, "picture": str(output)}
+            show_json(cattrs.unstructure(comparison) | facts)
             return
         show_comparison(comparison, circuits)
         OUT.print(str(output), soft_wrap=True)
@@ -145,6 +146,8 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
             for edge in comparison.edges
         ],
     )
+    universal = ", ".join(f"{share:.0%}" for share in comparison.universal)
+    OUT.print(f"Along edges that are in all models runs {universal} of what runs between groups.")
     for pair in comparison.pairs:
         show_table(
             f"Components of {letters[pair.a]} and {letters[pair.b]} that behave alike",

@@ -124,6 +124,16 @@ class Comparison:
             for at in range(len(self.models))
         )
 
+    @property
+    def universal(self) -> tuple[float, ...]:
+        """Of what runs between groups in each model (sizes of effects), the share along `edges`
+        that are in all models."""
+        n = len(self.models)
+        whole = [sum(abs(edge.shares[at]) for edge in self.edges) for at in range(n)]
+        in_all = [edge for edge in self.edges if edge.n_models == n]
+        along = [sum(abs(edge.shares[at]) for edge in in_all) for at in range(n)]
+        return tuple(a / w if w else 0.0 for a, w in zip(along, whole, strict=True))
+
 
 def compare(
     interpretations: Sequence[Interpretation], *, n_deals: int = N_DEALS, seed: int = 0

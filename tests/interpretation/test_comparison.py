@@ -159,6 +159,7 @@ def test_the_same_chain_elsewhere_is_the_same():
     assert found.groups[0].worth == pytest.approx((0.8, 0.8))
     assert {edge.n_models for edge in found.edges} == {2}
     assert found.letters == ("A", "B")
+    assert found.universal == (1.0, 1.0)
     assert found.notes == ()
 
 
@@ -180,6 +181,7 @@ def test_what_is_in_most_models_comes_first_and_signs_must_agree():
     assert set(edges) == {"x", "y"}  # 0.01 of a gap of 2 is too little
     assert (edges["x"].n_models, edges["y"].n_models) == (2, 1)
     assert [edge.receiver for edge in found.edges] == ["x", "y"]
+    assert found.universal == pytest.approx((0.1 / 0.6, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -338,6 +340,7 @@ def test_the_command_prints_what_is_shared_and_draws_it(tmp_path):
     text = " ".join(done.output.split())
     assert "They differ in task: t, u." in text
     assert f"{a})" in text
+    assert "runs 100%, 100% of what runs between groups" in text
     assert "a1.h0 (80%)" in text
     assert "2 of 2" in text
     assert picture.read_text().startswith("<?xml")
@@ -345,6 +348,7 @@ def test_the_command_prints_what_is_shared_and_draws_it(tmp_path):
     said = json.loads(asked.output)
     assert said["pairs"][0]["groups"]["value"] == pytest.approx(1)
     assert said["models"] == ["m", "m"]
+    assert said["universal"] == [1.0, 1.0]
 
 
 def test_what_is_not_interpreted_yet_is_interpreted(interpreted, of_truth, tmp_path):

@@ -38,6 +38,25 @@ def test_a_group_is_named_after_what_it_is_for_and_where_it_looks(component, rol
     assert group_name(component, roles) == expected
 
 
+@pytest.mark.parametrize(
+    ("component", "first", "second", "expected"),
+    [
+        ("a1.h0", ("mlp-supplier", 0.48), ("mover", 0.38), "induction movers"),
+        ("a1.h0", ("mlp-supplier", 0.8), ("mover", 0.38), "induction heads"),
+        ("a1.h0", ("query-supplier", 0.4), ("opposer", -0.3), "induction opposers"),
+        ("m2", ("mlp-supplier", 0.28), ("writer", 0.22), "writing MLPs"),
+        ("m2", ("value-supplier", 0.98), ("writer", 0.22), "feeding MLPs"),
+        ("m2", ("value-supplier", -0.98), ("writer", 0.22), "feeding MLPs"),
+    ],
+)
+def test_what_writes_into_the_logits_is_named_after_it_unless_it_does_twice_as_much_else(
+    component, first, second, expected
+):
+    roles = [role(name, DOES, score) for name, score in (first, second)]
+    roles += [role("induction", ATTENDS)]
+    assert group_name(component, roles) == expected
+
+
 def test_the_summary_says_both():
     roles = [role("mover", DOES), role("induction", ATTENDS, 0.92)]
     assert summary_of(roles) == (

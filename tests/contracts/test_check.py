@@ -25,7 +25,7 @@ from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 from tests.contracts.conftest import BASE, contract_of, edit_origin, write
 
-PICO = Path(__file__).parents[2] / "reports/ioi--pico--eap"
+PICO = Path(__file__).parents[2] / "circuits"
 
 
 def judged(root, text):
@@ -113,7 +113,7 @@ def spoil(project, what):
         data["circuitkit"]["schema"] = 99
         path.write_text(json.dumps(data))
     elif what == "architecture":
-        path.write_text((PICO / "circuit.json").read_text())
+        path.write_text((PICO / "ioi.json").read_text())
         edit_origin(path, tokenizer_digest="")
 
 

@@ -11,9 +11,14 @@ from rich.markup import escape
 from circuitkit.circuit import Circuit
 from circuitkit.circuit_file import load_circuit
 from circuitkit.circuit_subject import subject_of_circuit
-from circuitkit.cli_interpretation import CIRCUIT_FILE
 from circuitkit.files import write_whole
-from circuitkit.interpretation.comparison import Comparison, Overlap, PairComparison, compare
+from circuitkit.interpretation.comparison import (
+    Comparison,
+    Overlap,
+    PairComparison,
+    compare,
+    require_several,
+)
 from circuitkit.interpretation.record import Interpretation
 from circuitkit.options import (
     AblationOption,
@@ -29,7 +34,7 @@ from circuitkit.options import (
 from circuitkit.pipeline import explain
 from circuitkit.reporting.comparison_dot import comparison_dot
 from circuitkit.reporting.dot import render_dot
-from circuitkit.reporting.record import load_interpretation
+from circuitkit.reporting.record import circuit_file_of, load_interpretation
 from circuitkit.settings import Settings, Stage, Subject
 from circuitkit.terminal import OUT, bars, reported_errors, show_json, show_table
 
@@ -66,6 +71,7 @@ def compare_command(
     with reported_errors(as_json=as_json):
         settings = Settings(ablation=require_ablation(ablation), memory=parse_bytes(memory))
         format = picture_format(output)
+        require_several(len(circuits))
         known = [_known(path) for path in circuits]
         todo = {
             at: _subject(path, n, device, dtype)
@@ -92,7 +98,7 @@ def _known(path: Path) -> Interpretation | None:
 
 
 def _subject(path: Path, n: int, device: str, dtype: str) -> tuple[Subject, Circuit]:
-    file = path / CIRCUIT_FILE if path.is_dir() else path
+    file = circuit_file_of(path)
     circuit = load_circuit(file)
     return subject_of_circuit(circuit, file, n=n, device=device, dtype=dtype), circuit
 

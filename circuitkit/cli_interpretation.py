@@ -27,14 +27,13 @@ from circuitkit.options import (
 from circuitkit.pipeline import explain
 from circuitkit.reporting.record import (
     INTERPRETATION_FILE,
+    circuit_file_of,
     load_record,
     save_interpretation,
 )
 from circuitkit.reporting.write import write_report
 from circuitkit.settings import Settings
 from circuitkit.terminal import OUT, bars, reported_errors, show_json, show_table
-
-CIRCUIT_FILE = "circuit.json"
 
 
 def interpret_command(
@@ -75,7 +74,7 @@ def interpret_command(
         directory = output or (circuit if circuit.is_dir() else None)
         # the interpretation that is there may be of another version: it is made anew
         record = load_record(circuit, interpreted=False) if circuit.is_dir() else None
-        path = circuit / CIRCUIT_FILE if circuit.is_dir() else circuit
+        path = circuit_file_of(circuit)
         loaded = load_circuit(path)
         settings = Settings(
             seed=loaded.provenance.seed if seed is None else seed,

@@ -38,8 +38,8 @@ LAYERS = [
         "cli_diff",
         "cli_validation",
         "cli_interpretation",
+        "cli_comparison",
     ],
-    ["cli_comparison"],
     ["cli"],
     ["__main__"],
 ]

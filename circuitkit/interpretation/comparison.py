@@ -143,11 +143,7 @@ def compare(
     Raises:
         CriterionError: fewer than two, or a circuit without components.
     """
-    if len(interpretations) < 2:
-        raise CriterionError(
-            f"compare: needs at least two circuits, got {len(interpretations)}. What is shared is "
-            "shared by two. Name another."
-        )
+    require_several(len(interpretations))
     for one in interpretations:
         if not one.cards:
             raise CriterionError(
@@ -167,6 +163,19 @@ def compare(
         n_deals=n_deals,
         notes=_notes(interpretations),
     )
+
+
+def require_several(n_circuits: int) -> None:
+    """Refuse to compare what is alone.
+
+    Raises:
+        CriterionError: there are fewer than two circuits.
+    """
+    if n_circuits < 2:
+        raise CriterionError(
+            f"compare: needs at least two circuits, got {n_circuits}. What is shared is shared by "
+            "two. Name another."
+        )
 
 
 def behaviour(card: Card, tried: frozenset[str]) -> dict[str, float]:
@@ -225,11 +234,7 @@ def edge_shares(one: Interpretation, names: Names) -> dict[NamedEdge, float]:
 
     What has no name (the input and the logits) is its own node.
     """
-    shares: dict[NamedEdge, float] = defaultdict(float)
-    for edge, effect in _effects(one).items():
-        sender, receiver = (names.get(end, end) for end in Circuit.ends(edge))
-        shares[sender, receiver, read_of(edge.partition("->")[2])] += effect / one.gap.value
-    return dict(shares)
+    return _summed(_shares(one), names)
 
 
 def overlap(
@@ -242,11 +247,11 @@ def overlap(
     seed: int = 0,
 ) -> Overlap:
     """Return how much of two graphs of named nodes is shared, and how much by chance."""
-    ours = edge_shares(a, names_a)
-    value = ruzicka(ours, edge_shares(b, names_b))
+    ours, theirs = edge_shares(a, names_a), _shares(b)
+    value = ruzicka(ours, _summed(theirs, names_b))
     rng = np.random.default_rng(seed)
     null = np.array(
-        [ruzicka(ours, edge_shares(b, dealt_anew(names_b, rng))) for _ in range(n_deals)]
+        [ruzicka(ours, _summed(theirs, dealt_anew(names_b, rng))) for _ in range(n_deals)]
     )
     # sums in another order may differ in their last digits: what is dealt as it was counts as such
     as_much = int((null >= value - 1e-9).sum())
@@ -343,8 +348,18 @@ def _with_a_role(one: Interpretation) -> list[Card]:
     ]
 
 
-def _effects(one: Interpretation) -> dict[str, float]:
-    """Return the exact effect of every edge of the circuit, but one from input to logits."""
+def _shares(one: Interpretation) -> dict[NamedEdge, float]:
+    """Return the effect of every edge between components but input to logits, shares of the gap."""
+    links = {link.edge: link for card in one.cards for link in (*card.reads, *card.feeds)}
     return {
-        link.edge: link.effect.value for card in one.cards for link in (*card.reads, *card.feeds)
+        (*Circuit.ends(edge), read_of(edge.partition("->")[2])): link.effect.value / one.gap.value
+        for edge, link in links.items()
     }
+
+
+def _summed(shares: Mapping[NamedEdge, float], names: Names) -> dict[NamedEdge, float]:
+    """Return shares of edges between components as those between the nodes they belong to."""
+    summed: dict[NamedEdge, float] = defaultdict(float)
+    for (sender, receiver, read), share in shares.items():
+        summed[names.get(sender, sender), names.get(receiver, receiver), read] += share
+    return dict(summed)

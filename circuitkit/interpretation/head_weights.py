@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from circuitkit.circuit import Circuit, kind_of
 from circuitkit.errors import DecompositionError, MethodError
-from circuitkit.graph import READS, read_of
 from circuitkit.interpretation.composition import Composition, compose
 from circuitkit.interpretation.record import HeadWeights, WeightedPair
 from circuitkit.interpretation.weights import (
@@ -60,8 +59,6 @@ def _composed(model: SubjectModel, head: str, edges: Sequence[str]) -> tuple[Com
     into = [
         edge
         for edge in edges
-        if Circuit.ends(edge)[1] == head
-        and kind_of(Circuit.ends(edge)[0]) == "head"
-        and read_of(edge.partition("->")[2]) in READS
+        if Circuit.ends(edge)[1] == head and kind_of(Circuit.ends(edge)[0]) == "head"
     ]
     return tuple(sorted(compose(model, into), key=lambda each: -each.z)) if into else ()

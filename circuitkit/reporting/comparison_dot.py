@@ -17,6 +17,7 @@ from circuitkit.reporting.dot import (
     INK,
     NODE_STYLE,
     READ_COLOURS,
+    box_label,
     heading,
     pen_width,
     shown,
@@ -60,8 +61,7 @@ def _add_group(picture: graphviz.Digraph, node: str, group: SharedGroup) -> None
     in_all = all(group.components)
     picture.node(
         node,
-        f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR><TD><B>{shown(group.name)}</B>'
-        f'</TD></TR><TR><TD><FONT POINT-SIZE="10">{counts}</FONT></TD></TR></TABLE>>',
+        box_label(group.name, [counts]),
         shape="box",
         style="rounded,filled" if in_all else "rounded,filled,dashed",
         fillcolor=FILLS["mlp" if group.name.endswith("MLPs") else "head"],

@@ -6,7 +6,7 @@ an MLP is rounded. Colour says which input an edge feeds (Okabe and Ito's colour
 palette), pen width its |score| relative to the largest, a dashed line a negative score.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -291,6 +291,17 @@ def heading(title: str, *lines: str) -> str:
     return (
         f'<<FONT POINT-SIZE="11" COLOR="{INK}"><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">'
         f"{rows}</TABLE></FONT>>"
+    )
+
+
+def box_label(title: str, lines: Iterable[str]) -> str:
+    """Return the label of a box: a title, and smaller lines below it."""
+    rows = "".join(
+        f'<TR><TD><FONT POINT-SIZE="10">{shown(line)}</FONT></TD></TR>' for line in lines
+    )
+    return (
+        '<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">'
+        f"<TR><TD><B>{shown(title) or '?'}</B></TD></TR>{rows}</TABLE>>"
     )
 
 

@@ -20,8 +20,8 @@ from circuitkit.reporting.dot import (
     GRAPH_STYLE,
     INK,
     NODE_STYLE,
+    box_label,
     pen_width,
-    shown,
 )
 
 SLIDE = "10,5.6"  # inches: larger pictures shrink
@@ -66,13 +66,9 @@ def group_names(interpretation: Interpretation) -> tuple[str, ...]:
 
 def _add_group(picture: graphviz.Digraph, node: str, group: Group) -> None:
     lines = textwrap.wrap(", ".join(group.components), MAX_LINE)
-    rows = "".join(
-        f'<TR><TD><FONT POINT-SIZE="10">{shown(line)}</FONT></TD></TR>' for line in lines
-    )
-    title = f"<TR><TD><B>{shown(group.name) or '?'}</B></TD></TR>"
     picture.node(
         node,
-        f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{rows}</TABLE>>',
+        box_label(group.name, lines),
         shape="box" if lines else "ellipse",
         style="rounded,filled" if lines else "filled",
         fillcolor=FILLS["head" if lines else "input"],

@@ -40,6 +40,7 @@ SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
 INTERPRETATION_SCHEMA = 1
 INTERPRETATION_FILE = "interpretation.json"
 RUN_FILE = "run.toml"
+CIRCUIT_FILE = "circuit.json"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def save_record(record: RunRecord, directory: str | Path) -> None:
         OutputError: the directory cannot be written.
     """
     directory = Path(directory)
-    save_circuit(record.circuit, directory / "circuit.json")
+    save_circuit(record.circuit, directory / CIRCUIT_FILE)
     write_whole(directory / "scores.parquet", _scores_table(record.circuit))
     write_whole(directory / "validation.json", _versioned(record.validation, SCHEMA))
     write_whole(directory / "patching.json", to_json(record.heat_maps))
@@ -166,7 +167,7 @@ def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord
         CircuitFileError: a file is missing or damaged.
     """
     directory = Path(directory)
-    circuit = load_circuit(directory / "circuit.json")
+    circuit = load_circuit(directory / CIRCUIT_FILE)
     try:
         info = cattrs.structure(tomllib.loads((directory / RUN_FILE).read_text()), RunInfo)
         return RunRecord(
@@ -183,6 +184,11 @@ def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord
             f"run directory {str(directory)!r}: must hold the files that `circuitkit run` writes, "
             f"got {type(error).__name__}: {error}. The report cannot be made. Run it again."
         ) from error
+
+
+def circuit_file_of(path: Path) -> Path:
+    """Return the circuit file of a run directory; a path that is none is a circuit file itself."""
+    return path / CIRCUIT_FILE if path.is_dir() else path
 
 
 def save_interpretation(interpretation: Interpretation, directory: str | Path) -> None:

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from circuitkit.circuit import kind_of
+from circuitkit import cli_comparison
+from circuitkit.circuit import Circuit, kind_of
 from circuitkit.circuit_file import save_circuit
 from circuitkit.cli import app
 from circuitkit.errors import CriterionError
+from circuitkit.graph import ComponentGraph
 from circuitkit.interpretation.cards import cards_of
 from circuitkit.interpretation.causes import gap_of
 from circuitkit.interpretation.comparison import (
@@ -389,6 +391,15 @@ def test_a_directory_that_cannot_be_read_is_named(tmp_path, name, content, words
     assert message in " ".join(done.output.split())
     assert "Traceback" not in done.output
     assert not (tmp_path / "c.svg").exists()
+
+
+def test_one_circuit_alone_is_refused_before_it_is_interpreted(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli_comparison, "_subject", None)  # loading a model would fail
+    circuit = tmp_path / "circuit.json"
+    save_circuit(Circuit.full(ComponentGraph(n_layers=1, n_heads=1, d_model=4)), circuit)
+    done = call("compare", circuit, "-o", tmp_path / "c.svg")
+    assert done.exit_code == 2
+    assert "needs at least two circuits, got 1" in " ".join(done.output.split())
 
 
 def test_one_circuit_alone_is_refused_by_the_command(tmp_path):

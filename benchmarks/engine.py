@@ -41,11 +41,10 @@ from transformer_lens.tools.analysis.attribution_patching import (
 )
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from circuitkit.circuits.selection import select_top
 from circuitkit.discovery import acdc, eap, eap_ig
 from circuitkit.discovery.acdc import ACDC
-from circuitkit.discovery.selection import select_top
 from circuitkit.interventions.ablation import ResampleAblation
-from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.recorded import Direction
@@ -54,8 +53,9 @@ from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPair, PromptPairs
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import all_positions, by_position
+from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 LENGTH, VOCAB = 16, 50257
@@ -204,7 +204,7 @@ def attribution(bench: Bench, rounds: int) -> Iterator[Callable[[], Row]]:
             eap.score_edges(bench.model, pairs, bench.metric)
 
         def ours_ig(pairs: PromptPairs = pairs) -> None:
-            path = eap_ig.Path("inputs", STEPS)
+            path = eap_ig.IntegrationPath("inputs", STEPS)
             eap_ig.score_edges(bench.model, pairs, bench.metric, path=path)
 
         where = f"pairs differ from position {pos} of {LENGTH} on"

@@ -5,23 +5,29 @@
 Each arrow is one call below; each box is plain data. The guide is docs/guide.md.
 """
 
-from circuitkit.circuit import Circuit, Provenance
-from circuitkit.circuit_diff import CircuitDiff, diff_circuits
-from circuitkit.circuit_file import load_circuit, save_circuit
-from circuitkit.contracts.asserting import assert_faithful
-from circuitkit.discovery.atp import ATP_STAR, score_nodes
-from circuitkit.discovery.eap import score_edges
-from circuitkit.discovery.methods import method_named, score_edges_by_column
-from circuitkit.discovery.selection import (
+from circuitkit.circuits.circuit import Circuit, Provenance
+from circuitkit.circuits.diff import CircuitDiff, diff_circuits
+from circuitkit.circuits.file import load_circuit, save_circuit
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores, NodeScores
+from circuitkit.circuits.random_circuits import (
+    random_connected,
+    random_like,
+    random_of_profile,
+    select_random,
+)
+from circuitkit.circuits.selection import (
     prune_dead_ends,
     select_above,
     select_greedy,
     select_top,
 )
+from circuitkit.contracts.asserting import assert_faithful
+from circuitkit.discovery.atp import ATP_STAR, score_nodes
+from circuitkit.discovery.eap import score_edges
+from circuitkit.discovery.methods import method_named, score_edges_by_column
 from circuitkit.errors import CircuitkitError
-from circuitkit.graph import ComponentGraph, EdgeScores, NodeScores
 from circuitkit.interpretation.comparison import Comparison, compare
-from circuitkit.interpretation.record import Card, Interpretation, Role
+from circuitkit.interpretation.findings import Card, Interpretation, Role
 from circuitkit.interventions.ablation import (
     Ablation,
     MeanAblation,
@@ -31,11 +37,9 @@ from circuitkit.interventions.ablation import (
     TokenMeanAblation,
     ZeroAblation,
 )
-from circuitkit.interventions.columns import all_positions, by_position, by_role
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.patching import patch_activations, patch_places
-from circuitkit.interventions.path_patching import MLPs, patch_paths
-from circuitkit.interventions.path_patching import Path as PatchedPath
+from circuitkit.interventions.path_patching import MLPs, PatchedPath, patch_paths
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import neuron_places, site_named
@@ -50,30 +54,28 @@ from circuitkit.metrics import (
     ProbabilityDifference,
 )
 from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
-from circuitkit.pipeline import explain, study
-from circuitkit.prompts import PromptPair, PromptPairs, fill, next_word
-from circuitkit.random_circuits import (
-    random_connected,
-    random_like,
-    random_of_profile,
-    select_random,
-)
+from circuitkit.prompts.columns import all_positions, by_position, by_role
+from circuitkit.prompts.pairs import PromptPair, PromptPairs, fill, next_word
+from circuitkit.prompts.splits import Splits, sample_splits
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.reporting.notebook import show_in_notebooks
-from circuitkit.reporting.record import RunRecord, load_interpretation, load_record, save_record
 from circuitkit.reporting.write import write_report
-from circuitkit.settings import Settings, Subject
-from circuitkit.swap import Swap, measure_swap
-from circuitkit.task import Splits, Task, find_task, registered_tasks, sample_splits
-from circuitkit.tokenization import tokenize_pairs
-from circuitkit.trial import judge
+from circuitkit.statistics.bootstrap import Estimate, mean_estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.study.cases import judge
+from circuitkit.study.difference import FaithfulnessDifference, measure_difference
+from circuitkit.study.pipeline import explain, study
+from circuitkit.study.records import RunRecord, load_interpretation, load_record, save_record
+from circuitkit.study.settings import Settings
+from circuitkit.study.subject import Subject
+from circuitkit.task import Task, find_task, registered_tasks
 from circuitkit.validation.baseline import Baseline, measure_baseline
-from circuitkit.validation.bootstrap import Estimate, mean_estimate
 from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.curve import measure_curve
 from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
 from circuitkit.validation.judge import judge_circuit
-from circuitkit.validation.verdict import Bound, Check, Finding, Verdict
+from circuitkit.validation.verdict import Check, Finding, Verdict
 from circuitkit.zoo import load_model, zoo_models
 
 __all__ = [
@@ -121,7 +123,7 @@ __all__ = [
     "Subject",
     "SubjectModel",
     "SuppliedAblation",
-    "Swap",
+    "FaithfulnessDifference",
     "Task",
     "Thresholds",
     "TokenMeanAblation",
@@ -151,7 +153,7 @@ __all__ = [
     "measure_curve",
     "measure_edges",
     "measure_faithfulness",
-    "measure_swap",
+    "measure_difference",
     "method_named",
     "neuron_places",
     "next_word",

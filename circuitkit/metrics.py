@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
-from circuitkit.prompts import Labels
+from circuitkit.prompts.pairs import Labels
 
 
 class Metric(ABC):

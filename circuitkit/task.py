@@ -1,9 +1,6 @@
 """Tasks: a behaviour as a small class that yields prompt pairs, and how a task is found.
 
-    task --sample_splits(seed)--> discovery, validation and reference pairs, disjoint by content
-
-Discovery pairs find the circuit, validation pairs judge it, and the corrupted prompts of the
-reference pairs supply the means of mean ablation. No prompt occurs in two splits.
+task --sample_splits(seed)--> discovery, validation and reference pairs (prompts/splits.py)
 """
 
 import importlib.util
@@ -11,28 +8,17 @@ import inspect
 import random
 import sys
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.metadata import entry_points
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from transformers import PreTrainedTokenizerBase
-
 from circuitkit.errors import TaskError
 from circuitkit.metrics import LogitDifference, Metric
-from circuitkit.prompts import PromptPair, PromptPairs
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
 
 ENTRY_POINT_GROUP = "circuitkit.tasks"
-MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
-MIN_REFERENCE_PER_TEMPLATE = 8
-MIN_HELD_OUT = 16  # pairs under which a kind of held-out pairs says little
-MAX_HELD_OUT_DRAWS = 100  # for each pair wanted
-MAX_REFERENCE_FACTOR = 50  # a template that reference_pairs never yields must not draw for ever
 
 
 class Task(ABC):
@@ -52,144 +38,14 @@ class Task(ABC):
         return self.pairs(rng)
 
     @property
+    def other_wordings(self) -> "Task | None":
+        """The task of `held_out`."""
+        return None if self.held_out is None else self.held_out()
+
+    @property
     def description(self) -> str:
         """The first line of the class's docstring."""
         return (inspect.getdoc(type(self)) or "").partition("\n")[0]
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Tokenised pairs of the three splits."""
-
-    discovery: PromptPairs
-    validation: PromptPairs
-    reference: PromptPairs
-
-
-def sample_splits(
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase | None,
-    *,
-    n: int,
-    seed: int,
-    n_validation: int | None = None,
-) -> Splits:
-    """Return `n` discovery pairs, `n_validation` (default n) to validate, and reference pairs.
-
-    The discovery pairs depend on `n` and `seed` alone, so a circuit can be judged later on other
-    pairs than those that found it. The reference split holds at least twice as many as validation,
-    and each template of the other two at least MIN_REFERENCE_PER_TEMPLATE times. No prompt, clean
-    or corrupted, occurs in two splits.
-
-    Raises:
-        TaskError: the task yields too few different pairs.
-        PromptError: a pair does not fit the tokenizer.
-    """
-    n_validation = n if n_validation is None else n_validation
-    if min(n, n_validation) < 1:
-        raise TaskError(
-            f"number of pairs: must be at least 1, got {min(n, n_validation)}. There is nothing to "
-            "measure. Raise --n."
-        )
-    rng = random.Random(seed)
-    taken: set[object] = set()
-    pairs = task.pairs(rng)
-
-    def enough(wanted: int) -> Callable[[list[PromptPair]], bool]:
-        return lambda drawn: len(drawn) >= wanted
-
-    discovery = _draw(task, pairs, taken, enough(n))
-    validation = _draw(task, pairs, taken, enough(n_validation))
-    templates = {pair.template for pair in discovery + validation}
-
-    def covers(drawn: list[PromptPair]) -> bool:
-        counts = Counter(pair.template for pair in drawn)
-        few = (counts[template] < MIN_REFERENCE_PER_TEMPLATE for template in templates)
-        if len(drawn) >= MAX_REFERENCE_FACTOR * (n_validation + len(templates)):
-            return True
-        return len(drawn) >= 2 * n_validation and not any(few)
-
-    reference = _draw(task, task.reference_pairs(rng), taken, covers)
-
-    def tokenized(drawn: list[PromptPair]) -> PromptPairs:
-        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned)
-
-    return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
-
-
-def sample_held_out(
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase | None,
-    splits: Splits,
-    *,
-    n: int,
-    seed: int,
-) -> dict[str, tuple[PromptPairs, PromptPairs]]:
-    """Return pairs of kinds that discovery never saw, each kind with its reference pairs.
-
-    `wordings` are those of `task.held_out`; `answers` are pairs whose right answers were never
-    right in discovery, in templates that have reference pairs. No prompt is one of discovery. A
-    kind with fewer than MIN_HELD_OUT pairs is left out.
-
-    Raises:
-        TaskError: `task.held_out` yields too few different pairs.
-        PromptError: a pair does not fit the tokenizer.
-    """
-    found = {}
-    seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
-    if task.held_out is not None:
-        other = sample_splits(task.held_out(), tokenizer, n=1, seed=seed, n_validation=n)
-        judging = other.validation
-        new = [i for i, pair in enumerate(judging.pairs) if seen.isdisjoint(pair.contents())]
-        found["wordings"] = (judging.select(new), other.reference)
-    known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
-    templates = {pair.template for pair in splits.reference.pairs}
-    drawn: dict[object, PromptPair] = {}
-    for pair in islice(task.pairs(random.Random(f"held out {seed}")), MAX_HELD_OUT_DRAWS * n):
-        is_new = known.isdisjoint(pair.answers) and seen.isdisjoint(pair.contents())
-        if pair.template in templates and is_new:
-            drawn.setdefault(pair.contents(), pair)
-        if len(drawn) == n:
-            break
-    if len(drawn) >= MIN_HELD_OUT:
-        pairs = tokenize_pairs(
-            list(drawn.values()), tokenizer, drop_misaligned=task.drop_misaligned
-        )
-        found["answers"] = (pairs, splits.reference)
-    return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
-
-
-def _draw(
-    task: Task,
-    stream: Iterator[PromptPair],
-    taken: set[object],
-    is_enough: Callable[[list[PromptPair]], bool],
-) -> list[PromptPair]:
-    """Return new pairs from the stream until there are enough, and mark their prompts as taken.
-
-    Within a split a prompt may be clean in one pair and corrupted in another; across splits
-    neither may occur again.
-    """
-    drawn: list[PromptPair] = []
-    own: set[object] = set()
-    repeats = 0
-    while not is_enough(drawn):
-        pair = next(stream, None)
-        repeats += 1
-        if pair is None or repeats > MAX_REPEATS:
-            raise TaskError(
-                f"task {task.name!r}: must yield more different pairs, got {len(drawn)} in this "
-                f"split after {len(taken)} prompts in earlier ones. The splits may not share a "
-                "prompt. Ask for fewer pairs with --n, or make the task more varied."
-            )
-        contents = pair.contents()
-        if contents in own or taken.intersection(contents):
-            continue
-        own.add(contents)
-        drawn.append(pair)
-        repeats = 0
-    taken.update(prompt for pair in drawn for prompt in pair.contents())
-    return drawn
 
 
 def registered_tasks() -> dict[str, type[Task]]:

@@ -6,10 +6,10 @@ The corrupted prompt asks the same about another subject whose answer differs.
 import random
 from collections.abc import Iterator
 
-from circuitkit.lexicon import COUNTRIES, RELATIONS
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair, fill
+from circuitkit.prompts.pairs import PromptPair, fill
 from circuitkit.task import Task
+from circuitkit.zoo.lexicon import COUNTRIES, RELATIONS
 
 
 class FactualRecall(Task):

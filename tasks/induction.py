@@ -10,10 +10,10 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
-from circuitkit.lexicon import NAMES, PLACES, SEQUENCE_WORDS, SURNAMES
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair, fill, next_word
+from circuitkit.prompts.pairs import PromptPair, fill, next_word
 from circuitkit.task import Task
+from circuitkit.zoo.lexicon import NAMES, PLACES, SEQUENCE_WORDS, SURNAMES
 
 HEADING = "List:"
 PERIODS = (6, 8, 10, 12)

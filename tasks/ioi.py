@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from circuitkit.lexicon import NAMES, OBJECTS, PLACES
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair, fill, next_word
+from circuitkit.prompts.pairs import PromptPair, fill, next_word
 from circuitkit.task import Task
+from circuitkit.zoo.lexicon import NAMES, OBJECTS, PLACES
 
 # {A} and {B} are the two people in order of mention, {S} is the one named again.
 FRAMES = {

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair
+from circuitkit.prompts.pairs import PromptPair
 from circuitkit.task import Task
 from circuitkit.zoo.planted import facts, induction, ioi, skip_trigram
 

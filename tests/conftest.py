@@ -17,10 +17,10 @@ from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.interventions.recorded import RecordedRun
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel, hook_points
-from circuitkit.model.record import attention_bias_before, record, sender_outputs
+from circuitkit.model.recording import attention_bias_before, record, sender_outputs
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts import PromptBatch, PromptPair, PromptPairs
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptBatch, PromptPair, PromptPairs
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 torch.set_num_threads(1)  # the models here are so small that threads only wait for each other

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from circuitkit.task import find_task, sample_splits
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.task import find_task
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,20 +8,20 @@ family's own code computes is compared when it is loaded, within the float32 tha
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import atp, eap, eap_ig
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
-from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.patching import patch_activations
-from circuitkit.interventions.path_patching import MLPs, Path, patch_paths
+from circuitkit.interventions.path_patching import MLPs, PatchedPath, patch_paths
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import LogitDifference
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.columns import all_positions, by_position
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import Nearly, fingerprint, random_pairs, residual_gaps
 from tests.families import FAMILIES, PARALLEL, make_family
 
@@ -139,7 +139,7 @@ def test_exact_edges_are_the_circuits_without_them_and_frozen_paths(family, pair
         exact = measure_edges(family, pairs, names, METRIC, ablation=ablation).effects
         torch.testing.assert_close(exact, values[0] - values[1:], **CLOSE)
     ends = [name.split("->") for name in names]
-    paths = [Path((sender,), (receiver,)) for sender, receiver in ends]
+    paths = [PatchedPath((sender,), (receiver,)) for sender, receiver in ends]
     columns = all_positions(pairs)
     for direction in Direction:
         exact = measure_edges(family, pairs, names, METRIC, direction=direction).effects
@@ -170,7 +170,7 @@ def test_integrated_gradients_are_complete_in_the_limit(family):
     ).mean(1)
     gaps = []
     for steps in (2, 64):
-        path = eap_ig.Path("inputs", steps, "midpoint")
+        path = eap_ig.IntegrationPath("inputs", steps, "midpoint")
         scores = eap_ig.score_edges(family, pairs, METRIC, path=path)
         gaps.append(abs(float(scores.values[0].sum() - (full - empty))))
     assert gaps[1] < 0.1 * gaps[0] or gaps[1] < 1e-3

@@ -6,19 +6,19 @@ They hold to rounding: the tolerance is a thousand times the float64 epsilon of 
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import eap
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
-from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import hook_points
-from circuitkit.model.record import Recorder, record
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import Recorder, record
+from circuitkit.prompts.columns import all_positions, by_position
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import fingerprint, random_pairs, residual_gaps, save_toy
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}

@@ -11,18 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.selection import prune_dead_ends, select_greedy, select_top
 from circuitkit.discovery import atp, eap, eap_ig
 from circuitkit.discovery.acdc import ACDC
-from circuitkit.discovery.selection import prune_dead_ends, select_greedy, select_top
+from circuitkit.gradients.terms import score_columns_by_terms
 from circuitkit.interventions.ablation import (
     Ablation,
     MeanAblation,
     ResampleAblation,
     ZeroAblation,
 )
-from circuitkit.interventions.attribution import score_columns_by_terms
-from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.recorded import Direction
@@ -31,8 +30,9 @@ from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import KLDivergence, LogitDifference
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPair, PromptPairs
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import all_positions, by_position
+from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 METRIC = LogitDifference()
@@ -138,13 +138,13 @@ def test_eap_with_zero_ablation_agrees_where_input_means_the_same(recorded):
 
 @pytest.mark.parametrize("steps", [5, 50])
 def test_eap_ig_inputs_are_those_of_eap_ig(recorded, steps):
-    path = eap_ig.Path("inputs", steps)
+    path = eap_ig.IntegrationPath("inputs", steps)
     scores = eap_ig.score_edges(recorded.model, recorded.pairs, METRIC, path=path).values
     recorded.require_close(scores, -recorded.arrays("eapig_f64")[f"edge/EAP-IG-inputs_{steps}"])
 
 
 def test_gradients_at_both_ends_are_those_of_eap_ig(recorded):
-    path = eap_ig.Path("clean-corrupted")
+    path = eap_ig.IntegrationPath("clean-corrupted")
     scores = eap_ig.score_edges(recorded.model, recorded.pairs, METRIC, path=path).values
     recorded.require_close(scores, -recorded.arrays("eapig_f64")["edge/clean-corrupted"])
 
@@ -154,7 +154,11 @@ def test_eap_ig_activations_are_those_of_eap_ig_but_for_what_it_leaves_out(recor
 
     That is seen by leaving the same steps out: then all agrees. (docs/agreement.md)
     """
-    graph, pairs, path = recorded.model.graph, recorded.pairs, eap_ig.Path("activations", 5)
+    graph, pairs, path = (
+        recorded.model.graph,
+        recorded.pairs,
+        eap_ig.IntegrationPath("activations", 5),
+    )
     theirs = -recorded.arrays("eapig_f64")["edge/EAP-IG-activations_5"]
     scores = eap_ig.score_edges(recorded.model, pairs, METRIC, path=path).values.numpy()
     if recorded.name == "tiny-llama":

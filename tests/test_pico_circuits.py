@@ -5,10 +5,12 @@ import re
 import pytest
 
 from circuitkit.errors import MethodError
-from circuitkit.pipeline import study
+from circuitkit.prompts.splits import sample_splits
 from circuitkit.reporting.content import verdict_sentences
-from circuitkit.settings import Settings, Subject
-from circuitkit.task import find_task, sample_splits
+from circuitkit.study.pipeline import study
+from circuitkit.study.settings import Settings
+from circuitkit.study.subject import Subject
+from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 
 N_PAIRS = 60

@@ -5,16 +5,10 @@ from dataclasses import replace
 import pytest
 
 from circuitkit.errors import PromptError, TaskError
-from circuitkit.prompt_file import discovery_pairs, read_prompt_file, splits_of
-from circuitkit.prompts import PromptPair
-from circuitkit.task import (
-    MIN_REFERENCE_PER_TEMPLATE,
-    Task,
-    find_task,
-    registered_tasks,
-    sample_held_out,
-    sample_splits,
-)
+from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.splits import MIN_REFERENCE_PER_TEMPLATE, sample_held_out, sample_splits
+from circuitkit.task import Task, find_task, registered_tasks
 
 
 class Digits(Task):
@@ -123,7 +117,7 @@ def test_an_unknown_task_names_the_known_ones():
 
 
 GOOD = """
-from circuitkit.prompts import PromptPair
+from circuitkit.prompts.pairs import PromptPair
 from circuitkit.task import Task
 
 class Mine(Task):

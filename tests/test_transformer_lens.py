@@ -13,12 +13,12 @@ from transformer_lens.tools.analysis.attribution_patching import (
     faithfulness,
 )
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import eap
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 
 BY_EDGE = EdgeAttributionConfig(granularity="edge")
 

@@ -3,8 +3,8 @@
 import torch
 
 from circuitkit.model.state_dicts import load_state_dict, renamed
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.model.test_published_models import palindromes, published, weights
 

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_file import load_circuit
-from circuitkit.contracts.hearing import MOVED_TOKENIZER
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.file import load_circuit
+from circuitkit.contracts.cases import MOVED_TOKENIZER
+from circuitkit.interventions.ablation import require_ablation
 from circuitkit.metrics import metric_named
 from circuitkit.model import SubjectModel
-from circuitkit.options import Request, require_ablation, subject_of_task
-from circuitkit.prompts import PromptPair
-from circuitkit.settings import Settings
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.statistics.bootstrap import Estimate, Values
+from circuitkit.statistics.bound import Bound
+from circuitkit.study.cases import case_of, require_same_tokenizer
+from circuitkit.study.settings import Settings
+from circuitkit.study.subject import Request, subject_of_task
 from circuitkit.task import Task, find_task
-from circuitkit.trial import case_of, require_same_tokenizer
-from circuitkit.validation.bootstrap import Estimate, Values
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.judge import judge_circuit
-from circuitkit.validation.verdict import SUPPORTED, Bound, Check
+from circuitkit.validation.verdict import SUPPORTED, Check
 from circuitkit.zoo import load_model
 
 FAITHFULNESS = "faithfulness"

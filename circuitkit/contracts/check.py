@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from circuitkit.contracts import wording
+from circuitkit.contracts.cases import ContractCase, ContractCases
 from circuitkit.contracts.contract import DRIFT, Contract
 from circuitkit.contracts.drift import measure_drift
-from circuitkit.contracts.hearing import Court, Hearing
 from circuitkit.errors import CircuitkitError, ContractError
-from circuitkit.progress import Progress, silent
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import exact
 from circuitkit.validation.judge import judge_circuit
-from circuitkit.validation.verdict import REFUTED, SUPPORTED, Bound, Check, Finding, check_of
+from circuitkit.validation.verdict import REFUTED, SUPPORTED, Check, Finding, check_of
+from circuitkit.work.progress import Progress, silent
 
 HOLDS, BROKEN, NOT_JUDGED = "holds", "broken", "could not be judged"
 OUTCOMES = {SUPPORTED: HOLDS, REFUTED: BROKEN}
@@ -67,27 +68,29 @@ def check_contracts(
             f"{', '.join(f'{c.name}::{name}' for c in contracts for name in c.criteria)}. Nothing "
             "would be judged. Give a part of one of these."
         )
-    court, results, done = Court(), [], 0
+    cases, results, done = ContractCases(), [], 0
     for contract, criteria in chosen:
         if criteria:
             progress(done, total)
-            results.append(check_contract(contract, court, only=criteria))
+            results.append(check_contract(contract, cases, only=criteria))
             done += len(criteria)
     progress(done, total)
     return tuple(results)
 
 
-def check_contract(contract: Contract, court: Court, *, only: Sequence[str] = ()) -> ContractResult:
+def check_contract(
+    contract: Contract, cases: ContractCases, *, only: Sequence[str] = ()
+) -> ContractResult:
     """Return how a contract stands, or some of its criteria."""
     names = only or contract.criteria
-    return ContractResult(contract, tuple(check_item(contract, name, court) for name in names))
+    return ContractResult(contract, tuple(check_item(contract, name, cases) for name in names))
 
 
-def check_item(contract: Contract, criterion: str, court: Court) -> ItemResult:
+def check_item(contract: Contract, criterion: str, cases: ContractCases) -> ItemResult:
     """Return how one requirement of a contract stands."""
     start = time.perf_counter()
     try:
-        result = _judged(court.hearing(contract), criterion)
+        result = _judged(cases.of(contract), criterion)
     except CircuitkitError as error:
         result = _unjudged(contract, criterion, str(error))
     except Exception as error:  # a task of one's own may raise anything; others are still judged
@@ -97,7 +100,7 @@ def check_item(contract: Contract, criterion: str, court: Court) -> ItemResult:
     return replace(result, seconds=time.perf_counter() - start)
 
 
-def outcome_of(results: Sequence[ContractResult]) -> str:
+def outcome_of_contracts(results: Sequence[ContractResult]) -> str:
     """Return how they stand together: broken if any is, and judged only if all are."""
     outcomes = {item.outcome for result in results for item in result.items}
     if BROKEN in outcomes:
@@ -109,27 +112,27 @@ def _chosen(contract: Contract, matching: str) -> tuple[str, ...]:
     return tuple(name for name in contract.criteria if matching in f"{contract.name}::{name}")
 
 
-def _judged(hearing: Hearing, criterion: str) -> ItemResult:
-    check = _drifted(hearing) if criterion == DRIFT else _measured(hearing, criterion)
+def _judged(judged: ContractCase, criterion: str) -> ItemResult:
+    check = _drifted(judged) if criterion == DRIFT else _measured(judged, criterion)
     outcome = OUTCOMES.get(check.outcome, NOT_JUDGED)
     if outcome == HOLDS:
         return ItemResult(criterion, outcome, wording.held(check), check)
     words = wording.broken if outcome == BROKEN else wording.undecided
-    return ItemResult(criterion, outcome, words(check, hearing), check)
+    return ItemResult(criterion, outcome, words(check, judged), check)
 
 
-def _measured(hearing: Hearing, criterion: str) -> Check:
-    asked = hearing.contract.requirement(criterion)
+def _measured(judged: ContractCase, criterion: str) -> Check:
+    asked = judged.contract.requirement(criterion)
     thresholds = Thresholds().with_bounds({criterion: asked.bound})
-    verdict = judge_circuit(hearing.case(asked.ablation), thresholds, only=[criterion])
+    verdict = judge_circuit(judged.case(asked.ablation), thresholds, only=[criterion])
     return verdict.check(criterion)
 
 
-def _drifted(hearing: Hearing) -> Check:
-    drift = hearing.contract.drift
+def _drifted(judged: ContractCase) -> Check:
+    drift = judged.contract.drift
     assert drift is not None, "only contracts with a baseline drift"
     try:
-        report = measure_drift(hearing)
+        report = measure_drift(judged)
     except CircuitkitError as error:
         raise ContractError(f"Compared with {drift.baseline}: {error}") from error
     finding = Finding(exact(report.diff.jaccard), str(report))

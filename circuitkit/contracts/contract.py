@@ -6,7 +6,7 @@ Each requirement holds one criterion against a bound; `drift` holds the circuit 
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuitkit.validation.verdict import Bound
+from circuitkit.statistics.bound import Bound
 
 DRIFT = "drift"  # is judged beside the criteria, and named like one
 

@@ -9,14 +9,14 @@ criterion is today minus baseline on the same validation pairs, resampled togeth
 
 from dataclasses import dataclass
 
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_diff import CircuitDiff, diff_circuits
-from circuitkit.circuit_file import load_circuit
-from circuitkit.contracts.hearing import Hearing
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.diff import CircuitDiff, diff_circuits
+from circuitkit.circuits.file import load_circuit
+from circuitkit.contracts.cases import ContractCase
 from circuitkit.errors import CriterionError
 from circuitkit.metrics import Agreement, KLDivergence
-from circuitkit.trial import finder, require_unseen
-from circuitkit.validation.bootstrap import Estimate, mean_estimate
+from circuitkit.statistics.bootstrap import Estimate, mean_estimate
+from circuitkit.study.cases import finder, require_unseen
 from circuitkit.validation.criterion import Case
 
 FIND_LIMIT = 600.0  # seconds that finding the circuit again may take: it is done once
@@ -24,7 +24,7 @@ N_NAMED = 10  # edges of each list that a message names
 
 
 @dataclass(frozen=True)
-class Change:
+class CriterionChange:
     """A criterion in the baseline circuit and today, and the difference on the same pairs."""
 
     criterion: str
@@ -46,7 +46,7 @@ class DriftReport:
     diff: CircuitDiff
     n_before: int
     n_now: int
-    changes: tuple[Change, ...]
+    changes: tuple[CriterionChange, ...]
     unmeasured: str = ""
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class DriftReport:
         )
 
 
-def measure_drift(hearing: Hearing) -> DriftReport:
+def measure_drift(judged: ContractCase) -> DriftReport:
     """Return how far today's circuit is from the baseline of the contract.
 
     Raises:
@@ -66,51 +66,51 @@ def measure_drift(hearing: Hearing) -> DriftReport:
         CriterionError: today's circuit must be found again and cannot be.
         GraphError: the baseline is of another architecture.
     """
-    drift = hearing.contract.drift
+    drift = judged.contract.drift
     assert drift is not None, "only contracts with a baseline drift"
     baseline = load_circuit(drift.baseline)
-    is_own = drift.baseline.resolve() == hearing.contract.circuit.resolve()
-    now = found_again(hearing) if is_own else hearing.circuit
+    is_own = drift.baseline.resolve() == judged.contract.circuit.resolve()
+    now = found_again(judged) if is_own else judged.circuit
     diff = diff_circuits(baseline, now)
     try:
-        changes, reason = changes_of(hearing.case(), baseline, now), ""
+        changes, reason = changes_of(judged.case(), baseline, now), ""
     except CriterionError as error:
         changes, reason = (), str(error)
     return DriftReport(diff, baseline.n_edges, now.n_edges, changes, reason)
 
 
-def found_again(hearing: Hearing) -> Circuit:
+def found_again(judged: ContractCase) -> Circuit:
     """Return the circuit as it is found in the model today, on the pairs that found it.
 
     Raises:
         CriterionError: it does not say how it was found, or its pairs cannot be drawn again.
     """
-    circuit, discovery = hearing.circuit, hearing.subject.splits.discovery
+    circuit, discovery = judged.circuit, judged.subject.splits.discovery
     seen = set(circuit.provenance.discovery_prompts)
     if not seen:
         raise CriterionError(
-            f"{hearing.contract.circuit}: must say which prompts found it, got none. Other prompts "
+            f"{judged.contract.circuit}: must say which prompts found it, got none. Other prompts "
             "alone would move edges. Write the circuit again, with this circuitkit."
         )
     if seen != set(discovery.prompt_digests):
         shared = len(seen.intersection(discovery.prompt_digests))
         raise CriterionError(
-            f"{hearing.contract.circuit}: must be found again on the {len(seen)} prompts that "
+            f"{judged.contract.circuit}: must be found again on the {len(seen)} prompts that "
             f"found it, got {shared} of them among {len(discovery.prompt_digests)}. Other prompts "
             "alone would move edges. Leave out seed, name the prompt file that found it, or give "
             "another circuit file as the baseline."
         )
-    find, reason = finder(hearing.subject, circuit, hearing.settings, limit=FIND_LIMIT)
+    find, reason = finder(judged.subject, circuit, judged.settings, limit=FIND_LIMIT)
     if find is None:
         raise CriterionError(
-            f"{hearing.contract.circuit}: must be found again in the model, got none: {reason}. "
+            f"{judged.contract.circuit}: must be found again in the model, got none: {reason}. "
             "It is its own baseline. Write the circuit with a method that can, or give another "
             "circuit file as the baseline."
         )
     return find(discovery, circuit.provenance.seed)
 
 
-def changes_of(case: Case, baseline: Circuit, now: Circuit) -> tuple[Change, ...]:
+def changes_of(case: Case, baseline: Circuit, now: Circuit) -> tuple[CriterionChange, ...]:
     """Return the change of faithfulness, KL and agreement, on the validation pairs.
 
     Raises:
@@ -120,12 +120,12 @@ def changes_of(case: Case, baseline: Circuit, now: Circuit) -> tuple[Change, ...
     rows = case.values([baseline, now])
     before, after = case.faithfulness([baseline, now])
     change = case.share_of_gap(rows[1] - rows[0])
-    found = [Change("faithfulness", float(before), float(after), change)]
+    found = [CriterionChange("faithfulness", float(before), float(after), change)]
     ablation = case.ablations[case.ablation]
     for metric in (KLDivergence(), Agreement()):
         old, new = case.run([baseline, now], case.validation, ablation, metric)
         change = mean_estimate(new - old)
-        found.append(Change(metric.name, float(old.mean()), float(new.mean()), change))
+        found.append(CriterionChange(metric.name, float(old.mean()), float(new.mean()), change))
     return tuple(found)
 
 

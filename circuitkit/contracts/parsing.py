@@ -17,9 +17,9 @@ from typing import Any
 
 from circuitkit.contracts.contract import DRIFT, Contract, Drift, Requirement
 from circuitkit.errors import ContractError
-from circuitkit.options import require_ablation
+from circuitkit.interventions.ablation import require_ablation
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, parse_bounds
-from circuitkit.validation.verdict import Bound
 from circuitkit.zoo import zoo_models
 
 WORDS = ("name", "circuit", "model", "task", "prompts", "ablation")

@@ -16,7 +16,7 @@ from circuitkit.contracts.check import (
     NOT_JUDGED,
     ContractResult,
     ItemResult,
-    outcome_of,
+    outcome_of_contracts,
 )
 from circuitkit.contracts.wording import value_of
 
@@ -52,7 +52,7 @@ def markdown(results: Sequence[ContractResult]) -> str:
     """Return a page for a job summary: the table, then what does not hold."""
     rows = [(result, item) for result in results for item in result.items]
     lines = [
-        f"## Circuit contracts: {outcome_of(results)}",
+        f"## Circuit contracts: {outcome_of_contracts(results)}",
         "",
         f"{summary_line(results)}.",
         "",
@@ -78,7 +78,7 @@ def annotations(results: Sequence[ContractResult]) -> list[str]:
 def to_json(results: Sequence[ContractResult]) -> dict[str, Any]:
     """Return the results as data: values with their intervals, bounds and messages."""
     return {
-        "outcome": outcome_of(results),
+        "outcome": outcome_of_contracts(results),
         "contracts": [
             {
                 "name": result.name,

@@ -28,18 +28,18 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from circuitkit.checkpoint import Checkpoint
-from circuitkit.circuit import Circuit
-from circuitkit.discovery.estimate import Estimate, estimate_of
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import INPUT, LOGITS, READS, ComponentGraph, EdgeScores, component_of
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
+from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.errors import MethodError
-from circuitkit.graph import INPUT, LOGITS, READS, ComponentGraph, EdgeScores, component_of
 from circuitkit.interventions.circuit_bench import CircuitBench, bench_plan
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.checkpoint import Checkpoint
 
 LOOK_AHEAD = 64  # candidates in one batch, at most
 
@@ -72,7 +72,7 @@ class ACDC(Method):
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
         return
 
-    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> Estimate:
+    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> TimeEstimate:
         return estimate_of(model, pairs, float(model.graph.n_edges * len(pairs)))
 
     def score_edges(

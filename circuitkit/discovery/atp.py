@@ -27,26 +27,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuits.graph import INPUT, READS, EdgeScores, NodeScores, head_name, mlp_name
 from circuitkit.discovery.method import Method, edges_between, require_slope
 from circuitkit.errors import MethodError
-from circuitkit.graph import INPUT, READS, EdgeScores, NodeScores, head_name, mlp_name
-from circuitkit.interventions.ablation import CorruptedRun
-from circuitkit.interventions.attribution import mean_over_pairs, require_gradient
-from circuitkit.interventions.columns import Columns
-from circuitkit.interventions.node_gradients import (
+from circuitkit.gradients.nodes import (
     NOTHING,
     NodeValues,
     differentiate_nodes,
     node_points,
     record_nodes,
 )
+from circuitkit.gradients.terms import mean_over_pairs, require_gradient
+from circuitkit.interventions.ablation import CorruptedRun
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.forward import Sources
 from circuitkit.model.hook_points import Point
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.columns import Columns
+from circuitkit.prompts.pairs import PromptPairs
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import torch
 
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import Method
-from circuitkit.graph import EdgeScores
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import counted_from, record_run, sender_outputs
-from circuitkit.prompts import PromptPairs
+from circuitkit.model.recording import counted_from, record_run, sender_outputs
+from circuitkit.prompts.pairs import PromptPairs
 
 
 @dataclass(frozen=True)

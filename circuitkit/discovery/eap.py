@@ -13,16 +13,16 @@ Syed et al. 2023 (arXiv:2310.10348), equation 2; their sign is the opposite.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import GradientMethod
-from circuitkit.graph import EdgeScores
+from circuitkit.gradients.terms import Term, Terms, score_edges_by_terms
 from circuitkit.interventions.ablation import Ablation
-from circuitkit.interventions.attribution import Term, Terms, score_edges_by_terms
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.work import RESAMPLE, Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.progress import Progress, silent
 
 
 def terms(runs: PairRuns) -> Iterator[Term]:

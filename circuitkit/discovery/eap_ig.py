@@ -28,19 +28,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import GradientMethod, require_slope
 from circuitkit.errors import MethodError
-from circuitkit.graph import EdgeScores
+from circuitkit.gradients.terms import Term, Terms, score_edges_by_terms
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
-from circuitkit.interventions.attribution import Term, Terms, score_edges_by_terms
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.work import RESAMPLE, Work
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import Activations
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
+from circuitkit.model.recording import Activations
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.progress import Progress, silent
 
 VARIANTS = ("inputs", "activations", "clean-corrupted")
 RULES = ("left", "midpoint")
@@ -48,7 +48,7 @@ DEFAULT_STEPS = 5
 
 
 @dataclass(frozen=True)
-class Path:
+class IntegrationPath:
     """Between which ends gradients are averaged, in how many steps and by which rule."""
 
     variant: str = "inputs"
@@ -89,7 +89,7 @@ def score_edges(
     pairs: PromptPairs,
     metric: Metric,
     *,
-    path: Path | None = None,
+    path: IntegrationPath | None = None,
     ablation: Ablation = RESAMPLE,
     batch_size: int | None = None,
     memory: int | None = None,
@@ -103,10 +103,10 @@ def score_edges(
         MemoryBudgetError: not even one pair fits.
     """
     work = Work(ablation, batch_size, memory, progress)
-    return score_edges_by_terms(model, pairs, metric, (path or Path()).terms(), work)
+    return score_edges_by_terms(model, pairs, metric, (path or IntegrationPath()).terms(), work)
 
 
-def _inputs(path: Path, runs: PairRuns) -> Iterator[Term]:
+def _inputs(path: IntegrationPath, runs: PairRuns) -> Iterator[Term]:
     for share in path.mixtures(clean_end=False):
         yield _from_mixture(runs, 1 / path.steps, share)
 
@@ -125,7 +125,7 @@ def _from_mixture(runs: PairRuns, weight: float, share: float) -> Term:
     return Term(weight, replace(runs.clean, entering=torch.lerp(end, start, share)))
 
 
-def _activations(path: Path, runs: PairRuns) -> Iterator[Term]:
+def _activations(path: IntegrationPath, runs: PairRuns) -> Iterator[Term]:
     clean, ablated = runs.clean_activations, runs.ablated
     mixtures = path.mixtures(clean_end=True)
     weight = 1 / (len(mixtures) * (1 + len(clean.z) + len(clean.mlp)))
@@ -164,8 +164,8 @@ class EAPIG(GradientMethod):
     def terms(self) -> Terms:
         return self._path().terms()
 
-    def _path(self) -> Path:
-        return Path("inputs", self.steps, self.rule)
+    def _path(self) -> IntegrationPath:
+        return IntegrationPath("inputs", self.steps, self.rule)
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ class ActivationsEAPIG(EAPIG):
             require_slope(metric, self.name)
         return usable
 
-    def _path(self) -> Path:
-        return Path("activations", self.steps, self.rule)
+    def _path(self) -> IntegrationPath:
+        return IntegrationPath("activations", self.steps, self.rule)
 
 
 @dataclass(frozen=True)
@@ -193,4 +193,4 @@ class CleanCorrupted(GradientMethod):
     summary = "gradients of the clean and the corrupted run averaged, times change"
 
     def terms(self) -> Terms:
-        return Path("clean-corrupted").terms()
+        return IntegrationPath("clean-corrupted").terms()

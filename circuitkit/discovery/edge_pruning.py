@@ -5,7 +5,7 @@
     gap          |mean gain(clean run) - mean gain(fully ablated run)|
     score[s, r]  sigmoid(log alpha of the edge) after training, from 0 to 1
 
-An edge carries  ablated + z (live - ablated)  (interventions/soft_circuit.py), with z hard concrete
+An edge carries  ablated + z (live - ablated)  (gradients/soft_circuit.py), with z hard concrete
 (Louizos et al. 2018, arXiv:1712.01312, equations 10 to 13):
 
     z         =  clip(y (zeta - gamma) + gamma, 0, 1)
@@ -30,18 +30,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.discovery.method import Method
 from circuitkit.errors import MethodError, VanishingGapError
-from circuitkit.graph import ComponentGraph, EdgeScores
-from circuitkit.interventions.attribution import require_gradient
+from circuitkit.gradients.soft_circuit import SoftCircuits, require_memory
+from circuitkit.gradients.terms import require_gradient
 from circuitkit.interventions.pair_runs import PairRuns
-from circuitkit.interventions.soft_circuit import SoftCircuits, require_memory
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPairs
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1  # Louizos et al. 2018, section 4.1
 FIRST_LOG_ALPHA = 2.0  # nearly open, where the mask still has a slope

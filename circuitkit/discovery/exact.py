@@ -18,12 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.checkpoint import Checkpoint
-from circuitkit.discovery.estimate import Estimate, estimate_of
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
+from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.errors import MethodError
-from circuitkit.graph import ComponentGraph, EdgeScores
 from circuitkit.interventions.ablation import CorruptedRun
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.edges import EdgeBench
@@ -31,8 +30,9 @@ from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import counted_from
-from circuitkit.prompts import PromptPairs
+from circuitkit.model.recording import counted_from
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.checkpoint import Checkpoint
 
 CHUNK = 256  # edges an item: lost at most, when a search is killed
 
@@ -62,7 +62,7 @@ class ExactEdges(Method):
                 "There is no run in which every value is ablated so. Use noising."
             )
 
-    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> Estimate:
+    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> TimeEstimate:
         graph = model.graph
         layers = torch.tensor([graph.layer_of_receiver(int(r)) for r in graph.edge_index[:, 1]])
         share = float(((graph.n_layers - layers) / graph.n_layers).mean())

@@ -18,19 +18,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitkit.checkpoint import Checkpoint
-from circuitkit.circuit import layer_of
-from circuitkit.discovery.estimate import Estimate, estimate_of
+from circuitkit.circuits.circuit import layer_of
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.selection import TIE
 from circuitkit.discovery.exact import CHUNK, chunks_by_receiver
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
-from circuitkit.discovery.selection import TIE
-from circuitkit.graph import ComponentGraph, EdgeScores
+from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.interventions.circuit_bench import CircuitBench, bench_plan
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ExactJoint(Method):
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
         return
 
-    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> Estimate:
+    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> TimeEstimate:
         states = len(model.graph.senders)
         return estimate_of(model, pairs, float(states * model.graph.n_edges * len(pairs)))
 

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from circuitkit.circuits.graph import INPUT, EdgeScores, NodeScores
 from circuitkit.discovery.method import Method, edges_between
 from circuitkit.errors import MethodError
-from circuitkit.graph import INPUT, EdgeScores, NodeScores
 from circuitkit.interventions.ablation import ResampleAblation
-from circuitkit.interventions.columns import all_positions
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.columns import all_positions
+from circuitkit.prompts.pairs import PromptPairs
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,12 @@ class ExactNodes(Method):
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> EdgeScores:
         self.require_usable(model, metric, work)
-        return edges_between(model.graph, score_nodes(model, pairs, metric, work))
+        return edges_between(model.graph, measure_nodes(model, pairs, metric, work))
 
 
-def score_nodes(model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work) -> NodeScores:
+def measure_nodes(
+    model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
+) -> NodeScores:
     """Return the mean exact effect of every node.
 
     Raises:

@@ -21,17 +21,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import Method
-from circuitkit.graph import EdgeScores
 from circuitkit.interventions.budget import pairs_per_batch
-from circuitkit.interventions.columns import Columns, all_positions
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import Recorder, counted_from, require_finite, sender_outputs
+from circuitkit.model.recording import Recorder, counted_from, require_finite, sender_outputs
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts import PromptBatch, PromptPairs
+from circuitkit.prompts.columns import Columns, all_positions
+from circuitkit.prompts.pairs import PromptBatch, PromptPairs
 
 
 @dataclass(frozen=True)

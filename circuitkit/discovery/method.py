@@ -13,21 +13,21 @@ from typing import ClassVar
 
 import torch
 
-from circuitkit.circuit import Circuit
-from circuitkit.discovery.estimate import Estimate
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import LOGITS, ComponentGraph, EdgeScores, NodeScores, component_of
+from circuitkit.discovery.time_estimate import TimeEstimate
 from circuitkit.errors import MethodError
-from circuitkit.graph import LOGITS, ComponentGraph, EdgeScores, NodeScores, component_of
-from circuitkit.interventions.attribution import (
+from circuitkit.gradients.terms import (
     Terms,
     require_gradient,
     score_columns_by_terms,
     score_edges_by_terms,
 )
-from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.columns import Columns
+from circuitkit.prompts.pairs import PromptPairs
 
 
 class Method(ABC):
@@ -82,7 +82,7 @@ class Method(ABC):
             "edges only. Use a method such as eap, eap-ig or relp for circuits by position or role."
         )
 
-    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> Estimate | None:
+    def estimate(self, model: SubjectModel, pairs: PromptPairs) -> TimeEstimate | None:
         """Return how long scoring takes at most, measured on a few pairs; None: not long."""
         return None
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.acdc import ACDC
 from circuitkit.discovery.atp import AtP, AtPStar
 from circuitkit.discovery.baselines import Magnitude, RandomScores
@@ -18,12 +19,11 @@ from circuitkit.discovery.method import Method
 from circuitkit.discovery.optimal_ablation import OptimalAblation
 from circuitkit.discovery.relp import RelP
 from circuitkit.errors import MethodError
-from circuitkit.graph import EdgeScores
-from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.columns import Columns
+from circuitkit.prompts.pairs import PromptPairs
 
 DEFAULT = "eap"
 

@@ -25,11 +25,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores, NodeScores
 from circuitkit.discovery.method import Method
 from circuitkit.errors import MethodError
-from circuitkit.graph import ComponentGraph, EdgeScores, NodeScores
+from circuitkit.gradients.terms import require_gradient
 from circuitkit.interventions.ablation import SuppliedAblation, ZeroAblation
-from circuitkit.interventions.attribution import require_gradient
 from circuitkit.interventions.budget import circuits_per_batch, pairs_per_batch
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.recorded import RecordedRun
@@ -37,9 +37,9 @@ from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import Activations, counted_from, record
+from circuitkit.model.recording import Activations, counted_from, record
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
 
 EPSILON = 1e-6  # of Adam: far smaller slopes are rounding, and must not be followed
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from circuitkit.discovery import eap
 from circuitkit.discovery.method import GradientMethod
 from circuitkit.errors import MethodError
-from circuitkit.interventions.attribution import Terms
+from circuitkit.gradients.terms import Terms
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from circuitkit.checkpoint import Checkpoint, open_checkpoint
 from circuitkit.discovery.method import Method
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.checkpoint import Checkpoint, open_checkpoint
 
 
 def _identity_of(

@@ -6,15 +6,15 @@ measures them, of whole components as causes.py does.
 
 from collections.abc import Mapping, Sequence
 
-from circuitkit.circuit import Circuit, kind_of
-from circuitkit.graph import INPUT
-from circuitkit.interpretation.attribution import promoted
-from circuitkit.interpretation.causes import backups, losses
-from circuitkit.interpretation.evidence import Evidence
+from circuitkit.circuits.circuit import Circuit, kind_of
+from circuitkit.circuits.graph import INPUT
+from circuitkit.interpretation.findings import Card, HeadWeights, Link, Loss, Role
 from circuitkit.interpretation.groups import group_name, summary_of
-from circuitkit.interpretation.head_weights import head_weights
-from circuitkit.interpretation.record import Card, HeadWeights, Link, Loss, Role
-from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.interpretation.roles.causes import backups, losses
+from circuitkit.interpretation.roles.evidence import Evidence
+from circuitkit.interpretation.sweeps.logit_attribution import promoted
+from circuitkit.interpretation.weights.heads import head_weights
+from circuitkit.statistics.bootstrap import mean_estimate
 
 N_TOKENS = 5
 

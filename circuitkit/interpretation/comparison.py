@@ -25,13 +25,13 @@ from typing import TypeVar
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from circuitkit.circuit import Circuit, kind_of
+from circuitkit.circuits.circuit import Circuit, kind_of
+from circuitkit.circuits.graph import read_of
 from circuitkit.errors import CriterionError
-from circuitkit.graph import read_of
-from circuitkit.interpretation.causes import LEAST
-from circuitkit.interpretation.functions import IDLE
-from circuitkit.interpretation.record import DOES, Card, Interpretation
-from circuitkit.interpretation.roles import VAGUE, claimed
+from circuitkit.interpretation.findings import DOES, Card, Interpretation
+from circuitkit.interpretation.roles.causes import LEAST
+from circuitkit.interpretation.roles.claims import VAGUE, claimed
+from circuitkit.interpretation.roles.functions import IDLE
 
 N_DEALS = 999
 HIGH = 0.95  # quantile of the null that is shown
@@ -52,7 +52,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Match:
+class MatchedPair:
     """Two components that behave alike; `similarity` from 0 to 1."""
 
     a: str
@@ -71,7 +71,7 @@ class PairComparison:
     b: int
     groups: Overlap
     matched: Overlap
-    matches: tuple[Match, ...]
+    matches: tuple[MatchedPair, ...]
     n_a: int
     n_b: int
 
@@ -204,7 +204,7 @@ def ruzicka(one: Mapping[Key, float], other: Mapping[Key, float]) -> float:
     return shared / whole if whole else 0.0
 
 
-def match(a: Interpretation, b: Interpretation) -> tuple[Match, ...]:
+def match(a: Interpretation, b: Interpretation) -> tuple[MatchedPair, ...]:
     """Return the pairs of components that behave most alike, in the order of A's components.
 
     A component is in one pair at most; idle ones, and pairs with nothing in common, are left out.
@@ -221,7 +221,7 @@ def match(a: Interpretation, b: Interpretation) -> tuple[Match, ...]:
         ).reshape(len(ours), len(theirs))
         rows, columns = linear_sum_assignment(alike, maximize=True)
         found += [
-            Match(ours[i].component, theirs[j].component, float(alike[i, j]))
+            MatchedPair(ours[i].component, theirs[j].component, float(alike[i, j]))
             for i, j in zip(rows, columns, strict=True)
             if alike[i, j] > 0
         ]

@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from circuitkit.circuit import Circuit, kind_of
-from circuitkit.graph import INPUT, LOGITS
-from circuitkit.interpretation.attention_roles import DUPLICATE, INDUCTION, POSITIONAL, PREVIOUS
-from circuitkit.interpretation.causes import sign_of
-from circuitkit.interpretation.functions import (
+from circuitkit.circuits.circuit import Circuit, kind_of
+from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.interpretation.findings import ATTENDS, DOES, Group, GroupEdge, Role
+from circuitkit.interpretation.roles.attention import DUPLICATE, INDUCTION, POSITIONAL, PREVIOUS
+from circuitkit.interpretation.roles.causes import sign_of
+from circuitkit.interpretation.roles.claims import claimed
+from circuitkit.interpretation.roles.functions import (
     BACKUP,
     IDLE,
     INHIBITION,
@@ -27,9 +29,7 @@ from circuitkit.interpretation.functions import (
     SUPPRESSION,
     WRITER,
 )
-from circuitkit.interpretation.record import ATTENDS, DOES, Group, GroupEdge, Role
-from circuitkit.interpretation.roles import claimed
-from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case
 
 UNCLEAR = "unclear"

@@ -12,24 +12,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from circuitkit.circuit import Circuit, kind_of
+from circuitkit.circuits.circuit import Circuit, kind_of
 from circuitkit.errors import CircuitkitError, CriterionError
 from circuitkit.interpretation.cards import cards_of
-from circuitkit.interpretation.causes import gap_of
-from circuitkit.interpretation.directions import measure_directions
-from circuitkit.interpretation.evidence import Evidence
+from circuitkit.interpretation.directions.search import measure_directions
+from circuitkit.interpretation.findings import DirectionRow, Interpretation, PromptView, Sweep
 from circuitkit.interpretation.groups import group_edges, grouped
-from circuitkit.interpretation.logit_lens import logit_lens
-from circuitkit.interpretation.patterns import by_template, prompt_views, resting_heads
-from circuitkit.interpretation.record import DirectionRow, Interpretation, PromptView, Sweep
-from circuitkit.interpretation.roles import roles_from
-from circuitkit.interpretation.tracing import trace_facts
-from circuitkit.interventions.columns import by_role
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.interpretation.roles.causes import gap_of
+from circuitkit.interpretation.roles.claims import roles_from
+from circuitkit.interpretation.roles.evidence import Evidence
+from circuitkit.interpretation.sweeps.logit_lens import logit_lens
+from circuitkit.interpretation.sweeps.patterns import by_template, prompt_views, resting_heads
+from circuitkit.interpretation.sweeps.tracing import trace_facts
+from circuitkit.prompts.columns import by_role
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.judge import MIN_TO_JUDGE
+from circuitkit.work.progress import Progress, silent
 
 N_PROMPTS = 8  # that a reader may pick
 N_SWEPT = 32  # pairs of the lens and of tracing

@@ -20,13 +20,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.circuit import kind_of, layer_of
+from circuitkit.circuits.circuit import kind_of, layer_of
 from circuitkit.errors import GraphError, MethodError, PromptError
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import Activations, record, record_run
+from circuitkit.model.recording import Activations, record, record_run
 from circuitkit.model.runs import Run, like, shared_positions, whole_run
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
 
+ABLATIONS = ("mean", "zero", "resample", "token-mean")  # by name; others are made from Python
 NOISE_FACTOR = 3.0  # of the standard deviation of the embeddings, as Meng et al. 2022
 
 
@@ -347,3 +348,17 @@ def ablation_named(name: str, reference: PromptPairs) -> Ablation:
             "outside the circuit carries. Choose one."
         )
     return choices[name]
+
+
+def require_ablation(name: str, option: str = "--ablation") -> str:
+    """Return the name of an ablation.
+
+    Raises:
+        MethodError: there is none of that name.
+    """
+    if name not in ABLATIONS:
+        raise MethodError(
+            f"{option}: must be one of {', '.join(ABLATIONS)}, got {name!r}. It says what an "
+            "edge outside the circuit carries. Choose one."
+        )
+    return name

@@ -5,7 +5,7 @@ import torch
 
 from circuitkit.errors import MemoryBudgetError
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
 
 FREE_SHARE = 0.25  # of free memory: the estimates below do not see every temporary
 MAX_ROWS = 4096  # larger batches gain nothing

@@ -9,8 +9,8 @@ from circuitkit.interventions.run_circuit import CircuitRunner
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import counted_from
-from circuitkit.prompts import PromptPairs
+from circuitkit.model.recording import counted_from
+from circuitkit.prompts.pairs import PromptPairs
 
 
 class CircuitBench:

@@ -20,18 +20,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuits.graph import READS
 from circuitkit.errors import MethodError
-from circuitkit.graph import READS
 from circuitkit.interventions.ablation import Ablation, CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.recorded import BothRuns, Direction, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
-from circuitkit.model.record import counted_from, sender_outputs
+from circuitkit.model.recording import counted_from, sender_outputs
 from circuitkit.model.runs import behind, whole_run
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.progress import Progress, silent
 
 RESAMPLE = ResampleAblation()
 

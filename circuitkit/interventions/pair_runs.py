@@ -7,9 +7,9 @@ from torch import Tensor
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import Activations, record_run
+from circuitkit.model.recording import Activations, record_run
 from circuitkit.model.runs import Run, behind, whole_run
-from circuitkit.prompts import Labels, PromptPairs
+from circuitkit.prompts.pairs import Labels, PromptPairs
 
 
 class PairRuns:

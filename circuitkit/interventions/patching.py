@@ -19,20 +19,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitkit.graph import READS
+from circuitkit.circuits.graph import READS
 from circuitkit.interventions.ablation import CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
-from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.recorded import BothRuns, Direction
 from circuitkit.interventions.sites import Place, Site
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel
 from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import counted_from
+from circuitkit.model.recording import counted_from
 from circuitkit.model.runs import whole_run
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.columns import Columns
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.progress import Progress, silent
 
 RESAMPLE = ResampleAblation()
 

@@ -23,20 +23,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from circuitkit.circuits.graph import LOGITS, READS, ComponentGraph, component_of
 from circuitkit.errors import GraphError
-from circuitkit.graph import LOGITS, READS, ComponentGraph, component_of
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
-from circuitkit.interventions.columns import Columns
 from circuitkit.interventions.recorded import BothRuns, Direction, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import counted_from, sender_outputs
+from circuitkit.model.recording import counted_from, sender_outputs
 from circuitkit.model.runs import behind, like, whole_run
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.columns import Columns
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.progress import Progress, silent
 
 
 class MLPs(Enum):
@@ -47,7 +47,7 @@ class MLPs(Enum):
 
 
 @dataclass(frozen=True)
-class Path:
+class PatchedPath:
     """From any of some senders to any of some receivers.
 
     A receiver that is a head's name, as `a9.h9`, stands for its q, k and v inputs.
@@ -73,7 +73,7 @@ class PathEffects:
 def patch_paths(
     model: SubjectModel,
     pairs: PromptPairs,
-    paths: Sequence[Path],
+    paths: Sequence[PatchedPath],
     metric: Metric,
     columns: Columns,
     *,
@@ -120,7 +120,7 @@ class _Resolved:
         return min([*self.heads, *self.mlps, n_layers])
 
 
-def _resolved(model: SubjectModel, path: Path) -> _Resolved:
+def _resolved(model: SubjectModel, path: PatchedPath) -> _Resolved:
     graph = model.graph
     names = inputs_of(graph, path.receivers)
     for sender in path.senders:

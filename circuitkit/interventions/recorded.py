@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.graph import READS
+from circuitkit.circuits.graph import READS
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.forward import Hooks, Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
-from circuitkit.model.record import Recorder, require_finite, require_finite_tensor
+from circuitkit.model.recording import Recorder, require_finite, require_finite_tensor
 from circuitkit.model.runs import Run
-from circuitkit.prompts import PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
 
 
 class Direction(Enum):

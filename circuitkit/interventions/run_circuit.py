@@ -17,25 +17,25 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import GraphError
-from circuitkit.graph import ComponentGraph
+from circuitkit.interventions.ablated_reads import AblatedReads, ReadsOfRun, ReadsOfSums
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.interventions.budget import circuits_per_batch
-from circuitkit.interventions.dead import Dead, DeadOfRun, DeadOfSums
 from circuitkit.interventions.recorded import RecordedRun, receiver_points
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention
-from circuitkit.model.record import (
+from circuitkit.model.recording import (
     Activations,
     counted_from,
     record_run,
     sender_outputs,
 )
 from circuitkit.model.runs import behind, whole_run
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import Labels, PromptPairs
+from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.work.progress import Progress, silent
 
 
 def evaluate_circuits(
@@ -124,10 +124,10 @@ class CircuitRunner:
             corrupted = ablation.run(model, pairs, shared)
             recorded = RecordedRun(model, corrupted, receiver_points(model))
             self.ablated = sender_outputs(model, recorded.activations)
-            self.dead: Dead = DeadOfRun(model, recorded)
+            self.ablated_reads: AblatedReads = ReadsOfRun(model, recorded)
         else:
             self.ablated = sender_outputs(model, ablation.values(model, pairs, shared))
-            self.dead = DeadOfSums(model, self.run, self.ablated)
+            self.ablated_reads = ReadsOfSums(model, self.run, self.ablated)
 
     def logits(
         self, edge_masks: Bool[Tensor, "circuit sender receiver"], first: int = 0
@@ -228,8 +228,8 @@ class _CircuitRun:
         first = graph.head_sender(index)
         heads = slice(first, first + graph.n_heads)
         receivers = slice(graph.first_receiver(index), graph.mlp_receiver(index))
-        if not bool(self.kept[:, receivers].any()):  # all are dead, in every circuit
-            self.change[:, heads] = self.runner.dead.change(index, "heads")
+        if not bool(self.kept[:, receivers].any()):  # no circuit keeps an edge into it
+            self.change[:, heads] = self.runner.ablated_reads.change(index, "heads")
             return
         q, k, v = self._project(index).unflatten(0, (-1, self.n_pos)).chunk(3, dim=2)
         past = self.runner.run.past[index].repeated(self.n_rows) if self.runner.run.past else None
@@ -243,7 +243,7 @@ class _CircuitRun:
         assert mlp is not None
         sender = graph.head_sender(index) + graph.n_heads
         if not bool(self.kept[:, graph.mlp_receiver(index)].any()):
-            self.change[:, sender] = self.runner.dead.change(index, "mlp")
+            self.change[:, sender] = self.runner.ablated_reads.change(index, "mlp")
             return
         self._write(sender, self._places(mlp(self._mlp_input(index))))
 
@@ -260,12 +260,12 @@ class _CircuitRun:
         n_senders = graph.n_senders_before_attention(layer)
         receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
         kept = self.kept[:, receivers, :n_senders]
-        out = self.runner.dead.projections(layer).repeat(self.n_rows, 1, 1)
+        out = self.runner.ablated_reads.projections(layer).repeat(self.n_rows, 1, 1)
         alike = [rows for rows in _receivers_alike(kept) if bool(kept[:, rows[0]].any())]
         if not alike:
             return out
         masks = kept[:, [rows[0] for rows in alike]]
-        x = self._read(masks, self.runner.dead.attn_in(layer))
+        x = self._read(masks, self.runner.ablated_reads.attn_in(layer))
         x_hat = attention.norm.x_hat(x)
         w, b = _per_receiver(attention)
         for group, rows in enumerate(alike):
@@ -287,14 +287,14 @@ class _CircuitRun:
         receiver = graph.mlp_receiver(layer)
         n_senders = graph.n_senders_before_mlp(layer)
         kept = self.kept[:, receiver : receiver + 1, :n_senders]
-        read = self._read(kept, self.runner.dead.mlp_in(layer))
+        read = self._read(kept, self.runner.ablated_reads.mlp_in(layer))
         return read.reshape(-1, self.n_pos, graph.d_model)
 
     def _logits_input(self, label_pos: Tensor) -> Float[Tensor, "circuit_pair d_model"]:
         places = torch.arange(self.n_pairs, device=label_pos.device) * self.n_pos + label_pos
         begun = np.searchsorted(self.rows, range(len(self.masks)), side="right") - 1
         change = self.change[:, :, places][begun.tolist()]
-        base = self.runner.dead.logits_in(places)
+        base = self.runner.ablated_reads.logits_in(places)
         kept = self.masks[:, -1].to(base.dtype)
         return torch.einsum("cs,cspd->cpd", kept, change).add(base).flatten(0, 1)
 

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from circuitkit.circuits.graph import head_name, mlp_name
 from circuitkit.errors import GraphError, MethodError
-from circuitkit.graph import head_name, mlp_name
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 

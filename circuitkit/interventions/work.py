@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
-from circuitkit.progress import Progress, silent
+from circuitkit.work.progress import Progress, silent
 
 RESAMPLE = ResampleAblation()
 

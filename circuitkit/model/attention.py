@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.graph import READS
+from circuitkit.circuits.graph import READS
 from circuitkit.model.norms import HALF, Norm
 
 PatternHook = Callable[[Tensor], Tensor]

@@ -19,9 +19,9 @@ from torch import Tensor
 from circuitkit.errors import DecompositionError
 from circuitkit.model import hook_points
 from circuitkit.model.context import model_inputs
-from circuitkit.model.record import record
+from circuitkit.model.recording import record
 from circuitkit.model.subject import SubjectModel
-from circuitkit.prompts import PromptBatch
+from circuitkit.prompts.pairs import PromptBatch
 
 PROBE_LENGTH, PROBE_PADDING = 12, 3
 # float64 too: Hugging Face computes RMSNorm, softmax or rotation in float32 all the same

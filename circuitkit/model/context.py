@@ -9,7 +9,7 @@ from torch import Tensor
 
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
-from circuitkit.prompts import PromptBatch
+from circuitkit.prompts.pairs import PromptBatch
 
 ATTENTION_KINDS = {
     "full_attention": False,

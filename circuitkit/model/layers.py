@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
-from circuitkit.graph import READS
 from circuitkit.model.attention import Attention, HeadNorm
 from circuitkit.model.norms import Norm, norm_of
 
@@ -67,7 +67,7 @@ class Layer:
     is_parallel: bool
 
 
-def layer_of(bridge: Any, index: int, where: str, softmax_share: float = 1.0) -> Layer:
+def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float = 1.0) -> Layer:
     """Return a block of the bridge, taken apart.
 
     Raises:

@@ -15,7 +15,7 @@ from circuitkit.model.attention import KeysValues
 from circuitkit.model.context import Context
 from circuitkit.model.forward import Sources, run_layers
 from circuitkit.model.subject import SubjectModel
-from circuitkit.prompts import PromptBatch, PromptPairs
+from circuitkit.prompts.pairs import PromptBatch, PromptPairs
 
 WORTHWHILE = 1 / 8  # of all positions
 

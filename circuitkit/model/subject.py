@@ -17,8 +17,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import ModelError, PromptError
-from circuitkit.graph import ComponentGraph
 from circuitkit.model import hook_points
 from circuitkit.model.attention import LayerContext
 from circuitkit.model.context import (
@@ -37,9 +37,9 @@ from circuitkit.model.forward import (
     at_label,
     run_layers,
 )
-from circuitkit.model.layers import Layer, layer_of, matrix_of, part
+from circuitkit.model.layers import Layer, layer_from_block, matrix_of, part
 from circuitkit.model.norms import Norm, norm_of
-from circuitkit.prompts import PromptBatch
+from circuitkit.prompts.pairs import PromptBatch
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class SubjectModel:
         """Every block taken apart. Folding norms copies q, k and v: kept once made."""
         where = f"model {self.name!r}"
         return tuple(
-            layer_of(self.bridge, index, where, self.softmax_share)
+            layer_from_block(self.bridge, index, where, self.softmax_share)
             for index in range(len(self.bridge.blocks))
         )
 

@@ -7,12 +7,12 @@ Nothing here is escaped; the writers do that.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from circuitkit.circuit import Circuit, kind_of, layer_of
-from circuitkit.graph import read_of
-from circuitkit.interpretation.record import Card, Link
+from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
+from circuitkit.circuits.graph import read_of
+from circuitkit.interpretation.findings import Card, Link
 from circuitkit.reporting.content import NONE, Table, interval, number, signed, visible
-from circuitkit.reporting.record import RunRecord
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.study.records import RunRecord
 
 KINDS = {"input": "the input", "head": "head", "mlp": "MLP", "logits": "the logits"}
 

@@ -7,7 +7,7 @@ the gap. Solid: in all models; dashed: in some. Colour says which input is fed, 
 
 import graphviz
 
-from circuitkit.graph import INPUT, LOGITS
+from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.interpretation.comparison import Comparison, SharedEdge, SharedGroup
 from circuitkit.reporting.dot import (
     EDGE_STYLE,

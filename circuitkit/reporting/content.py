@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from circuitkit.graph import INPUT, LOGITS
-from circuitkit.reporting.record import HeatMap, RunRecord, Sample
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.study.records import HeatMap, RunRecord, Sample
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.faithfulness import Faithfulness
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import graphviz
 
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_diff import CircuitDiff, diff_circuits
-from circuitkit.graph import INPUT, LOGITS, READS
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.diff import CircuitDiff, diff_circuits
+from circuitkit.circuits.graph import INPUT, LOGITS, READS
 from circuitkit.reporting.dot import (
     EDGE_STYLE,
     GRAPH_STYLE,

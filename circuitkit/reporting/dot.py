@@ -15,9 +15,9 @@ import graphviz
 import pygraphviz
 import torch
 
-from circuitkit.circuit import Circuit, kind_of, layer_of
+from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
+from circuitkit.circuits.graph import INPUT, LOGITS, READS, ComponentGraph, read_of
 from circuitkit.errors import OutputError
-from circuitkit.graph import INPUT, LOGITS, READS, ComponentGraph, read_of
 
 READ_COLOURS = {
     "q": "#0072B2",

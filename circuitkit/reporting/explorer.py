@@ -15,12 +15,12 @@ from xml.dom import minidom
 
 from markupsafe import Markup
 
-from circuitkit.circuit import Circuit
-from circuitkit.interpretation.record import Interpretation, Matrix, PromptView, TemplatePatterns
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.interpretation.findings import Interpretation, Matrix, PromptView, TemplatePatterns
 from circuitkit.reporting.content import number, signed, visible
 from circuitkit.reporting.findings import prompt_title
-from circuitkit.reporting.record import RunRecord
 from circuitkit.reporting.sizes import Size
+from circuitkit.study.records import RunRecord
 
 SCRIPTS = ("page.js", "picture.js", "prompts.js", "tables.js", "explorer.js")
 STYLES = ("report.css", "explorer.css")

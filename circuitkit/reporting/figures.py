@@ -20,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from circuitkit.reporting.record import HeatMap
+from circuitkit.study.records import HeatMap
 from circuitkit.validation.curve import Curve, CurvePoint
 
 PAPER, INK, GRID = "#FCFCFA", "#222222", "#D8D8D4"

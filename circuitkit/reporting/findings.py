@@ -1,6 +1,6 @@
 """What an interpretation says of groups, directions and sweeps, as plain text and tables."""
 
-from circuitkit.interpretation.record import Interpretation, PromptView, Sweep
+from circuitkit.interpretation.findings import Interpretation, PromptView, Sweep
 from circuitkit.reporting.content import (
     Table,
     heat_map_files,
@@ -10,7 +10,7 @@ from circuitkit.reporting.content import (
     visible,
 )
 from circuitkit.reporting.figures import heat_map_svg
-from circuitkit.reporting.record import HeatMap
+from circuitkit.study.records import HeatMap
 
 READING = {
     "cards": (

@@ -10,8 +10,8 @@ import textwrap
 
 import graphviz
 
-from circuitkit.interpretation.causes import LEAST
-from circuitkit.interpretation.record import Group, GroupEdge, Interpretation
+from circuitkit.interpretation.findings import Group, GroupEdge, Interpretation
+from circuitkit.interpretation.roles.causes import LEAST
 from circuitkit.reporting.content import number
 from circuitkit.reporting.dot import (
     EDGE_STYLE,

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from circuitkit.errors import CircuitFileError
-from circuitkit.files import require_writable_directory, write_whole
 from circuitkit.reporting import content
 from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.dot import picture_dot, render_dot
@@ -19,7 +18,8 @@ from circuitkit.reporting.explorer import page_style
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import inline_svg, rendered
 from circuitkit.reporting.markdown import CIRCUIT_FILE, GROUPS_FILE, escaped
-from circuitkit.reporting.record import RUN_FILE, RunRecord, load_record
+from circuitkit.study.records import RUN_FILE, RunRecord, load_record
+from circuitkit.work.files import require_writable_directory, write_whole
 
 PAGE, MARKDOWN = "index.html", "index.md"
 TEMPLATE, STYLE = "gallery.html.jinja", "gallery.css"

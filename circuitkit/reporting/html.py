@@ -13,14 +13,14 @@ from xml.dom import minidom
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from circuitkit.circuit import Circuit
-from circuitkit.interpretation.record import Interpretation
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting import cards, content, explorer, findings
 from circuitkit.reporting.dot import READ_COLOURS, render_dot, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings_dot import group_names, groups_dot
-from circuitkit.reporting.record import RunRecord
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
+from circuitkit.study.records import RunRecord
 
 TEMPLATE = "report.html.jinja"
 SMALLEST = 0.72

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable
 
-from circuitkit.interpretation.record import Card, Interpretation
+from circuitkit.interpretation.findings import Card, Interpretation
 from circuitkit.reporting import content, findings
 from circuitkit.reporting.cards import all_edges_table, components_table, role_words
 from circuitkit.reporting.content import READING, Parts, SampleText, Table
-from circuitkit.reporting.record import RunRecord
+from circuitkit.study.records import RunRecord
 
 CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE = "circuit.svg", "curve.svg", "groups.svg"
 

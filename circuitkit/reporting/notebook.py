@@ -12,15 +12,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from circuitkit.circuit import Circuit
-from circuitkit.interpretation.record import Interpretation
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting.content import Table, interval, number, signed
 from circuitkit.reporting.dot import picture_dot, render_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings import groups_table
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import inline_svg
-from circuitkit.reporting.record import HeatMap
+from circuitkit.study.records import HeatMap
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
 

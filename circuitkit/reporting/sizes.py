@@ -9,12 +9,12 @@ it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuitkit.circuit import Circuit
-from circuitkit.discovery.selection import prune_dead_ends, select_as_found
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.selection import prune_dead_ends, select_as_found
 from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.dot import MAX_DRAWN
-from circuitkit.reporting.record import RunRecord
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.study.records import RunRecord
 from circuitkit.validation.curve import CurvePoint
 
 MAX_EDGES = 100  # of a size whose edges are all drawn: more are a thicket

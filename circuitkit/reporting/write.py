@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from circuitkit.errors import OutputError
-from circuitkit.files import require_writable_directory, write_whole
-from circuitkit.interpretation.record import Interpretation
+from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting.content import caption_of, heat_map_files
 from circuitkit.reporting.dot import circuit_dot, picture_dot, render_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
@@ -14,7 +13,8 @@ from circuitkit.reporting.findings import sweep_files, sweep_svg
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import report_html
 from circuitkit.reporting.markdown import CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE, report_markdown
-from circuitkit.reporting.record import RunRecord
+from circuitkit.study.records import RunRecord
+from circuitkit.work.files import require_writable_directory, write_whole
 
 Files = Mapping[str, str | bytes]
 

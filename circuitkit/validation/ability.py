@@ -6,14 +6,15 @@
 A circuit of something that the model does not do explains noise, whatever its other numbers.
 """
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
+from circuitkit.statistics.bootstrap import share_estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.gaps import dust_of
 from circuitkit.validation.baseline import measure_baseline
-from circuitkit.validation.bootstrap import share_estimate
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.equivalence import share_above
-from circuitkit.validation.gap import dust_of
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 
 class Ability(Criterion):

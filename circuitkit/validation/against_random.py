@@ -14,12 +14,13 @@ is the share k / n with its Clopper-Pearson interval. Shi et al. 2024 (arXiv:241
 
 import numpy as np
 
+from circuitkit.circuits.random_circuits import random_like, random_outside
 from circuitkit.errors import CriterionError
-from circuitkit.random_circuits import random_like, random_outside
-from circuitkit.validation.bootstrap import Values, share_estimate
+from circuitkit.statistics.bootstrap import Values, share_estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.gaps import ROUNDING
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.gap import ROUNDING
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 N_RANDOM = 39
 TIE = ROUNDING  # in units of f: runs that rounding alone may part count as equal

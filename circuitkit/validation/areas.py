@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate, Values, estimate
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import Estimate, Values, estimate
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.verdict import Finding

@@ -13,9 +13,9 @@ from torch import Tensor
 from circuitkit.errors import BaselineError
 from circuitkit.metrics import Accuracy, LogitDifference, Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate, mean_estimate
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 
 BATCH = 256  # pairs a pass; no result depends on it
 

@@ -10,6 +10,7 @@ validation pairs. Wang et al. 2022 (arXiv:2211.00593, section 4), there in logit
 
 import numpy as np
 
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criterion import Case, Criterion, magnitude
 from circuitkit.validation.knock_outs import (
     component_classes,
@@ -18,7 +19,7 @@ from circuitkit.validation.knock_outs import (
     inner_components,
     random_sets,
 )
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 
 class Completeness(Criterion):

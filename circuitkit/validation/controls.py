@@ -16,12 +16,13 @@ from dataclasses import replace
 
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.random_circuits import random_connected, random_like, random_of_profile
 from circuitkit.errors import CriterionError
-from circuitkit.prompts import Labels, PromptPairs
-from circuitkit.random_circuits import random_connected, random_like, random_of_profile
+from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 N_RANDOM = 19
 N_SHUFFLED = 3

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.errors import CriterionError
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.ability import Ability, AbilityShare
 from circuitkit.validation.against_random import PartialNecessity, Sufficiency
 from circuitkit.validation.areas import CMD, CPR
@@ -39,7 +40,6 @@ from circuitkit.validation.minimality import Minimality
 from circuitkit.validation.robustness import AblationSpread
 from circuitkit.validation.size import EdgeCount, EdgeShare
 from circuitkit.validation.stability import RankStability, Stability
-from circuitkit.validation.verdict import Bound
 from circuitkit.validation.wang import WangFaithfulness
 
 # One line a criterion, in the order in which a verdict is read.

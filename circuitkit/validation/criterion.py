@@ -17,17 +17,18 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError, MethodError, PromptError
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate, Values, estimate, ratio_of_means
-from circuitkit.validation.gap import require_gap
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.gaps import require_gap
+from circuitkit.validation.verdict import Finding
+from circuitkit.work.progress import Progress, silent
 
 N_CHOOSING = 32  # pairs on which sets are chosen: enough to rank them
 N_REFOUND = 8  # bootstrap samples on which the circuit is found again

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.validation.faithfulness import (
     measure_faithfulness,
     measure_faithfulness_points,
 )
+from circuitkit.work.progress import Progress, silent
 
 SHARES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 

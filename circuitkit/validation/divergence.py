@@ -6,9 +6,9 @@
 The metric looks at the answers alone: a circuit can keep it and say something else.
 """
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.metrics import Agreement, KLDivergence
-from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.verdict import Finding
 

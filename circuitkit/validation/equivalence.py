@@ -16,10 +16,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import binom, t
 
-from circuitkit.validation.bootstrap import Values, share_estimate
+from circuitkit.statistics.bootstrap import Values, share_estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.gaps import dust_of
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.gap import dust_of
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 MARGIN = 0.2
 SHARE_MARGIN = 0.2

@@ -13,18 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.progress import Progress, silent
-from circuitkit.prompts import PromptPairs
-from circuitkit.validation.bootstrap import Estimate, Values, estimate, mean_estimate
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import Estimate, Values, estimate, mean_estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.gaps import require_gap
+from circuitkit.statistics.power import least_visible
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.gap import require_gap
-from circuitkit.validation.power import least_visible
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
+from circuitkit.work.progress import Progress, silent
 
 
 class FaithfulnessCriterion(Criterion):

@@ -7,9 +7,10 @@ wordings that discovery never used, and answers (names, places) that never were 
 task says which exist; each kind has its own reference prompts for mean ablation.
 """
 
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness, measured
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 
 class HoldOut(Criterion):

@@ -10,7 +10,7 @@ et al. 2007; Shi et al. 2024 (arXiv:2410.13032, section 3.1).
 
 import numpy as np
 
-from circuitkit.validation.bootstrap import Values
+from circuitkit.statistics.bootstrap import Values
 from circuitkit.validation.criterion import Case, Criterion, exact
 from circuitkit.validation.verdict import Finding
 

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from circuitkit.errors import CriterionError
-from circuitkit.progress import Progress, silent
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.power import pairs_to_decide
 from circuitkit.validation.criteria import CRITERIA, Thresholds
 from circuitkit.validation.criterion import Case
-from circuitkit.validation.power import pairs_to_decide
 from circuitkit.validation.verdict import (
     UNDECIDED,
-    Bound,
     Check,
     Verdict,
     check_of,
     reach_verdict,
     unmeasured,
 )
+from circuitkit.work.progress import Progress, silent
 
 MAX_ADVISED = 50  # times the pairs there are
 MIN_TO_JUDGE = 16  # pairs under which an interval says little: BCa is too narrow there

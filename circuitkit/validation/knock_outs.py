@@ -14,12 +14,12 @@ from collections import defaultdict
 
 import numpy as np
 
-from circuitkit.circuit import Circuit, kind_of
-from circuitkit.graph import INPUT, LOGITS
-from circuitkit.interventions.columns import all_positions, by_role
+from circuitkit.circuits.circuit import Circuit, kind_of
+from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
-from circuitkit.validation.bootstrap import Values
+from circuitkit.prompts.columns import all_positions, by_role
+from circuitkit.statistics.bootstrap import Values
 from circuitkit.validation.criterion import Case
 
 Components = tuple[str, ...]

@@ -21,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.random_circuits import random_path
 from circuitkit.errors import CriterionError
-from circuitkit.random_circuits import random_path
-from circuitkit.validation.bootstrap import Estimate, Values
+from circuitkit.statistics.bootstrap import Estimate, Values
+from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.gaps import dust_of
 from circuitkit.validation.criterion import Case, Criterion
-from circuitkit.validation.gap import dust_of
 from circuitkit.validation.knock_outs import Components, component_classes
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 N_REFERENCE = 40
 REFERENCE_QUANTILE = 0.95

@@ -7,15 +7,15 @@ Both are the same in exact arithmetic. What is smaller than this cannot be told 
 
 import warnings
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import PrecisionWarning
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.norms import HALF
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPairs
 
 N_PAIRS = 16  # are enough to see it
 

@@ -9,7 +9,7 @@ arXiv:2407.08734). A claim that holds under one ablation only should say so.
 import numpy as np
 
 from circuitkit.errors import CriterionError, VanishingGapError
-from circuitkit.validation.bootstrap import Values, estimate
+from circuitkit.statistics.bootstrap import Values, estimate
 from circuitkit.validation.criterion import Case, Criterion
 from circuitkit.validation.verdict import Finding
 

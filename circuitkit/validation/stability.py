@@ -10,9 +10,9 @@ method and at the same size. The interval is over the samples, as are the counts
 import numpy as np
 from scipy.stats import spearmanr
 
-from circuitkit.circuit_diff import diff_circuits
+from circuitkit.circuits.diff import diff_circuits
 from circuitkit.errors import CriterionError
-from circuitkit.validation.bootstrap import mean_estimate
+from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.criterion import N_REFOUND, Case, Criterion
 from circuitkit.validation.verdict import Finding
 

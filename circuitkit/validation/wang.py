@@ -7,8 +7,9 @@ in logits; as a share of what ablating everything costs, models and tasks compar
 ablation this is |1 - f|, with the interval of the difference itself.
 """
 
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criterion import Case, Criterion, magnitude
-from circuitkit.validation.verdict import Bound, Finding
+from circuitkit.validation.verdict import Finding
 
 MEAN = "mean"
 

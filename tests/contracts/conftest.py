@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from circuitkit.circuit_file import load_circuit, save_circuit
-from circuitkit.circuit_search import best_edges, connected, discover
+from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.contracts.parsing import read_contracts
-from circuitkit.model.record import record
-from circuitkit.options import Request, subject_of
-from circuitkit.settings import Settings, with_provenance
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.study.search import best_edges, connected, discover
+from circuitkit.study.settings import Settings, with_provenance
+from circuitkit.study.subject import Request, subject_of
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs, save_toy
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitkit.cli import app
+from circuitkit.cli.app import app
 from circuitkit.contracts.parsing import KEYS, read_contracts
 
 yaml = pytest.importorskip("yaml", reason="PyYAML reads the workflow")

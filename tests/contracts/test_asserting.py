@@ -3,12 +3,13 @@ import pytest
 import torch
 
 from circuitkit import assert_faithful
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_file import save_circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.file import save_circuit
 from circuitkit.contracts.asserting import worst_pairs
 from circuitkit.errors import CircuitFileError, CircuitkitError
-from circuitkit.prompts import PromptPair
-from circuitkit.task import find_task, sample_splits
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.task import find_task
 from circuitkit.zoo.planted import planted
 from tests.contracts.conftest import edit_origin
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from circuitkit.circuit_file import load_circuit, save_circuit
+from circuitkit.circuits.file import load_circuit, save_circuit
+from circuitkit.contracts.cases import ContractCases
 from circuitkit.contracts.check import (
     BROKEN,
     HOLDS,
@@ -13,13 +14,12 @@ from circuitkit.contracts.check import (
     check_contract,
     check_contracts,
     check_item,
-    outcome_of,
+    outcome_of_contracts,
 )
-from circuitkit.contracts.hearing import Court
 from circuitkit.contracts.parsing import read_contracts
 from circuitkit.errors import ContractError
-from circuitkit.options import Request, subject_of_task
-from circuitkit.settings import Settings, with_provenance
+from circuitkit.study.settings import Settings, with_provenance
+from circuitkit.study.subject import Request, subject_of_task
 from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
@@ -30,7 +30,7 @@ PICO = Path(__file__).parents[2] / "circuits"
 
 def judged(root, text):
     """Return how the only requirement of a contract stands."""
-    [item] = check_contract(contract_of(root, text), Court()).items
+    [item] = check_contract(contract_of(root, text), ContractCases()).items
     return item
 
 
@@ -194,10 +194,10 @@ def test_a_model_is_loaded_once_for_all_contracts_that_share_it(project, monkeyp
         loaded.append(name)
         return load_model(name, **settings)
 
-    monkeypatch.setattr("circuitkit.options.load_model", load)
+    monkeypatch.setattr("circuitkit.study.subject.load_model", load)
     small = BASE.replace("toy.json", "small.json")
     path = write(project, BASE + "max_edges = 999\nkl = { max = 9 }", small + "max_edges = 999")
-    assert outcome_of(check_contracts(read_contracts(path))) == HOLDS
+    assert outcome_of_contracts(check_contracts(read_contracts(path))) == HOLDS
     assert loaded == [str(project / "toy")]
 
 
@@ -222,7 +222,7 @@ def test_only_what_matches_is_judged_and_nothing_that_matches_is_refused(project
 def test_broken_wins_and_nothing_at_all_is_not_a_pass(project, outcomes, together):
     items = tuple(ItemResult("kl", outcome, "") for outcome in outcomes)
     contract = contract_of(project, "max_edges = 1")
-    assert outcome_of([ContractResult(contract, items)]) == together
+    assert outcome_of_contracts([ContractResult(contract, items)]) == together
 
 
 def drift_of(project, **named):
@@ -231,7 +231,7 @@ def drift_of(project, **named):
     text += f'drift = {{ baseline = "circuits/{options["baseline"]}.json", '
     text += f"min_jaccard = {options['least']} }}\n{options.get('more', '')}"
     [contract] = read_contracts(write(project, text))
-    return check_item(contract, "drift", Court())
+    return check_item(contract, "drift", ContractCases())
 
 
 def test_a_circuit_found_again_in_its_own_model_has_not_drifted(project):
@@ -275,7 +275,7 @@ def test_the_change_of_a_criterion_is_today_minus_the_baseline(project):
                       "faithfulness = { min = -9 }")
             )[0],
             "faithfulness",
-            Court(),
+            ContractCases(),
         ).check.value.value,
     )  # fmt: skip
     assert float(value) == pytest.approx(before - after, abs=2e-3)
@@ -344,7 +344,7 @@ def of_task(project):
 
 def truth_result(root, text):
     [contract] = read_contracts(write(root, 'circuit = "circuits/truth.json"\n' + text))
-    [item] = check_contract(contract, Court()).items
+    [item] = check_contract(contract, ContractCases()).items
     return item
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from circuitkit.contracts.parsing import KEYS, read_contracts
 from circuitkit.errors import CircuitkitError, ContractError
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA
-from circuitkit.validation.verdict import Bound
 from tests.contracts.conftest import write
 
 CIRCUIT = 'circuit = "circuits/ioi.json"\n'

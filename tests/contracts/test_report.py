@@ -7,8 +7,9 @@ import pytest
 from circuitkit.contracts.check import BROKEN, HOLDS, NOT_JUDGED, ContractResult, ItemResult
 from circuitkit.contracts.contract import Contract
 from circuitkit.contracts.report import annotations, junit_xml, markdown, to_json
-from circuitkit.validation.bootstrap import Estimate
-from circuitkit.validation.verdict import Bound, Finding, check_of
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.validation.verdict import Finding, check_of
 
 HOSTILE = (
     "a|b <b>&\"'</failure> ]]> 100% :: , `x` *y* [z](u)\r\n::error::line\x00\x1b\ufffe\U0001f600"

@@ -4,15 +4,15 @@ import torch
 from circuitkit.discovery import atp, eap
 from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import MeanAblation
-from circuitkit.interventions.columns import all_positions, by_position
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.work import Work
 from circuitkit.model import hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import all_positions, by_position
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 from tests.families import make_family, make_native
 

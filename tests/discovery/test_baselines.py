@@ -7,8 +7,8 @@ from circuitkit.discovery.baselines import Magnitude, RandomScores
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import KLDivergence, LogitDifference
-from circuitkit.model.record import record, sender_outputs
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record, sender_outputs
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 METRIC = LogitDifference()

@@ -5,16 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from circuitkit.circuits.selection import select_top
 from circuitkit.discovery.methods import METHODS, method_named
-from circuitkit.discovery.selection import select_top
 from circuitkit.errors import CircuitkitError, MethodError
 from circuitkit.interventions.ablation import MeanAblation
-from circuitkit.interventions.columns import by_position, by_role
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference
-from circuitkit.prompts import PromptPair
-from circuitkit.task import find_task, sample_splits
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import by_position, by_role
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted as planted_named
 from tests.conftest import fingerprint, random_pairs

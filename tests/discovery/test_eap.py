@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import eap
 from circuitkit.errors import MemoryBudgetError, MethodError, PromptError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference, LogProbability
 from circuitkit.model import hook_points
-from circuitkit.model.record import record, sender_outputs
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record, sender_outputs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import Nearly, random_pairs
 
 

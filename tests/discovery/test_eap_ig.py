@@ -3,15 +3,15 @@ import torch
 
 from circuitkit.discovery import eap, eap_ig
 from circuitkit.errors import MethodError
+from circuitkit.gradients.terms import score_columns_by_terms
 from circuitkit.interventions.ablation import MeanAblation
-from circuitkit.interventions.attribution import score_columns_by_terms
-from circuitkit.interventions.columns import by_position, by_role
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Accuracy, KLDivergence
-from circuitkit.model.record import record
+from circuitkit.model.recording import record
 from circuitkit.model.runs import whole_run
+from circuitkit.prompts.columns import by_position, by_role
 
-VARIANTS = [eap_ig.Path(variant, 3) for variant in eap_ig.VARIANTS]
+VARIANTS = [eap_ig.IntegrationPath(variant, 3) for variant in eap_ig.VARIANTS]
 
 
 def gap(model, pairs, metric):
@@ -29,7 +29,7 @@ def completeness_gap(model, pairs, metric, path):
 def test_scores_out_of_the_input_sum_to_the_metric_difference_in_the_limit(toy, pairs, metric):
     size = abs(gap(toy, pairs, metric))
     gaps = [
-        completeness_gap(toy, pairs, metric, eap_ig.Path("inputs", steps, "midpoint"))
+        completeness_gap(toy, pairs, metric, eap_ig.IntegrationPath("inputs", steps, "midpoint"))
         for steps in (4, 20, 100)
     ]
     assert gaps[0] > 5 * gaps[1] > 50 * gaps[2]
@@ -38,14 +38,14 @@ def test_scores_out_of_the_input_sum_to_the_metric_difference_in_the_limit(toy, 
 
 def test_the_midpoint_rule_converges_faster_than_the_left_rule(toy, pairs, metric):
     left, middle = (
-        completeness_gap(toy, pairs, metric, eap_ig.Path("inputs", 40, rule))
+        completeness_gap(toy, pairs, metric, eap_ig.IntegrationPath("inputs", 40, rule))
         for rule in eap_ig.RULES
     )
     assert middle < 0.25 * left
 
 
 def test_completeness_under_mean_ablation_is_about_the_run_from_the_mean_input(toy, pairs, metric):
-    path, ablation = eap_ig.Path("inputs", 100, "midpoint"), MeanAblation(pairs)
+    path, ablation = eap_ig.IntegrationPath("inputs", 100, "midpoint"), MeanAblation(pairs)
     scores = eap_ig.score_edges(toy, pairs, metric, path=path, ablation=ablation)
     run = whole_run(toy, pairs.clean_batch)
     with torch.no_grad():
@@ -57,8 +57,10 @@ def test_completeness_under_mean_ablation_is_about_the_run_from_the_mean_input(t
 
 def test_the_left_rule_begins_at_the_corrupted_end(toy, pairs, metric):
     """With one step the gradient is that of the corrupted run: EAP with the sides exchanged."""
-    one = eap_ig.score_edges(toy, pairs, metric, path=eap_ig.Path("inputs", 1)).values
-    ends = eap_ig.score_edges(toy, pairs, metric, path=eap_ig.Path("clean-corrupted")).values
+    one = eap_ig.score_edges(toy, pairs, metric, path=eap_ig.IntegrationPath("inputs", 1)).values
+    ends = eap_ig.score_edges(
+        toy, pairs, metric, path=eap_ig.IntegrationPath("clean-corrupted")
+    ).values
     torch.testing.assert_close(2 * ends - one, eap.score_edges(toy, pairs, metric).values)
     assert (one - ends).abs().max() > 0.01
 
@@ -97,7 +99,7 @@ def test_kl_has_a_gradient_away_from_the_clean_run(toy, pairs):
 )
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(MethodError, match=message):
-        eap_ig.Path(**settings)
+        eap_ig.IntegrationPath(**settings)
 
 
 def test_a_metric_without_gradient_is_refused(toy, pairs):

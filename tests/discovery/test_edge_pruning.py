@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery.edge_pruning import (
     FIRST_LOG_ALPHA,
     EdgePruning,
@@ -15,14 +15,14 @@ from circuitkit.discovery.edge_pruning import (
     train_masks,
 )
 from circuitkit.errors import MemoryBudgetError, MethodError, VanishingGapError
+from circuitkit.gradients.soft_circuit import SoftCircuits
 from circuitkit.interventions.ablation import ZeroAblation
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.run_circuit import evaluate_circuits
-from circuitkit.interventions.soft_circuit import SoftCircuits
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint, random_pairs, save_toy
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from circuitkit.circuits.graph import READS
 from circuitkit.discovery.information_flow import InformationFlow
 from circuitkit.errors import MemoryBudgetError
-from circuitkit.graph import READS
-from circuitkit.interventions.columns import by_position, by_role
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Accuracy, LogitDifference
 from circuitkit.model import hook_points
-from circuitkit.model.record import record, sender_outputs
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record, sender_outputs
+from circuitkit.prompts.columns import by_position, by_role
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint, random_pairs
 from tests.families import FAMILIES, make_family

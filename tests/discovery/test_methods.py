@@ -4,8 +4,8 @@ import torch
 from circuitkit.discovery import eap, eap_ig
 from circuitkit.discovery.methods import method_named, score_edges_by_column
 from circuitkit.errors import MethodError
-from circuitkit.interventions.columns import by_role
 from circuitkit.interventions.work import Work
+from circuitkit.prompts.columns import by_role
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,9 @@ from circuitkit.interventions.work import Work
 def test_eap_ig_by_name_is_its_variant(toy, pairs, metric, name, variant):
     settings = {} if name == "clean-corrupted" else {"steps": "2"}
     found = method_named(name, settings).score_edges(toy, pairs, metric, Work()).values
-    expected = eap_ig.score_edges(toy, pairs, metric, path=eap_ig.Path(variant, 2)).values
+    expected = eap_ig.score_edges(
+        toy, pairs, metric, path=eap_ig.IntegrationPath(variant, 2)
+    ).values
     assert torch.equal(found, expected)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery.optimal_ablation import (
     OptimalAblation,
     _distances,
@@ -17,8 +17,8 @@ from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference
-from circuitkit.model.record import record
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint, random_pairs, save_toy
 from tests.families import make_family

@@ -6,18 +6,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
+from circuitkit.circuits.graph import READS
 from circuitkit.discovery import eap
 from circuitkit.discovery.relp import RelP
 from circuitkit.errors import MethodError
-from circuitkit.graph import READS
 from circuitkit.interventions.ablation import MeanAblation, ZeroAblation
-from circuitkit.interventions.columns import by_position
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Accuracy, KLDivergence, LogitDifference
 from circuitkit.model.relevance import linearised
-from circuitkit.prompts import PromptPair
-from circuitkit.task import find_task, sample_splits
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import by_position
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint
 from tests.families import FAMILIES, make_family, make_native, save_family

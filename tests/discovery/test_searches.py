@@ -16,12 +16,12 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import acdc, exact_joint
 from circuitkit.discovery.acdc import ACDC
-from circuitkit.discovery.estimate import Estimate
 from circuitkit.discovery.exact import ExactEdges, chunks_by_receiver
 from circuitkit.discovery.exact_joint import ExactJoint
+from circuitkit.discovery.time_estimate import TimeEstimate
 from circuitkit.errors import CheckpointError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.budget import bytes_per_pair
@@ -31,9 +31,10 @@ from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import CircuitRunner, evaluate_circuits
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import KLDivergence, LogitDifference
-from circuitkit.model.record import record
-from circuitkit.task import find_task, sample_splits
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 from tests.conftest import VOCAB, random_pairs, save_toy
@@ -165,7 +166,7 @@ import torch
 from circuitkit.discovery.acdc import ACDC
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import LogitDifference
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs
 
@@ -294,7 +295,7 @@ def test_estimates_are_of_all_runs_and_of_a_time_measured_now(toy, pairs, name):
     ],
 )
 def test_estimates_read_well(passes, seconds, text):
-    assert str(Estimate(passes, seconds)) == text
+    assert str(TimeEstimate(passes, seconds)) == text
 
 
 # Exact edges, alone and with joint knock-outs

@@ -3,12 +3,12 @@ from functools import cached_property
 
 import pytest
 
-from circuitkit.calibration.faults import subject_on
-from circuitkit.circuit import Circuit
-from circuitkit.interpretation.evidence import Evidence
-from circuitkit.interpretation.roles import roles_from
-from circuitkit.settings import Settings
-from circuitkit.trial import case_of
+from circuitkit.bench.calibration.faults import subject_on
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.interpretation.roles.claims import roles_from
+from circuitkit.interpretation.roles.evidence import Evidence
+from circuitkit.study.cases import case_of
+from circuitkit.study.settings import Settings
 from circuitkit.zoo.planted import planted
 
 N_PAIRS = 64

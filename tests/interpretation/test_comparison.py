@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from circuitkit import cli_comparison
-from circuitkit.circuit import Circuit, kind_of
-from circuitkit.circuit_file import save_circuit
-from circuitkit.cli import app
+from circuitkit.circuits.circuit import Circuit, kind_of
+from circuitkit.circuits.file import save_circuit
+from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.cli import compare as command
+from circuitkit.cli.app import app
 from circuitkit.errors import CriterionError
-from circuitkit.graph import ComponentGraph
 from circuitkit.interpretation.cards import cards_of
-from circuitkit.interpretation.causes import gap_of
 from circuitkit.interpretation.comparison import (
     SharedEdge,
     behaviour,
@@ -27,8 +26,7 @@ from circuitkit.interpretation.comparison import (
     overlap,
     ruzicka,
 )
-from circuitkit.interpretation.evidence import Evidence
-from circuitkit.interpretation.record import (
+from circuitkit.interpretation.findings import (
     ATTENDS,
     DOES,
     Card,
@@ -37,10 +35,12 @@ from circuitkit.interpretation.record import (
     Loss,
     Role,
 )
-from circuitkit.interpretation.roles import roles_from
+from circuitkit.interpretation.roles.causes import gap_of
+from circuitkit.interpretation.roles.claims import roles_from
+from circuitkit.interpretation.roles.evidence import Evidence
 from circuitkit.reporting.comparison_dot import comparison_dot
-from circuitkit.reporting.record import save_interpretation
-from circuitkit.validation.bootstrap import Estimate, mean_estimate
+from circuitkit.statistics.bootstrap import Estimate, mean_estimate
+from circuitkit.study.records import save_interpretation
 
 RUNNER = CliRunner()
 
@@ -394,7 +394,7 @@ def test_a_directory_that_cannot_be_read_is_named(tmp_path, name, content, words
 
 
 def test_one_circuit_alone_is_refused_before_it_is_interpreted(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli_comparison, "_subject", None)  # loading a model would fail
+    monkeypatch.setattr(command, "_subject", None)  # loading a model would fail
     circuit = tmp_path / "circuit.json"
     save_circuit(Circuit.full(ComponentGraph(n_layers=1, n_heads=1, d_model=4)), circuit)
     done = call("compare", circuit, "-o", tmp_path / "c.svg")

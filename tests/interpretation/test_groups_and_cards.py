@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.cards import cards_of
-from circuitkit.interpretation.causes import losses
+from circuitkit.interpretation.findings import ATTENDS, DOES, Role
 from circuitkit.interpretation.groups import group_edges, group_name, grouped, summary_of
-from circuitkit.interpretation.record import ATTENDS, DOES, Role
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.interpretation.roles.causes import losses
+from circuitkit.statistics.bootstrap import Estimate
 
 
 def role(name, kind, score=0.5, *, claimed=True):

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from circuitkit.circuit import Circuit
-from circuitkit.circuit_file import save_circuit
-from circuitkit.cli import app
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.file import save_circuit
+from circuitkit.cli.app import app
 from circuitkit.interpretation.interpret import N_PROMPTS, interpret
 from circuitkit.metrics import LogProbability
-from circuitkit.reporting.record import load_interpretation, save_interpretation
+from circuitkit.study.records import load_interpretation, save_interpretation
 from circuitkit.zoo.planted import planted
 
 RUNNER = CliRunner()

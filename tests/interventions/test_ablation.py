@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import GraphError, MethodError, PromptError
-from circuitkit.graph import ComponentGraph
 from circuitkit.interventions.ablation import (
     MeanAblation,
     NoiseAblation,
@@ -13,16 +13,16 @@ from circuitkit.interventions.ablation import (
     ZeroAblation,
     ablation_named,
 )
-from circuitkit.interventions.columns import all_positions
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence
-from circuitkit.model.record import record
+from circuitkit.model.recording import record
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import all_positions
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 

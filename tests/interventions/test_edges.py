@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformer_lens.patching import get_act_patch_direct_path
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import GraphError, MemoryBudgetError, MethodError
 from circuitkit.interventions.ablation import (
     MeanAblation,
@@ -14,8 +14,8 @@ from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import KLDivergence, LogProbability
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 

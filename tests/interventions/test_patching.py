@@ -2,15 +2,15 @@ import pytest
 import torch
 
 from circuitkit.errors import MethodError
-from circuitkit.interventions.columns import all_positions, by_position, by_role
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence, LogProbability
 from circuitkit.model import hook_points
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.columns import all_positions, by_position, by_role
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 
 

@@ -2,15 +2,15 @@ import pytest
 import torch
 
 from circuitkit.errors import GraphError
-from circuitkit.interventions.columns import all_positions, at_position, at_role, by_position
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.patching import patch_activations
-from circuitkit.interventions.path_patching import MLPs, Path, patch_paths
+from circuitkit.interventions.path_patching import MLPs, PatchedPath, patch_paths
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
 from circuitkit.model import hook_points
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import all_positions, at_position, at_role, by_position
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 from tests.families import make_family
 
@@ -85,25 +85,25 @@ def literal_effect(model, pair, metric, heads, mlp_senders, receivers, frozen, p
 
 CASES = {
     "head to queries": (
-        Path(("a0.h1",), ("a2.h0<q>", "a2.h3<q>")),
+        PatchedPath(("a0.h1",), ("a2.h0<q>", "a2.h3<q>")),
         [(0, 1)],
         [],
         [(hook_points.projection(2, "q"), 0), (hook_points.projection(2, "q"), 3)],
     ),
     "head to logits": (
-        Path(("a0.h1",), ("logits",)),
+        PatchedPath(("a0.h1",), ("logits",)),
         [(0, 1)],
         [],
         [(hook_points.FINAL_NORM_IN, None)],
     ),
     "two senders of two layers": (
-        Path(("a0.h1", "a1.h2"), ("a2.h0<v>", "logits")),
+        PatchedPath(("a0.h1", "a1.h2"), ("a2.h0<v>", "logits")),
         [(0, 1), (1, 2)],
         [],
         [(hook_points.projection(2, "v"), 0), (hook_points.FINAL_NORM_IN, None)],
     ),
     "an MLP on both sides": (
-        Path(("m0",), ("m2",)),
+        PatchedPath(("m0",), ("m2",)),
         [],
         [0],
         [(hook_points.mlp_in(2), None)],
@@ -142,7 +142,7 @@ def test_senders_can_be_replaced_at_one_position(toy, metric):
 
 def test_one_edge_with_frozen_mlps_is_the_exact_edge(toy, pairs, metric):
     names = toy.graph.edge_names[::11]
-    paths = [Path((name.split("->")[0],), (name.split("->")[1],)) for name in names]
+    paths = [PatchedPath((name.split("->")[0],), (name.split("->")[1],)) for name in names]
     for direction in Direction:
         edges = measure_edges(toy, pairs, names, metric, direction=direction).effects
         found = patch_paths(
@@ -160,7 +160,7 @@ def test_one_edge_with_frozen_mlps_is_the_exact_edge(toy, pairs, metric):
 def test_everything_into_one_query_is_patching_that_query(toy, pairs, metric):
     """With every earlier component replaced, the receiver reads what it reads in the other run."""
     senders = toy.graph.senders[: toy.graph.n_senders_before_attention(2)]
-    path = Path(senders, ("a2.h1<q>",))
+    path = PatchedPath(senders, ("a2.h1<q>",))
     for mlps in MLPs:
         found = patch_paths(toy, pairs, [path], metric, all_positions(pairs), mlps=mlps)
         whole = patch_activations(toy, pairs, site_named("q"), all_positions(pairs), metric=metric)
@@ -169,7 +169,7 @@ def test_everything_into_one_query_is_patching_that_query(toy, pairs, metric):
 
 
 def test_recomputed_mlps_carry_what_frozen_ones_do_not(toy, pairs, metric):
-    path = Path(("a0.h1",), ("logits",))
+    path = PatchedPath(("a0.h1",), ("logits",))
     direct, through = (
         patch_paths(toy, pairs, [path], metric, all_positions(pairs), mlps=mlps).effects
         for mlps in (MLPs.FROZEN, MLPs.RECOMPUTED)
@@ -178,15 +178,15 @@ def test_recomputed_mlps_carry_what_frozen_ones_do_not(toy, pairs, metric):
 
 
 def test_a_head_as_receiver_stands_for_its_three_inputs(toy, pairs, metric):
-    short = Path(("a0.h1",), ("a1.h2",))
-    long = Path(("a0.h1",), ("a1.h2<q>", "a1.h2<k>", "a1.h2<v>"))
+    short = PatchedPath(("a0.h1",), ("a1.h2",))
+    long = PatchedPath(("a0.h1",), ("a1.h2<q>", "a1.h2<k>", "a1.h2<v>"))
     found = patch_paths(toy, pairs, [short, long], metric, all_positions(pairs))
     assert torch.equal(found.effects[0], found.effects[1])
     assert found.paths[0] == "a0.h1 -> a1.h2"
 
 
 def test_effects_do_not_depend_on_how_paths_are_batched(toy, pairs, metric):
-    paths = [Path((sender,), ("a2.h0<k>", "logits")) for sender in toy.graph.senders[1:10]]
+    paths = [PatchedPath((sender,), ("a2.h0<k>", "logits")) for sender in toy.graph.senders[1:10]]
     columns = by_position(pairs)
     together = patch_paths(toy, pairs, paths, metric, columns).effects
     alone = [patch_paths(toy, pairs, [path], metric, columns).effects[0] for path in paths]
@@ -198,11 +198,14 @@ def test_effects_do_not_depend_on_how_paths_are_batched(toy, pairs, metric):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        (Path(("a7.h0",), ("logits",)), "a sender must be a component of this graph.*'a7.h0'"),
-        (Path(("logits",), ("logits",)), "a sender must be a component"),
-        (Path(("a0.h0",), ("a5.h0<q>",)), "'a5.h0<q>': must be an input of this graph"),
-        (Path(("m2",), ("a1.h0<q>",)), "some sender must come before receiver 'a1.h0<q>'"),
-        (Path(("m1",), ("m1",)), "some sender must come before receiver 'm1'"),
+        (
+            PatchedPath(("a7.h0",), ("logits",)),
+            "a sender must be a component of this graph.*'a7.h0'",
+        ),
+        (PatchedPath(("logits",), ("logits",)), "a sender must be a component"),
+        (PatchedPath(("a0.h0",), ("a5.h0<q>",)), "'a5.h0<q>': must be an input of this graph"),
+        (PatchedPath(("m2",), ("a1.h0<q>",)), "some sender must come before receiver 'a1.h0<q>'"),
+        (PatchedPath(("m1",), ("m1",)), "some sender must come before receiver 'm1'"),
     ],
 )
 def test_paths_that_do_not_exist_are_refused(toy, pairs, metric, path, message):
@@ -214,7 +217,7 @@ def test_identical_prompts_have_no_effect(toy, metric):
     same = tokenize_pairs(
         [PromptPair(p.clean, p.clean, p.answers, p.wrong_answers) for p in random_pairs()]
     )
-    path = Path(("a0.h1", "m1"), ("a2.h0", "logits"))
+    path = PatchedPath(("a0.h1", "m1"), ("a2.h0", "logits"))
     effects = patch_paths(toy, same, [path], metric, all_positions(same)).effects
     assert effects.abs().max() < 1e-12
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.run_circuit import (
     _side_by_side,

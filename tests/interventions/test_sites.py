@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from circuitkit.errors import GraphError, PromptError
-from circuitkit.interventions.columns import all_positions, at_position, at_role, by_position
 from circuitkit.interventions.patching import patch_activations, patch_places
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import SITES, neuron_places, site_named
 from circuitkit.model import hook_points
 from circuitkit.model.attention import per_head
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.columns import all_positions, at_position, at_role, by_position
+from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import random_pairs
 from tests.families import make_family, make_native
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.ablation import ZeroAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.conftest import SHARED
 

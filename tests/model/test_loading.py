@@ -9,9 +9,9 @@ from circuitkit.errors import ActivationError, ModelError, PromptError
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel, load_directory
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 

@@ -8,17 +8,18 @@ import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
-from circuitkit.circuit import Circuit, Provenance
-from circuitkit.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.circuit import Circuit, Provenance
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.reporting.html import report_html
-from circuitkit.reporting.record import HeatMap, RunInfo, RunRecord, Sample, Validation
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.study.records import HeatMap, RunInfo, RunRecord, Sample, Validation
 from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.bootstrap import Estimate
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import exact
 from circuitkit.validation.curve import Curve, CurvePoint
 from circuitkit.validation.faithfulness import Faithfulness
-from circuitkit.validation.verdict import Bound, Finding, check_of, reach_verdict, unmeasured
+from circuitkit.validation.verdict import Finding, check_of, reach_verdict, unmeasured
 
 from .interpretations import interpretation_of
 

@@ -2,10 +2,9 @@
 
 import random
 
-from circuitkit.circuit import kind_of
-from circuitkit.graph import INPUT, LOGITS
-from circuitkit.interpretation.composition import Composition
-from circuitkit.interpretation.record import (
+from circuitkit.circuits.circuit import kind_of
+from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.interpretation.findings import (
     ATTENDS,
     DOES,
     Card,
@@ -23,7 +22,8 @@ from circuitkit.interpretation.record import (
     WeightedPair,
     Written,
 )
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.interpretation.weights.composition import Composition
+from circuitkit.statistics.bootstrap import Estimate
 
 HOSTILE = ("<script>alert(1)</script>", "</script>", "\"'", "\u2028\u2029", " ␣", "<!--", "&lt;")
 WORDS = (" When", " Mary", " and", " John", " went", " to", " the", " store", ",", " John", " gave")

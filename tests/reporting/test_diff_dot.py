@@ -7,9 +7,9 @@ import pygraphviz
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.errors import GraphError
-from circuitkit.graph import ComponentGraph, EdgeScores
 from circuitkit.reporting.diff_dot import BOTH, ONLY_A, ONLY_B, diff_dot
 from circuitkit.reporting.dot import MAX_DRAWN, READ_COLOURS, circuit_dot, render_dot
 

@@ -6,9 +6,9 @@ import pygraphviz
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.errors import OutputError
-from circuitkit.graph import ComponentGraph, EdgeScores
 from circuitkit.reporting.dot import (
     MAX_DRAWN,
     READ_COLOURS,

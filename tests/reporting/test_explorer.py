@@ -5,8 +5,8 @@ import json
 import pytest
 
 from circuitkit.reporting.content import interval, number, signed
-from circuitkit.reporting.record import save_record
 from circuitkit.reporting.sizes import sizes_of
+from circuitkit.study.records import save_record
 
 from .conftest import SCORES, SCRIPT
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pytest
 
 from circuitkit.reporting.figures import MAX_ROWS, curve_svg, heat_map_svg
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.validation.curve import CurvePoint
 
 from .conftest import SCRIPT, near

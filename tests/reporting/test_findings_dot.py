@@ -6,7 +6,7 @@ from html import unescape
 
 import pytest
 
-from circuitkit.interpretation.record import Group, GroupEdge
+from circuitkit.interpretation.findings import Group, GroupEdge
 from circuitkit.reporting.dot import render_dot
 from circuitkit.reporting.findings_dot import group_names, groups_dot
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from circuitkit.cli import app
+from circuitkit.cli.app import app
 from circuitkit.errors import CircuitFileError
 from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.gallery import MARKDOWN, PAGE, write_gallery
-from circuitkit.reporting.record import load_record, save_record
 from circuitkit.reporting.write import write_report
+from circuitkit.study.records import load_record, save_record
 
 from .conftest import SCRIPT
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.reporting.content import checks_table, edges_table, interval, number, signed
 from circuitkit.reporting.explorer import page_script, safe_json, source_hash, tagged_svg
 from circuitkit.reporting.html import inline_svg, report_html

@@ -6,7 +6,7 @@ from xml.dom import minidom
 import pytest
 
 import circuitkit
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 
 from .conftest import SCORES
 

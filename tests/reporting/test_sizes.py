@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitkit.discovery.selection import prune_dead_ends, select_greedy, select_top
+from circuitkit.circuits.selection import prune_dead_ends, select_greedy, select_top
 from circuitkit.reporting import sizes as sizes_module
 from circuitkit.reporting.explorer import explorer_data
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of

@@ -4,11 +4,11 @@ from collections import defaultdict
 
 import pytest
 
-from circuitkit.task import sample_splits
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.tasks.factual_recall import FactualRecall
 from circuitkit.tasks.induction import Induction
 from circuitkit.tasks.ioi import IOI, IOIABC
-from circuitkit.tokenization import tokenize_pairs
 
 TASKS = [IOI, IOIABC, Induction, FactualRecall]
 

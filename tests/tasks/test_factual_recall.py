@@ -1,7 +1,7 @@
 """Factual recall: answers are true, and the corrupted subject has another answer."""
 
-from circuitkit.lexicon import COUNTRIES, RELATIONS
 from circuitkit.tasks.factual_recall import FactualRecall
+from circuitkit.zoo.lexicon import COUNTRIES, RELATIONS
 
 
 def relation_of(pair):

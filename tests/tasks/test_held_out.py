@@ -2,7 +2,7 @@
 
 import pytest
 
-from circuitkit.task import sample_held_out, sample_splits
+from circuitkit.prompts.splits import sample_held_out, sample_splits
 from circuitkit.tasks.induction import Induction
 from circuitkit.tasks.ioi import FRAMES, IOI, IOIABC, OTHER_FRAMES
 from circuitkit.validation.baseline import measure_baseline

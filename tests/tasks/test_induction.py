@@ -2,8 +2,8 @@
 
 import pytest
 
-from circuitkit.lexicon import SEQUENCE_WORDS
 from circuitkit.tasks.induction import NAME_FRAMES, PERIODS, Induction
+from circuitkit.zoo.lexicon import SEQUENCE_WORDS
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from circuitkit.lexicon import NAMES
 from circuitkit.tasks.ioi import FRAMES, IOI, IOIABC, ORDERS
+from circuitkit.zoo.lexicon import NAMES
 from circuitkit.zoo.pico import grammar
 from circuitkit.zoo.pico.language import is_held_out_frame, training_document
 

@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
-from circuitkit.prompts import PromptPair
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.task import find_task, registered_tasks
 from circuitkit.tasks import planted as module
-from circuitkit.tokenization import tokenize_pairs
 from circuitkit.zoo.planted import BLUEPRINTS, DIFFICULTIES, planted
 
 CLASSES = [

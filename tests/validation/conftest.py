@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.selection import prune_dead_ends, select_top
 from circuitkit.discovery import eap
-from circuitkit.discovery.selection import prune_dead_ends, select_top
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.metrics import LogitDifference
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.validation.criterion import Case, HeldOut
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs, save_toy

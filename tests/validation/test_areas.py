@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
-from circuitkit.discovery.selection import prune_dead_ends, select_top
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import EdgeScores
+from circuitkit.circuits.selection import prune_dead_ends, select_top
 from circuitkit.errors import CriterionError, VanishingGapError
-from circuitkit.graph import EdgeScores
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts import PromptPair
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.validation.areas import CMD, CPR, FRACTIONS, areas_of, measure_areas
 from circuitkit.zoo import load_model
 

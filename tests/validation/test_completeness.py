@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.validation import completeness
 from circuitkit.validation.completeness import Completeness

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError, MemoryBudgetError
 from circuitkit.interventions.budget import circuits_per_batch
 from circuitkit.metrics import KLDivergence
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds
 from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit
-from circuitkit.validation.verdict import Bound
 from tests.conftest import fingerprint
 
 ASKED = Thresholds({name: Bound(min=-1e6, max=1e6) for name in CRITERIA})  # what all would pass

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.metrics import KLDivergence
 from circuitkit.validation.controls import (

@@ -1,8 +1,8 @@
 import pytest
 
 from circuitkit.errors import CriterionError
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds, parse_bounds, read_thresholds
-from circuitkit.validation.verdict import Bound
 
 
 @pytest.fixture

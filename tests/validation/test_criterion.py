@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError, MethodError, PromptError, VanishingGapError
 from circuitkit.interventions.run_circuit import evaluate_circuits
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.validation.criterion import N_REFOUND, exact, magnitude
 
 

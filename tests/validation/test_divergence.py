@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.run_circuit import CircuitRunner
 from circuitkit.validation.divergence import KL, TopAnswerAgreement
 

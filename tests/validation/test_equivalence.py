@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, ttest_1samp
 
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.equivalence import (
     Equivalence,
     ShareEquivalence,
@@ -11,7 +12,7 @@ from circuitkit.validation.equivalence import (
     p_even,
     share_above,
 )
-from circuitkit.validation.verdict import Bound, outcome_of
+from circuitkit.validation.verdict import outcome_of
 
 RNG = np.random.default_rng(0)
 

@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.random_circuits import select_random
+from circuitkit.circuits.selection import select_top
 from circuitkit.discovery import eap
-from circuitkit.discovery.selection import select_top
 from circuitkit.errors import BaselineError, VanishingGapError
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair
-from circuitkit.random_circuits import select_random
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.curve import measure_curve, sizes_for
 from circuitkit.validation.faithfulness import (

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from circuitkit.errors import CriterionError
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds
 from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit
-from circuitkit.validation.verdict import Bound
 
 OPEN = Thresholds({name: Bound() for name in CRITERIA})
 

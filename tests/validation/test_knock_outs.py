@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
-from circuitkit.interventions.columns import by_role
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence
-from circuitkit.prompts import Labels
+from circuitkit.prompts.columns import by_role
+from circuitkit.prompts.pairs import Labels
 from circuitkit.validation import knock_outs
 from circuitkit.validation.knock_outs import (
     GREEDY_STEPS,

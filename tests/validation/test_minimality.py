@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import skew, t, ttest_1samp
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.statistics.bound import Bound
 from circuitkit.validation import minimality
 from circuitkit.validation.knock_outs import component_classes
 from circuitkit.validation.minimality import (
@@ -17,7 +18,7 @@ from circuitkit.validation.minimality import (
     reference_effects,
     reference_level,
 )
-from circuitkit.validation.verdict import Bound, outcome_of
+from circuitkit.validation.verdict import outcome_of
 
 RNG = np.random.default_rng(0)
 

@@ -1,5 +1,5 @@
-from circuitkit.circuit import Circuit
-from circuitkit.validation.bootstrap import Estimate
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.validation.size import EdgeCount, EdgeShare
 from circuitkit.validation.verdict import outcome_of
 

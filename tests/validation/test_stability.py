@@ -3,9 +3,9 @@ import pytest
 import torch
 from scipy.stats import rankdata
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.errors import CriterionError
-from circuitkit.graph import EdgeScores
 from circuitkit.validation.criterion import N_REFOUND
 from circuitkit.validation.stability import RankStability, Stability
 

@@ -1,14 +1,8 @@
 import pytest
 
-from circuitkit.validation.bootstrap import Estimate
-from circuitkit.validation.verdict import (
-    Bound,
-    Finding,
-    check_of,
-    outcome_of,
-    reach_verdict,
-    unmeasured,
-)
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.validation.verdict import Finding, check_of, outcome_of, reach_verdict, unmeasured
 
 LEAST, MOST = Bound(min=0.8), Bound(max=0.2)
 GOOD = Estimate(0.9, 0.85, 0.95, 50)

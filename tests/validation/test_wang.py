@@ -1,6 +1,6 @@
 import pytest
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.validation.faithfulness import FaithfulnessCriterion
 from circuitkit.validation.wang import WangFaithfulness

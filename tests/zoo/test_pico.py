@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from circuitkit.lexicon import COUNTRIES, NAMES, RELATIONS
 from circuitkit.tasks.factual_recall import FactualRecall
 from circuitkit.tasks.induction import Induction
 from circuitkit.tasks.ioi import IOI
 from circuitkit.zoo import pico
+from circuitkit.zoo.lexicon import COUNTRIES, NAMES, RELATIONS
 from circuitkit.zoo.pico import grammar, train
 from circuitkit.zoo.pico.evaluate import evaluate, top_1_accuracy, untrained_copy
 from circuitkit.zoo.pico.language import (

@@ -15,18 +15,19 @@ from functools import cache, cached_property
 import pytest
 import torch
 
-from circuitkit.circuit import Circuit
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import INPUT
 from circuitkit.errors import ModelError
-from circuitkit.graph import INPUT
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.edges import measure_edges
 from circuitkit.interventions.run_circuit import CircuitRunner
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.record import record
-from circuitkit.prompts import PromptPair, PromptPairs
-from circuitkit.task import find_task, sample_splits
-from circuitkit.tokenization import tokenize_pairs
+from circuitkit.model.recording import record
+from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.splits import sample_splits
+from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.task import find_task
 from circuitkit.validation.baseline import measure_baseline
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import BLUEPRINTS, DIFFICULTIES, Planted, planted, skip_trigram

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from circuitkit.lexicon import COUNTRIES, RELATIONS
+from circuitkit.zoo.lexicon import COUNTRIES, RELATIONS
 from circuitkit.zoo.pico.language import (
     full_name_prompt,
     held_out_giving_prompts,

@@ -1,6 +1,6 @@
 """The sentence parts of pico's language: data only.
 
-Slots in braces are filled with words of `circuitkit.lexicon`. In sentences of giving, `{A}` and
+Slots in braces are filled with words of `circuitkit.zoo.lexicon`. In sentences of giving, `{A}` and
 `{B}` are the first two people in order of mention, `{S}` gives and `{IO}` gets.
 """
 

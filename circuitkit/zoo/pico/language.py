@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from circuitkit.lexicon import (
+from circuitkit.zoo.lexicon import (
     COUNTRIES,
     NAMES,
     OBJECTS,

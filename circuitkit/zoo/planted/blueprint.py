@@ -23,7 +23,7 @@ NEVER = -30.0  # logit of the first word, the start token, which is never the an
 
 
 @dataclass(frozen=True)
-class Match:
+class TokenMatch:
     """One term of a head's attention score."""
 
     query: str
@@ -46,7 +46,7 @@ class Head:
 
     name: str
     layer: int
-    matches: tuple[Match, ...]
+    matches: tuple[TokenMatch, ...]
     copies: tuple[Copy, ...]
 
 

@@ -15,9 +15,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
-from circuitkit.circuit import Circuit, Provenance
+from circuitkit.circuits.circuit import Circuit, Provenance
+from circuitkit.circuits.graph import INPUT, LOGITS, head_name, mlp_name
 from circuitkit.errors import ModelError
-from circuitkit.graph import INPUT, LOGITS, head_name, mlp_name
 from circuitkit.model import SubjectModel
 from circuitkit.model.state_dicts import Reading, load_state_dict
 from circuitkit.zoo.planted.blueprint import Blueprint, state_dict, width_of_heads

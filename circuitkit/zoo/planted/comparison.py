@@ -19,8 +19,8 @@ from circuitkit.zoo.planted.blueprint import (
     Blueprint,
     Copy,
     Head,
-    Match,
     Rule,
+    TokenMatch,
     one_hot,
 )
 from circuitkit.zoo.planted.induction import START, rest_on_start
@@ -63,7 +63,7 @@ def gather(name: str, space: str, place: int, last: int) -> Head:
     for digit in DIGITS:
         value[VOCABULARY.index(digit), 0] = float(digit)
     looks = one_hot([last], [place], (N_POS, N_POS), STRENGTH)
-    return Head(name, 0, (Match(POSITION, POSITION, looks),), (Copy(TOKEN, space, value),))
+    return Head(name, 0, (TokenMatch(POSITION, POSITION, looks),), (Copy(TOKEN, space, value),))
 
 
 def _digits() -> Rule:

@@ -33,8 +33,8 @@ from circuitkit.zoo.planted.blueprint import (
     Blueprint,
     Copy,
     Head,
-    Match,
     Rule,
+    TokenMatch,
 )
 from circuitkit.zoo.planted.induction import STRENGTH, rest_on_start
 
@@ -79,7 +79,7 @@ def with_backup(blueprint: Blueprint, rng: random.Random) -> Blueprint:
     content = mover.copies[0]
     weights = (content.weights.abs().sum(1) > 0).to(torch.float64).diag()
     tells = replace(mover, copies=(*mover.copies, Copy(content.read, "done", weights)))
-    strikes = Match("done", content.read, -STRIKE_OUT * weights)
+    strikes = TokenMatch("done", content.read, -STRIKE_OUT * weights)
     backup = Head("backup", blueprint.n_layers, (*mover.matches, strikes), mover.copies)
     others = tuple(head for head in blueprint.heads if head.name != mover.name)
     return replace(
@@ -97,7 +97,9 @@ def with_cancellation(blueprint: Blueprint, rng: random.Random) -> Blueprint:
     answers = torch.eye(n, dtype=torch.float64)
     if blueprint.answers_of is not None:
         answers = blueprint.answers_of
-    itself = Match(POSITION, POSITION, STRENGTH * torch.eye(blueprint.n_pos, dtype=torch.float64))
+    itself = TokenMatch(
+        POSITION, POSITION, STRENGTH * torch.eye(blueprint.n_pos, dtype=torch.float64)
+    )
     strength = (OPPOSED * blueprint.n_pos) ** 0.5  # half of it here, half of it behind
     bag = Head("bag", 0, (), (Copy(TOKEN, "bag", strength * torch.eye(n, dtype=torch.float64)),))
     opposed = tuple(
@@ -127,7 +129,7 @@ def split_by_position(blueprint: Blueprint, rng: random.Random) -> Blueprint:
     for part, hidden in parts.items():
         hide = torch.zeros(1, blueprint.n_pos, dtype=torch.float64)
         hide[0, hidden] = -2 * STRENGTH
-        matches = (*mover.matches, Match(ONE, POSITION, hide))
+        matches = (*mover.matches, TokenMatch(ONE, POSITION, hide))
         heads.append(replace(mover, name=f"{mover.name}_{part}", matches=matches))
     others = tuple(head for head in blueprint.heads if head.name != mover.name)
     truth = []
@@ -167,10 +169,10 @@ def _with_repair(blueprint: Blueprint, copied: list[str]) -> Blueprint:
 
 
 def _decoy_head(layer: int, n: int, rng: random.Random) -> Head:
-    matches = [Match(TOKEN, TOKEN, _random(n, n, rng)), rest_on_start(n)]
+    matches = [TokenMatch(TOKEN, TOKEN, _random(n, n, rng)), rest_on_start(n)]
     copies = [Copy(TOKEN, "junk", _random(n, N_JUNK, rng)), Copy(TOKEN, OUT, _aside(n, n, rng))]
     if layer > 0:  # decoys also read each other
-        matches.append(Match("junk", TOKEN, _random(N_JUNK, n, rng)))
+        matches.append(TokenMatch("junk", TOKEN, _random(N_JUNK, n, rng)))
         copies.append(Copy("junk", OUT, _aside(N_JUNK, n, rng)))
     return Head(f"decoy{layer}", layer, tuple(matches), tuple(copies))
 

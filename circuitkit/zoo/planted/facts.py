@@ -16,8 +16,8 @@ from circuitkit.zoo.planted.blueprint import (
     Blueprint,
     Copy,
     Head,
-    Match,
     Rule,
+    TokenMatch,
     one_hot,
 )
 from circuitkit.zoo.planted.induction import START, rest_on_start
@@ -57,7 +57,7 @@ def facts() -> Blueprint:
             relation,
             1,
             (
-                Match(TOKEN, TOKEN, _row(ids[relation], subjects, n)),
+                TokenMatch(TOKEN, TOKEN, _row(ids[relation], subjects, n)),
                 rest_on_start(n),
             ),
             (Copy("known", OUT, WRITE * _diagonal([ids[word] for word in words], n)),),

@@ -19,7 +19,7 @@ from circuitkit.zoo.planted.blueprint import (
     Blueprint,
     Copy,
     Head,
-    Match,
+    TokenMatch,
     one_hot,
 )
 
@@ -39,7 +39,7 @@ def induction() -> Blueprint:
     mover = Head(
         "mover",
         1,
-        (Match(TOKEN, "previous", STRENGTH * _words(n)), rest_on_start(n)),
+        (TokenMatch(TOKEN, "previous", STRENGTH * _words(n)), rest_on_start(n)),
         (Copy(TOKEN, OUT, WRITE * torch.eye(n, dtype=torch.float64)),),
     )
     truth = (
@@ -58,7 +58,7 @@ def predecessor() -> Blueprint:
     mover = Head(
         "mover",
         1,
-        (Match(TOKEN, TOKEN, STRENGTH * _words(n)), attend_elsewhere(N_POS), rest_on_start(n)),
+        (TokenMatch(TOKEN, TOKEN, STRENGTH * _words(n)), attend_elsewhere(N_POS), rest_on_start(n)),
         (Copy("previous", OUT, WRITE * torch.eye(n, dtype=torch.float64)),),
     )
     truth = (
@@ -71,21 +71,21 @@ def predecessor() -> Blueprint:
     return _model("planted-predecessor", mover, truth)
 
 
-def rest_on_start(n_words: int, strength: float = STRENGTH / 2) -> Match:
+def rest_on_start(n_words: int, strength: float = STRENGTH / 2) -> TokenMatch:
     """Return the match by which a head that finds nothing attends to the start token."""
-    return Match(ONE, TOKEN, one_hot([0], [0], (1, n_words), strength))
+    return TokenMatch(ONE, TOKEN, one_hot([0], [0], (1, n_words), strength))
 
 
-def attend_elsewhere(n_pos: int) -> Match:
+def attend_elsewhere(n_pos: int) -> TokenMatch:
     """Return the match by which no position attends to itself."""
-    return Match(POSITION, POSITION, -2 * STRENGTH * torch.eye(n_pos, dtype=torch.float64))
+    return TokenMatch(POSITION, POSITION, -2 * STRENGTH * torch.eye(n_pos, dtype=torch.float64))
 
 
-def attend_back(n_pos: int, distance: int, strength: float) -> Match:
+def attend_back(n_pos: int, distance: int, strength: float) -> TokenMatch:
     """Return the match by which every position attends to the one `distance` before it."""
     rows = list(range(distance, n_pos))
     columns = [row - distance for row in rows]
-    return Match(POSITION, POSITION, one_hot(rows, columns, (n_pos, n_pos), strength))
+    return TokenMatch(POSITION, POSITION, one_hot(rows, columns, (n_pos, n_pos), strength))
 
 
 def _words(n: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ from circuitkit.zoo.planted.blueprint import (
     Blueprint,
     Copy,
     Head,
-    Match,
+    TokenMatch,
     one_hot,
 )
 from circuitkit.zoo.planted.induction import START, attend_elsewhere, rest_on_start
@@ -35,21 +35,21 @@ def ioi() -> Blueprint:
     duplicate = Head(
         "duplicate",
         0,
-        (Match(TOKEN, TOKEN, STRENGTH * of_names), attend_elsewhere(N_POS), rest_on_start(n)),
+        (TokenMatch(TOKEN, TOKEN, STRENGTH * of_names), attend_elsewhere(N_POS), rest_on_start(n)),
         (Copy(TOKEN, "duplicate", of_names),),
     )
     inhibitor = Head(
         "inhibitor",
         1,
-        (Match(ONE, "duplicate", STRENGTH * every_name), rest_on_start(n)),
+        (TokenMatch(ONE, "duplicate", STRENGTH * every_name), rest_on_start(n)),
         (Copy("duplicate", "inhibited", of_names),),
     )
     mover = Head(
         "mover",
         2,
         (
-            Match("inhibited", TOKEN, -STRENGTH * of_names),
-            Match(ONE, TOKEN, STRENGTH * every_name),
+            TokenMatch("inhibited", TOKEN, -STRENGTH * of_names),
+            TokenMatch(ONE, TOKEN, STRENGTH * every_name),
             rest_on_start(n),
         ),
         (Copy(TOKEN, OUT, WRITE * of_names),),

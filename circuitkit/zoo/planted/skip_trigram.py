@@ -8,7 +8,7 @@ Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", section
 
 import torch
 
-from circuitkit.zoo.planted.blueprint import OUT, TOKEN, Blueprint, Copy, Head, Match
+from circuitkit.zoo.planted.blueprint import OUT, TOKEN, Blueprint, Copy, Head, TokenMatch
 from circuitkit.zoo.planted.induction import START, rest_on_start
 
 # (verb, its word after `in`, its word after `at`)
@@ -44,7 +44,7 @@ def skip_trigram() -> Blueprint:
     mover = Head(
         "mover",
         0,
-        (Match(TOKEN, TOKEN, finds), rest_on_start(n)),
+        (TokenMatch(TOKEN, TOKEN, finds), rest_on_start(n)),
         (Copy(TOKEN, OUT, WRITE * of_verb),),
     )
     truth = (

@@ -1,0 +1,1 @@
+"""How good methods and judges are, measured where the truth is known."""

@@ -1,0 +1,1 @@
+"""Circuits as data, no model needed: components, edges, files, differences, selection."""

@@ -1,0 +1,189 @@
+"""A circuit: the edges of a component graph that are kept, with their scores and origin."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import networkx
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from circuitkit.circuits.graph import LOGITS, ComponentGraph, EdgeScores, component_of, read_of
+from circuitkit.errors import GraphError
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a circuit comes from; empty where that is not known.
+
+    `discovery_prompts` holds a digest of every prompt, clean and corrupted, that found it.
+    """
+
+    task: str = ""
+    method: str = ""
+    model: str = ""
+    model_digest: str = ""
+    seed: int = 0
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = ""
+    tokenizer_digest: str = ""
+    discovery_prompts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A set of edges. Evaluating it never changes it; every change makes a new one."""
+
+    graph: ComponentGraph
+    edge_mask: Bool[Tensor, "sender receiver"]
+    scores: EdgeScores
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if bool((self.edge_mask & ~self.graph.edge_mask).any()):
+            raise GraphError("Circuit: edge_mask must lie inside the graph, got an edge outside.")
+
+    @staticmethod
+    def full(graph: ComponentGraph) -> "Circuit":
+        """Return the circuit with every edge."""
+        return Circuit(graph, graph.edge_mask.clone(), _no_scores(graph))
+
+    @staticmethod
+    def empty(graph: ComponentGraph) -> "Circuit":
+        """Return the circuit without edges."""
+        return Circuit(graph, torch.zeros_like(graph.edge_mask), _no_scores(graph))
+
+    @staticmethod
+    def of_edges(graph: ComponentGraph, edges: list[str]) -> "Circuit":
+        """Return the circuit of the named edges, without scores.
+
+        Raises:
+            GraphError: a name is not an edge of `graph`.
+        """
+        return Circuit(graph, graph.mask_of(edges), _no_scores(graph))
+
+    @property
+    def n_edges(self) -> int:
+        """The number of edges kept."""
+        return int(self.edge_mask.sum())
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """The names of the edges kept, in edge order."""
+        at = self.graph.edge_index
+        kept: list[bool] = self.edge_mask[at[:, 0], at[:, 1]].tolist()
+        return tuple(name for name, keep in zip(self.graph.edge_names, kept, strict=True) if keep)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components that an edge kept touches, in graph order."""
+        touched = {end for edge in self.edges for end in self.ends(edge)}
+        return tuple(name for name in self.graph.components if name in touched)
+
+    @staticmethod
+    def ends(edge: str) -> tuple[str, str]:
+        """Return the two components of an edge name: `a0.h1->a2.h3<k>` gives a0.h1, a2.h3."""
+        sender, _, receiver = edge.partition("->")
+        return sender, component_of(receiver)
+
+    @property
+    def complement(self) -> "Circuit":
+        """Every edge of the graph that is not in this circuit."""
+        return self.with_edges(self.graph.edge_mask & ~self.edge_mask)
+
+    @property
+    def between_components(self) -> "Circuit":
+        """Every edge between components of this circuit: the circuit at the level of nodes."""
+        names = set(self.components)
+        senders = torch.tensor([name in names for name in self.graph.senders])
+        receivers = torch.tensor([component_of(name) in names for name in self.graph.receivers])
+        return self.with_edges(self.graph.edge_mask & senders.unsqueeze(1) & receivers)
+
+    def without(self, components: Collection[str]) -> "Circuit":
+        """Return the circuit in which nothing reads what these components write.
+
+        Raises:
+            GraphError: a name writes nothing in this graph.
+        """
+        unknown = sorted(set(components) - set(self.graph.senders))
+        if unknown:
+            raise GraphError(
+                f"Circuit.without: components must be senders of this graph ({self.graph}), got "
+                f"{unknown}. They write nothing. Check the layer and head numbers."
+            )
+        silent = torch.tensor([name in components for name in self.graph.senders])
+        return self.with_edges(self.edge_mask & ~silent.unsqueeze(1))
+
+    def with_edges(self, edge_mask: Bool[Tensor, "sender receiver"]) -> "Circuit":
+        """Return the same circuit with other edges kept."""
+        return replace(self, edge_mask=edge_mask)
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """Return a graph of components; parallel edges are keyed by q, k, v, mlp or logits.
+
+        Edge attributes: `name`, `read` (the key) and `score`. Node attributes: `kind` (input,
+        head, mlp, logits) and `layer` (-1 for the input, n_layers for the logits).
+        """
+        graph = networkx.MultiDiGraph(
+            n_layers=self.graph.n_layers,
+            n_heads=self.graph.n_heads,
+            d_model=self.graph.d_model,
+            parallel_attn_mlp=self.graph.parallel_attn_mlp,
+            has_mlps=self.graph.has_mlps,
+        )
+        for name in self.components:
+            graph.add_node(name, kind=kind_of(name), layer=layer_of(name, self.graph))
+        scores: list[float] = self.scores.by_edge().tolist()
+        for edge in self.edges:
+            sender, component = self.ends(edge)
+            read = read_of(edge.partition("->")[2])
+            score = scores[self.graph.edge_number(edge)]
+            graph.add_edge(sender, component, key=read, name=edge, read=read, score=score)
+        return graph
+
+    @staticmethod
+    def from_networkx(graph: networkx.MultiDiGraph) -> "Circuit":
+        """Return the circuit of a graph made by `to_networkx`, or of one with the same attributes.
+
+        Scores of edges outside the circuit are not part of the graph and become zero.
+
+        Raises:
+            GraphError: a size is missing, or an edge does not exist.
+        """
+        missing = {"n_layers", "n_heads", "d_model"} - graph.graph.keys()
+        if missing:
+            raise GraphError(
+                f"Circuit.from_networkx: graph attributes must hold {sorted(missing)}, got "
+                f"{sorted(graph.graph)}. They say which edges exist. Set graph.graph[...] first."
+            )
+        components = ComponentGraph(**graph.graph)
+        values = torch.zeros(components.edge_mask.shape, dtype=torch.float64)
+        names = []
+        for sender, component, read, data in graph.edges(keys=True, data=True):
+            suffix = f"<{read}>" if read in ("q", "k", "v") else ""
+            names.append(f"{sender}->{component}{suffix}")
+            s, r = components.edge_index[components.edge_number(names[-1])].tolist()
+            values[s, r] = data.get("score", 0.0)
+        return Circuit(components, components.mask_of(names), EdgeScores(components, values))
+
+
+def kind_of(component: str) -> str:
+    """Return what a component is: input, head, mlp or logits."""
+    if component == LOGITS:
+        return "logits"
+    return {"i": "input", "a": "head", "m": "mlp"}[component[0]]
+
+
+def layer_of(component: str, graph: ComponentGraph) -> int:
+    """Return the layer of a component: -1 for the input, n_layers for the logits."""
+    kind = kind_of(component)
+    if kind == "input":
+        return -1
+    if kind == "logits":
+        return graph.n_layers
+    return int(component.partition(".")[0][1:])
+
+
+def _no_scores(graph: ComponentGraph) -> EdgeScores:
+    return EdgeScores(graph, torch.zeros(graph.edge_mask.shape, dtype=torch.float64))

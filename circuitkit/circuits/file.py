@@ -1,0 +1,123 @@
+"""circuit.json: the MIB benchmark's file format, plus one key `circuitkit` for the origin.
+
+    {"cfg": {...}, "nodes": {name: {"in_graph": bool}}, "edges": {name: {"score", "in_graph"}},
+     "circuitkit": {"schema": 1, "task": ..., "method": ..., "model": ..., ...}}
+
+Files written by EAP-IG and MIB load here (they have no `circuitkit` key); ours load there.
+Their scores may have the opposite sign (positive = the metric rises when the edge is corrupted).
+"""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from circuitkit.circuits.circuit import Circuit, Provenance
+from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.errors import CircuitFileError, GraphError
+from circuitkit.work.files import write_whole
+
+SCHEMA = 1
+
+
+def save_circuit(circuit: Circuit, path: str | Path) -> None:
+    """Write `circuit` to `path`, whole or not at all.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    write_whole(Path(path), json.dumps(circuit_to_json(circuit), indent=1) + "\n")
+
+
+def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
+    """Return the circuit in the file's form."""
+    kept = set(circuit.edges)
+    touched = set(circuit.components)
+    scores: list[float] = circuit.scores.by_edge().tolist()
+    cfg = asdict(circuit.graph)
+    if circuit.graph.has_mlps:
+        del cfg["has_mlps"]  # a key that other readers do not know; absent means true
+    return {
+        "cfg": cfg,
+        "nodes": {name: {"in_graph": name in touched} for name in circuit.graph.components},
+        "edges": {
+            name: {"score": score, "in_graph": name in kept}
+            for name, score in zip(circuit.graph.edge_names, scores, strict=True)
+        },
+        "circuitkit": {"schema": SCHEMA, **asdict(circuit.provenance)},
+    }
+
+
+def load_circuit(path: str | Path) -> Circuit:
+    """Return the circuit in a file written here, by EAP-IG or by MIB.
+
+    Raises:
+        CircuitFileError: the file is missing, truncated, of another schema or inconsistent.
+    """
+    where = f"circuit file {str(path)!r}"
+    try:
+        data = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise CircuitFileError(
+            f"{where}: must exist, got no such file. Nothing can be judged without it. "
+            "Make one with `circuitkit discover TASK -o circuit.json`."
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CircuitFileError(
+            f"{where}: must be complete JSON, got {error}. It may have been cut short. "
+            "Write it again with `circuitkit discover`."
+        ) from error
+    return circuit_from_json(data, where)
+
+
+def circuit_from_json(data: Any, where: str = "circuit") -> Circuit:
+    """Return the circuit of the file's form.
+
+    Raises:
+        CircuitFileError: a key is missing, an edge is unknown or the schema is newer.
+    """
+    if not isinstance(data, dict) or not {"cfg", "nodes", "edges"} <= data.keys():
+        got = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise CircuitFileError(
+            f"{where}: must hold the keys cfg, nodes and edges, got {got}. It is not a circuit "
+            "in MIB's format. See docs/files.md for the format."
+        )
+    origin = data.get("circuitkit", {"schema": SCHEMA})
+    if origin.get("schema") != SCHEMA:
+        raise CircuitFileError(
+            f"{where}: schema must be {SCHEMA}, got {origin.get('schema')!r}. A newer circuitkit "
+            "may have written it. Update circuitkit or write the file again."
+        )
+    try:
+        return _read(data, origin)
+    except (GraphError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CircuitFileError(
+            f"{where}: must describe edges of its own cfg, got {error!s}. The circuit cannot be "
+            "rebuilt. Write the file again, or check which model it was made for."
+        ) from error
+
+
+def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
+    cfg = data["cfg"]
+    graph = ComponentGraph(
+        n_layers=cfg["n_layers"],
+        n_heads=cfg["n_heads"],
+        d_model=cfg["d_model"],
+        parallel_attn_mlp=cfg.get("parallel_attn_mlp", False),
+        has_mlps=cfg.get("has_mlps", True),
+    )
+    values = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
+    mask = torch.zeros_like(graph.edge_mask)
+    for name, edge in data["edges"].items():
+        sender, receiver = graph.edge_index[graph.edge_number(name)].tolist()
+        score = edge.get("score", 0.0)
+        values[sender, receiver] = 0.0 if score is None else score
+        mask[sender, receiver] = edge["in_graph"]
+    known = {field.name for field in fields(Provenance)}
+    said = {key: value for key, value in origin.items() if key in known}
+    prompts = tuple(said.pop("discovery_prompts", ()))
+    return Circuit(
+        graph, mask, EdgeScores(graph, values), Provenance(**said, discovery_prompts=prompts)
+    )

@@ -1,0 +1,1 @@
+"""Gradients of the metric at receivers and nodes, attribution terms, soft circuits."""

@@ -1,0 +1,291 @@
+"""Gradients of the metric at the input of every receiver, and their contraction with senders.
+
+Nothing d_model wide is kept per head. One plain run is differentiated at the outputs of the q, k
+and v projections, at the MLPs' inputs and at the logits' input. A head's gradient g goes back to
+the residual stream through its own projection and the norm in front of it (model/norms.py), so that
+a sender's change c meets it as
+
+    c . d gain / d input  =  (c . W' g  -  (c . x_hat) (g . p) / d_model) / s
+
+of which the first product is the wide one, taken for all senders and receivers of a layer at once;
+the second is one number per sender and one per receiver.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuitkit.circuits.graph import READS
+from circuitkit.metrics import Metric
+from circuitkit.model import Hook, SubjectModel, hook_points
+from circuitkit.model.attention import Attention, per_head
+from circuitkit.model.forward import sees_whole_rows, spread
+from circuitkit.model.hook_points import Point
+from circuitkit.model.recording import (
+    Activations,
+    Recorder,
+    by_head,
+    require_finite,
+    sender_outputs,
+)
+from circuitkit.model.runs import Run
+from circuitkit.prompts.pairs import Labels
+
+
+@dataclass(frozen=True)
+class LayerGradients:
+    """One layer's gradients in narrow form, with the run's values that pulling back needs.
+
+    `outputs` and `projections` are values and gradients at the q, k and v projections' outputs, one
+    per query head. `mlp_in` is absent in attention-only models.
+    """
+
+    attn_in: Float[Tensor, "row pos d_model"]
+    outputs: dict[str, Float[Tensor, "row pos head d_head"]]
+    projections: dict[str, Float[Tensor, "row pos head d_head"]]
+    mlp_in: Float[Tensor, "row pos d_model"] | None
+
+
+@dataclass(frozen=True)
+class ReceiverGradients:
+    """Gradients of the summed gain at the input of every receiver, row by row."""
+
+    layers: tuple[LayerGradients, ...]
+    logits_in: Float[Tensor, "row d_model"]  # at the labelled position `label_pos`
+    label_pos: Int[Tensor, " row"]
+
+
+def differentiate(
+    model: SubjectModel,
+    run: Run,
+    labels: Labels,
+    metric: Metric,
+    replaced: dict[Point, Hook] | None = None,
+) -> tuple[Activations, ReceiverGradients]:
+    """Return what the senders write in a run, and the receivers' gradients of the gain.
+
+    Rows do not interact, so the gradient of the sum over rows is each row's own gradient. Hooks in
+    `replaced` act on the run before it is marked.
+
+    Raises:
+        ActivationError: an activation is NaN or infinite.
+    """
+    tape = _Tape(model)
+    recorder = Recorder(model)
+    replaced = replaced or {}
+    hooks = _joined(replaced, _joined(recorder.hooks(), tape.hooks()))
+    with torch.enable_grad(), model.frozen():
+        # the graph begins here: nothing before block 0 is differentiated
+        entering = run.entering.detach().requires_grad_()
+        logits = model.run_from(
+            entering,
+            run.context,
+            hooks,
+            sources=run.sources(),
+            last_at_label=not sees_whole_rows(replaced, model.graph.n_layers - 1),
+        )
+        gain = metric.gain(logits, labels.to(logits.device)).sum()
+        gradients = torch.autograd.grad(gain, list(tape.leaves.values()), allow_unused=True)
+    activations = recorder.activations(run)
+    require_finite(activations, model.name)
+    return activations, tape.gradients(gradients, run)
+
+
+class _Tape:
+    """Hooks that mark the tensors at which the run is differentiated."""
+
+    def __init__(self, model: SubjectModel) -> None:
+        self.graph = model.graph
+        self.n_heads = model.graph.n_heads
+        self.leaves: dict[Point, Tensor] = {}
+        self.attn_in: dict[int, Tensor] = {}
+
+    def hooks(self) -> dict[Point, Hook]:
+        hooks: dict[Point, Hook] = {
+            hook_points.FINAL_NORM_IN: self._marker(hook_points.FINAL_NORM_IN)
+        }
+        for layer in range(self.graph.n_layers):
+            hooks[hook_points.resid_pre(layer)] = self._keeper(layer)
+            for read in READS:
+                point = hook_points.projection(layer, read)
+                hooks[point] = self._marker(point, is_projection=True)
+            if self.graph.has_mlps:
+                point = hook_points.mlp_in(layer)
+                hooks[point] = self._marker(point)
+        return hooks
+
+    def _keeper(self, layer: int) -> Hook:
+        def keep(x: Tensor) -> None:
+            self.attn_in[layer] = x.detach()
+
+        return keep
+
+    def _marker(self, point: Point, *, is_projection: bool = False) -> Hook:
+        def mark(x: Tensor) -> Tensor:
+            if is_projection:
+                x = per_head(x, self.n_heads)
+            # A view is a tensor of its own to autograd: its gradient is this receiver's alone.
+            self.leaves[point] = x.view_as(x)
+            return self.leaves[point]
+
+        return mark
+
+    def gradients(self, values: tuple[Tensor | None, ...], run: Run) -> ReceiverGradients:
+        by_point = {
+            point: torch.zeros_like(leaf) if value is None else value
+            for (point, leaf), value in zip(self.leaves.items(), values, strict=True)
+        }
+        label_pos, n_pos = run.context.label_pos, run.entering.shape[1]
+        last = hook_points.mlp_in(self.graph.n_layers - 1)
+        if last in by_point and by_point[last].shape[1] != n_pos:
+            by_point[last] = spread(by_point[last], label_pos, n_pos)
+        layers = tuple(
+            LayerGradients(
+                self.attn_in[layer],
+                {r: self.leaves[hook_points.projection(layer, r)].detach() for r in READS},
+                {read: by_point[hook_points.projection(layer, read)] for read in READS},
+                by_point.get(hook_points.mlp_in(layer)),
+            )
+            for layer in range(self.graph.n_layers)
+        )
+        return ReceiverGradients(layers, by_point[hook_points.FINAL_NORM_IN], label_pos)
+
+
+class Contraction:
+    """What the senders changed at some places, to meet the gradients of one or more runs.
+
+    A place is a (row, pos), by its number in the flat batch. Places where nothing changed, as those
+    in front of the first corrupted token, contribute nothing and should be left out. The gradients
+    of several runs are pooled while they are narrow: W' is the same for all of them, so the wide
+    product is taken once.
+    """
+
+    def __init__(
+        self, model: SubjectModel, change: Activations, places: Int[Tensor, " place"]
+    ) -> None:
+        self.model = model
+        self.n_pos = change.input.shape[1]
+        self.places: Int[Tensor, " place"] | slice = places
+        if len(places) == change.input.shape[0] * self.n_pos:
+            self.places = slice(None)  # all of them: nothing to pick out
+        self.where = places
+        chosen = change.map(lambda x: x.flatten(0, 1)[self.places].unsqueeze(0))
+        self.senders = sender_outputs(model, chosen)
+        self.by_place = self.senders.permute(1, 2, 0)  # [place, d_model, sender]
+        self.pooled: list[dict[str, Tensor]] = [{} for _ in model.layers]
+        self.total = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
+
+    def add(self, weight: float, gradients: ReceiverGradients) -> None:
+        """Add the gradients of a run, times a weight."""
+        for layer, grads in enumerate(gradients.layers):
+            self._add_layer(layer, weight, grads)
+        rows = self.where // self.n_pos
+        labelled = self.where % self.n_pos == gradients.label_pos[rows]
+        grad = gradients.logits_in[rows[labelled]] * weight
+        at_logits = torch.einsum("spd,pd->s", self.senders[:, labelled], grad)
+        self.total[:, -1] += at_logits.double().cpu()
+
+    def _add_layer(self, layer: int, weight: float, grads: LayerGradients) -> None:
+        attention, graph = self.model.layers[layer].attention, self.model.graph
+        x = grads.attn_in.flatten(0, 1)[self.places]
+        scale = attention.norm.inverse_scale(x) * weight
+        along = []
+        for read in READS:
+            grad = by_head(grads.projections[read])[:, self.places] * scale
+            self._pool(layer, read, grad)
+            if attention.norm.has_live_scale:
+                output = by_head(grads.outputs[read])[:, self.places]
+                along.append(_along(attention, read, grad, output))
+        if grads.mlp_in is not None:
+            self._pool(layer, "mlp", grads.mlp_in.flatten(0, 1)[self.places] * weight)
+        if along:
+            n_senders = graph.n_senders_before_attention(layer)
+            x_hat = attention.norm.x_hat(x).unsqueeze(1)
+            shared = torch.bmm(x_hat, self.by_place[..., :n_senders])[:, 0] / x.shape[-1]
+            columns = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
+            self.total[:n_senders, columns] -= (shared.T @ torch.cat(along).T).double().cpu()
+
+    def _pool(self, layer: int, what: str, grad: Tensor) -> None:
+        known = self.pooled[layer].get(what)
+        self.pooled[layer][what] = grad if known is None else known.add_(grad)
+
+    def scores(self) -> Float[Tensor, "sender receiver"]:
+        """Return the dot products of all that was added, summed over places; float64, on the CPU.
+
+        Nothing can be added afterwards.
+        """
+        graph = self.model.graph
+        n_receivers = 3 * graph.n_heads + graph.has_mlps
+        # one buffer for the gradients of every layer: fresh memory costs as much as the product
+        receivers = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
+        for layer, pooled in enumerate(self.pooled):
+            columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
+            n_senders = graph.n_senders_before_mlp(layer)  # a few too many for heads, masked below
+            for i, read in enumerate(READS):
+                heads = receivers[i * graph.n_heads : (i + 1) * graph.n_heads]
+                _pull_back(self.model.layers[layer].attention, read, pooled[read], heads)
+            if graph.has_mlps:
+                receivers[-1] = pooled["mlp"]
+            # place by place: the flat product is tall and thin, and a fifth slower
+            by_place = torch.bmm(receivers.transpose(0, 1), self.by_place[..., :n_senders])
+            self.total[:n_senders, columns] += by_place.sum(0).T.double().cpu()
+        return torch.where(graph.edge_mask, self.total, 0.0)
+
+
+def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
+    """Return the places, flat, where some sender's write changed.
+
+    Where neither the input nor any head changed, no MLP read anything else than before.
+    """
+    changed = (change.input != 0).any(-1)
+    for z in change.z:
+        changed |= (z != 0).flatten(2).any(-1)
+    return (changed & mask).flatten().nonzero()[:, 0]
+
+
+def _pull_back(
+    attention: Attention,
+    read: str,
+    grad: Float[Tensor, "head place d_head"],
+    out: Float[Tensor, "head place d_model"],
+) -> None:
+    """Write W' g of every head; the heads of a group share W', which is not copied."""
+    weight = attention.weight(read)
+    groups = (len(weight), -1)
+    torch.bmm(
+        grad.reshape(*groups, grad.shape[-1]),
+        weight.transpose(1, 2),
+        out=out.view(len(weight), -1, out.shape[-1]),
+    )
+
+
+def _along(
+    attention: Attention,
+    read: str,
+    grad: Float[Tensor, "head place d_head"],
+    output: Float[Tensor, "head place d_head"],
+) -> Float[Tensor, "head place"]:
+    """Return g . p of every head, p being its projection without the bias."""
+    bias = attention.bias(read)
+    bias = bias.repeat_interleave(len(grad) // len(bias), 0)
+    return (grad * (output - bias.unsqueeze(1))).sum(-1)
+
+
+def _joined(first: dict[Point, Hook], second: dict[Point, Hook]) -> dict[Point, Hook]:
+    """Return both sets of hooks; where both hook a place, `second` sees what `first` returns."""
+    joined = first | second
+    for point in first.keys() & second.keys():
+        joined[point] = _after(first[point], second[point])
+    return joined
+
+
+def _after(first: Hook, second: Hook) -> Hook:
+    def hook(x: Tensor) -> Tensor | None:
+        found = first(x)
+        y = x if found is None else found
+        final = second(y)
+        return found if final is None else final
+
+    return hook

@@ -1,0 +1,177 @@
+"""Circuits whose edges have real weights, as one run that can be differentiated.
+
+    receiver r reads   base + sum over edges s->r of w[s, r] (a_s - ablated a_s)
+    base             = sum over all s before r of ablated a_s  + attention output biases
+
+a_s is what s writes in this very run. Weights of 0 and 1 give what run_circuit.py gives: all ones
+the clean run, all zeros the fully ablated one. And at w = 1, for the gain summed over pairs,
+
+    d gain / d w[s, r]  =  sum over places of (clean - ablated a_s) . d gain / d (input of r)
+
+which is the score of edge attribution patching. Weights outside the graph are not read. What is
+kept for the gradient is every sender's change, and of each layer what its receivers read, twice.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.circuits.graph import READS
+from circuitkit.errors import MemoryBudgetError
+from circuitkit.interventions.budget import bytes_per_pair, free_bytes
+from circuitkit.interventions.pair_runs import PairRuns
+from circuitkit.model import SubjectModel
+from circuitkit.model.attention import Attention
+from circuitkit.model.context import Context
+from circuitkit.model.recording import attention_bias_before, sender_outputs
+from circuitkit.model.runs import Run
+from circuitkit.prompts.pairs import PromptPairs
+
+
+@dataclass(frozen=True)
+class SoftCircuits:
+    """A clean run and what every sender writes when ablated; circuits of any weights run on it.
+
+    `ablated` may carry gradients, as the weights may. Where only the label is read, as of the last
+    MLP, its values elsewhere do not matter.
+    """
+
+    model: SubjectModel
+    run: Run
+    ablated: Float[Tensor, "sender place d_model"]
+
+    @staticmethod
+    def of(runs: PairRuns) -> "SoftCircuits":
+        """Return the circuits on a batch of pairs."""
+        return SoftCircuits(runs.model, runs.clean, sender_outputs(runs.model, runs.ablated))
+
+    def logits(
+        self, weights: Float[Tensor, "circuit sender receiver"]
+    ) -> Float[Tensor, "circuit pair vocab"]:
+        """Return the logits at the labelled position, for each circuit and pair.
+
+        No weight of the model collects gradients.
+        """
+        with self.model.frozen():
+            return _SoftRun(self, weights).logits()
+
+
+def require_memory(
+    model: SubjectModel, pairs: PromptPairs, n_rows: int, memory: int | None
+) -> None:
+    """Refuse to differentiate circuits on `n_rows` pairs at once where they do not fit.
+
+    Raises:
+        MemoryBudgetError: they do not.
+    """
+    budget = free_bytes(model) if memory is None else memory
+    graph, n_pos = model.graph, pairs.clean.shape[1]
+    itemsize = torch.finfo(model.dtype).bits // 8
+    reads = 6 * graph.n_heads * graph.n_layers * n_pos * graph.d_model * itemsize
+    needed = n_rows * (bytes_per_pair(model, n_pos) + reads)
+    if needed > budget:
+        raise MemoryBudgetError(
+            f"memory: differentiating a circuit on {n_rows} pairs of {n_pos} tokens on model "
+            f"{model.name!r} needs about {needed / 1e9:.3g} GB, got a budget of "
+            f"{budget / 1e9:.3g} GB. How many pairs make a step decides the result, so it is not "
+            "lowered silently. Allow more memory, or set fewer pairs per step."
+        )
+
+
+class _SoftRun:
+    """The state of one forward pass: how far every sender's live value is from ablated.
+
+    `changes` holds one tensor [circuit, sender, place, d_model] for the input, for the heads of
+    each layer and for each MLP, in sender order; a place is a (pair, pos).
+    """
+
+    def __init__(
+        self, circuits: SoftCircuits, weights: Float[Tensor, "circuit sender receiver"]
+    ) -> None:
+        self.model, self.run, self.ablated = circuits.model, circuits.run, circuits.ablated
+        self.weights = weights.to(self.ablated).transpose(1, 2)  # [circuit, receiver, sender]
+        self.n_circuits = len(weights)
+        self.n_rows, self.n_pos = self.run.entering.shape[:2]
+        self.changes: list[Tensor] = []
+        self.n_written = 0
+
+    def logits(self) -> Float[Tensor, "circuit pair vocab"]:
+        """Run every layer and unembed."""
+        graph = self.model.graph
+        context = self.run.context.repeated(self.n_circuits)
+        entering = self.run.entering.flatten(0, 1)
+        self._write(entering.expand(self.n_circuits, 1, *entering.shape))
+        for index, layer in enumerate(self.model.layers):
+            self._write(self._heads(index, context))
+            if index == graph.n_layers - 1:
+                self._keep_labelled()
+            if layer.mlp is not None:
+                read = self._mlp_input(index)
+                self._write(layer.mlp(read).reshape(self.n_circuits, 1, -1, graph.d_model))
+        last = slice(len(graph.receivers) - 1, None)
+        read = self._read(last, len(graph.senders), graph.n_layers, own_layer=False)
+        logits = self.model.unembed(read.reshape(-1, graph.d_model))
+        return logits.reshape(self.n_circuits, self.n_rows, -1)
+
+    def _write(self, outputs: Float[Tensor, "circuit sender place d_model"]) -> None:
+        senders = slice(self.n_written, self.n_written + outputs.shape[1])
+        self.changes.append(outputs - self.ablated[senders])
+        self.n_written = senders.stop
+
+    def _keep_labelled(self) -> None:
+        """Leave out all places but the labelled: behind the last heads nothing else is read."""
+        label_pos = self.run.context.label_pos
+        places = torch.arange(self.n_rows, device=label_pos.device) * self.n_pos + label_pos
+        self.changes = [change[:, :, places] for change in self.changes]
+        self.ablated = self.ablated[:, places]
+        self.n_pos = 1
+
+    def _read(
+        self, receivers: slice, n_senders: int, layer: int, *, own_layer: bool
+    ) -> Float[Tensor, "circuit receiver place d_model"]:
+        bias = attention_bias_before(self.model, layer, own_layer=own_layer)
+        base = self.ablated[:n_senders].sum(0) + bias
+        weights = self.weights[:, receivers]
+        read, first = base.flatten().expand(*weights.shape[:2], -1), 0
+        for change in self.changes:
+            if first == n_senders:  # in parallel blocks the own heads are written, but not read
+                break
+            end = first + change.shape[1]
+            read = torch.baddbmm(read, weights[:, :, first:end], change.flatten(2))
+            first = end
+        return read.view(*weights.shape[:2], *base.shape)
+
+    def _heads(self, layer: int, context: Context) -> Float[Tensor, "circuit head place d_model"]:
+        """Return what every head of a layer writes, each from what its own receivers read."""
+        graph, attention = self.model.graph, self.model.layers[layer].attention
+        receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
+        n_senders = graph.n_senders_before_attention(layer)
+        read = self._read(receivers, n_senders, layer, own_layer=False)
+        weight, bias = _per_receiver(attention)
+        projected = attention.norm.x_hat(read) @ weight + bias.unsqueeze(1)
+        shape = (-1, self.n_pos, 3 * graph.n_heads, attention.d_head)
+        q, k, v = projected.transpose(1, 2).reshape(shape).chunk(3, dim=2)
+        past = self.run.past[layer].repeated(self.n_circuits) if self.run.past else None
+        z, _ = attention.attend(q, k, v, context.layers[layer], past=past)
+        written = attention.written(z).reshape(self.n_circuits, -1, *z.shape[2:])
+        return written.transpose(1, 2) @ attention.w_out
+
+    def _mlp_input(self, layer: int) -> Float[Tensor, "row pos d_model"]:
+        graph = self.model.graph
+        receiver = graph.mlp_receiver(layer)
+        n_senders, own_layer = graph.n_senders_before_mlp(layer), not graph.parallel_attn_mlp
+        at = slice(receiver, receiver + 1)
+        read = self._read(at, n_senders, layer, own_layer=own_layer)
+        return read.reshape(-1, self.n_pos, graph.d_model)
+
+
+def _per_receiver(
+    attention: Attention,
+) -> tuple[Float[Tensor, "receiver d_model d_head"], Float[Tensor, "receiver d_head"]]:
+    """Return W' and c' of a layer's receivers: q, k and v of each head, repeated within groups."""
+    times = [attention.n_heads // attention.n_read_heads(read) for read in READS]
+    pairs = list(zip(READS, times, strict=True))
+    weight = torch.cat([attention.weight(r).repeat_interleave(n, 0) for r, n in pairs])
+    return weight, torch.cat([attention.bias(r).repeat_interleave(n, 0) for r, n in pairs])

@@ -1,0 +1,238 @@
+"""Directions: is a concept encoded at a place, and does the model use what is encoded there?
+
+    difference  d = mean(x of prompts with the concept) - mean(x of those without), discovery pairs
+    ablated     (m(clean) - m(clean with x <- x - ((x - c) . u) u)) / gap,   u = d / |d|
+    added       (m(corrupted with x <- x + d) - m(corrupted)) / gap
+    gap         m(clean) - m(corrupted)
+
+x is the activation at one hook point, at the last token of one role; c is the middle of the two
+means, m the metric's gain on validation pairs. Shares are ratios of means over pairs with 95 %
+intervals; all that follows x is computed anew. A direction that a linear reader needs and that says
+everything gives 0.5 ablated (down to the middle) and 1 added. Arditi et al. 2024 (arXiv:2406.11717,
+section 2.4), at one place instead of all.
+
+What a probe reads off (probes.py) need not be used. "Used" is claimed where ablating or adding
+makes up MIN_SHARE of the gap, has an interval above 0 and does more than each of N_RANDOM random
+directions of the same length: two chances at 1 in 40 each, not corrected for the number of rows.
+The random directions are drawn as d would be if the means were equal: from the spread of the
+examples around them. Directions drawn from the whole space would be too easy to beat, as most of it
+is never written. "Encoded" is claimed where a probe does better than chance, and than memorised
+tokens would; what is used need not be told from memorised tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from circuitkit.errors import GraphError, PromptError
+from circuitkit.interpretation.directions.concepts import (
+    CLEAN,
+    Concept,
+    activations_at,
+    examples_of,
+    labels_of,
+    name_of,
+)
+from circuitkit.interpretation.directions.effects import (
+    DirectionChange,
+    direction_effects,
+    require_recovery_gap,
+)
+from circuitkit.interpretation.directions.probes import Examples, probe
+from circuitkit.interpretation.findings import DirectionRow
+from circuitkit.interventions.recorded import Direction
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel, hook_points
+from circuitkit.model.hook_points import Point
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import Estimate, estimate, ratio_of_means
+from circuitkit.work.progress import Progress, silent
+
+N_RANDOM = 39
+MIN_SHARE = 0.01  # of the gap
+NEGLIGIBLE = 1e-6  # of an activation's length: differences below are rounding
+SITES = ("resid pre", "resid mid", "resid post", "attn out", "mlp out")  # as wide as the model
+
+ENCODED_AND_USED = "encoded and used"
+ENCODED_ONLY = "encoded, not shown to be used"
+USED_ONLY = "used, not linearly encoded"
+NEITHER = "neither shown"
+
+
+def measure_directions(
+    model: SubjectModel,
+    discovery: PromptPairs,
+    validation: PromptPairs,
+    metric: Metric,
+    *,
+    roles: Sequence[str] = (),
+    points: Sequence[Point] = (),
+    concept: Concept = CLEAN,
+    n_random: int = N_RANDOM,
+    seed: int = 0,
+    memory: int | None = None,
+    progress: Progress = silent,
+) -> tuple[DirectionRow, ...]:
+    """Return a row for each hook point and role: directions of discovery, numbers of validation.
+
+    By default: every role that all pairs have, and the residual stream around every layer.
+
+    Raises:
+        PromptError: fewer than MIN_PAIRS pairs, a missing role, or missing labels of the metric.
+        MethodError: the concept's labels are too few, too many or all alike.
+        GraphError: a hook point that the model does not have, or that is of another width.
+        VanishingGapError: the metric of clean and corrupted runs cannot be told apart.
+        ActivationError: an activation is NaN or infinite.
+        MemoryBudgetError: not even one run of one pair fits.
+    """
+    metric.check(validation.labels)
+    splits = {"discovery": discovery, "validation": validation}
+    labels = {name: labels_of(concept, pairs, name) for name, pairs in splits.items()}
+    roles = tuple(roles) or _common_roles(splits)
+    points = tuple(points) or _residual_points(model)
+    for name, pairs in splits.items():
+        _require_roles(pairs, roles, name)
+    for point in points:
+        _require_point(model, point)
+    seen, held_out = (
+        [
+            examples_of(activations, pairs, roles, labels[name], sides)
+            for activations in activations_at(model, pairs, points, roles, memory)
+        ]
+        for (name, pairs), sides in zip(splits.items(), ("both", "one"), strict=True)
+    )
+    places = [
+        _Place(point, role, seen[i][j], held_out[i][j])
+        for i, point in enumerate(points)
+        for j, role in enumerate(roles)
+    ]
+    changes = [place.change(kind) for place in places for kind in Direction]
+    own, gap = direction_effects(
+        model, validation, metric, changes, memory=memory, progress=_part(progress, 0, 100)
+    )
+    require_recovery_gap(gap, metric)
+    shares = [estimate((effects[0], gap), ratio_of_means) for effects in own]
+    rng = np.random.default_rng(seed)
+    # where the effect may be none, no random direction need be tried
+    tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
+    random = [places[i // 2].random(changes[i], n_random, rng) for i in tried]
+    null, _ = direction_effects(
+        model, validation, metric, random, memory=memory, progress=_part(progress, 100, 1000)
+    )
+    used = {
+        i // 2
+        for i, effects in zip(tried, null, strict=True)
+        if shares[i].value > max(effects.mean(1) / gap.mean())
+    }
+    return tuple(
+        place.row(shares[2 * i], shares[2 * i + 1], i in used, seed)
+        for i, place in enumerate(places)
+    )
+
+
+def selectivity(row: DirectionRow) -> float:
+    """Return how much better the probe is than probes for labels that mean nothing."""
+    return row.accuracy.value - row.control.value
+
+
+class _Place:
+    """One hook point and role: its examples of both splits, and the direction between them."""
+
+    def __init__(self, point: Point, role: str, training: Examples, held_out: Examples) -> None:
+        self.point, self.role = point, role
+        self.training, self.held_out = training, held_out
+        x, labels = training.x, training.labels
+        self.means = {side: x[labels == side].mean(0) for side in (True, False)}
+        difference = self.means[True] - self.means[False]
+        scale = NEGLIGIBLE * np.linalg.norm(self.means[True])
+        is_rounding = bool(np.linalg.norm(difference) <= scale)
+        self.difference = np.zeros_like(difference) if is_rounding else difference
+
+    def change(self, kind: Direction) -> DirectionChange:
+        """Return the direction as a change of one kind."""
+        middle = torch.from_numpy((self.means[True] + self.means[False]) / 2)
+        return DirectionChange(
+            self.point, self.role, kind, torch.from_numpy(self.difference[None]), middle
+        )
+
+    def random(self, change: DirectionChange, n: int, rng: np.random.Generator) -> DirectionChange:
+        """Return `n` random directions of the same length instead."""
+        spread = self.training.spread
+        drawn = rng.standard_normal((n, len(spread))) @ spread
+        lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+        length = np.linalg.norm(self.difference)
+        if not (lengths > NEGLIGIBLE * length).all():  # all examples of a kind are equal
+            drawn = rng.standard_normal((n, len(self.difference)))
+            lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+        return replace(change, vectors=torch.from_numpy(drawn / lengths * length))
+
+    def row(self, ablated: Estimate, added: Estimate, is_used: bool, seed: int) -> DirectionRow:
+        """Return the place's row of the table."""
+        probed = probe(self.training, self.held_out, seed=seed)
+        return DirectionRow(
+            place=name_of(self.point),
+            position=self.role,
+            accuracy=probed.accuracy,
+            control=probed.control,
+            cosine=_cosine(self.difference, probed.direction),
+            ablated=ablated,
+            added=added,
+            says=says(probed.is_above_chance if is_used else probed.is_encoded, is_used),
+        )
+
+
+def _cosine(a: Float[np.ndarray, " d_model"], b: Float[np.ndarray, " d_model"]) -> float:
+    """Return the cosine of the angle between two directions, 0 where one has no length."""
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.dot(a, b)) / lengths if lengths > 0 else 0.0
+
+
+def _part(progress: Progress, first: int, last: int) -> Progress:
+    """Report a piece of work as one part of a thousand."""
+    return lambda done, total: progress(first + (last - first) * done // total, 1000)
+
+
+def says(is_encoded: bool, is_used: bool) -> str:
+    """Return the row's conclusion in words."""
+    if is_encoded:
+        return ENCODED_AND_USED if is_used else ENCODED_ONLY
+    return USED_ONLY if is_used else NEITHER
+
+
+def _common_roles(splits: dict[str, PromptPairs]) -> tuple[str, ...]:
+    """Return the roles that all pairs have, in the order of their places."""
+    every = [roles for pairs in splits.values() for roles in pairs.roles]
+    common = set.intersection(*(set(roles) for roles in every))
+    return tuple(sorted(common, key=lambda name: (sum(r[name][1] for r in every), name)))
+
+
+def _residual_points(model: SubjectModel) -> tuple[Point, ...]:
+    behind = (hook_points.resid_post(layer) for layer in range(model.graph.n_layers))
+    return (hook_points.resid_pre(0), *behind)
+
+
+def _require_roles(pairs: PromptPairs, wanted: Sequence[str], split: str) -> None:
+    for pair, roles in zip(pairs.pairs, pairs.roles, strict=True):
+        missing = [name for name in wanted if name not in roles]
+        if missing:
+            raise PromptError(
+                f"directions, {split} pairs: every pair must have the role {missing[0]!r}, got "
+                f"{sorted(roles)} for {pair.clean!r}. Its activation is asked for. Choose roles "
+                "that every prompt has."
+            )
+
+
+def _require_point(model: SubjectModel, point: Point) -> None:
+    graph = model.graph
+    lacks = (point.site == "mlp out" and not graph.has_mlps) or (
+        point.site == "resid mid" and graph.parallel_attn_mlp
+    )
+    if point.site not in SITES or not 0 <= point.layer < graph.n_layers or lacks:
+        raise GraphError(
+            f"directions: a hook point must be one of {', '.join(SITES)} of layers 0 to "
+            f"{graph.n_layers - 1}, and exist in model {model.name!r}, got {point.site!r} of layer "
+            f"{point.layer}. Directions live where the model is d_model wide. Choose another."
+        )

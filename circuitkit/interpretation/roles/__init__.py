@@ -1,0 +1,1 @@
+"""Which role a component plays, each tested against a null."""

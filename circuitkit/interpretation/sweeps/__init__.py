@@ -1,0 +1,1 @@
+"""What is read off whole runs: logit lens, attribution to logits, patterns, tracing."""

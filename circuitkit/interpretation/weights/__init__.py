@@ -1,0 +1,1 @@
+"""What weights alone say: OV and QK products, composition, skip trigrams."""

@@ -1,0 +1,187 @@
+"""Recording what every sender writes, in narrow form: heads as z (d_head wide), not d_model wide.
+
+A head's write to the residual stream is its z times its slice of W_O; the output bias of
+attention belongs to no head. Behind a norm (Gemma 2 and 3, OLMo 2) z is kept over that norm's
+scale, so that this holds there too. So the residual stream read by layer l is
+
+    input + sum over earlier heads of z W_O + sum over earlier layers of b_O + earlier MLP outputs
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.errors import ActivationError
+from circuitkit.model import hook_points
+from circuitkit.model.forward import Hook, spread
+from circuitkit.model.hook_points import Point
+from circuitkit.model.runs import Run, whole_run
+from circuitkit.model.subject import SubjectModel
+from circuitkit.prompts.pairs import PromptBatch
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What the senders wrote in one run: the input, each layer's z and each layer's MLP output."""
+
+    input: Float[Tensor, "row pos d_model"]
+    z: tuple[Float[Tensor, "row pos head d_head"], ...]
+    mlp: tuple[Float[Tensor, "row pos d_model"], ...]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Activations":
+        """Return the activations with `function` applied to each tensor."""
+        return Activations(
+            function(self.input),
+            tuple(function(z) for z in self.z),
+            tuple(function(out) for out in self.mlp),
+        )
+
+    def minus(self, other: "Activations") -> "Activations":
+        """Return the difference of two runs on aligned prompts."""
+        return Activations(
+            self.input - other.input,
+            tuple(a - b for a, b in zip(self.z, other.z, strict=True)),
+            tuple(a - b for a, b in zip(self.mlp, other.mlp, strict=True)),
+        )
+
+
+def record(
+    model: SubjectModel, batch: PromptBatch
+) -> tuple[Activations, Float[Tensor, "row vocab"]]:
+    """Return what every sender writes on these prompts, and the logits at the labelled position.
+
+    Raises:
+        ActivationError: an activation or a logit is NaN or infinite.
+    """
+    return record_run(model, whole_run(model, batch))
+
+
+def record_run(
+    model: SubjectModel, run: Run, *, last_at_label: bool = False
+) -> tuple[Activations, Float[Tensor, "row vocab"]]:
+    """Return the same of a run that may begin behind earlier positions; those are left out.
+
+    `last_at_label`: the last MLP is run at the labelled position only, where alone it matters, and
+    is zero elsewhere.
+
+    Raises:
+        ActivationError: an activation or a logit is NaN or infinite.
+    """
+    recorder = Recorder(model)
+    with torch.no_grad():
+        logits = model.run_from(
+            run.entering,
+            run.context,
+            recorder.hooks(),
+            sources=run.sources(),
+            last_at_label=last_at_label,
+        )
+    activations = recorder.activations(run)
+    require_finite(activations, model.name)
+    require_finite_tensor(logits, f"model {model.name!r}, logits")
+    return activations, logits
+
+
+class Recorder:
+    """Hooks that keep what the senders write. `activations` returns it after the run."""
+
+    def __init__(self, model: SubjectModel) -> None:
+        self.graph = model.graph
+        self.kept: dict[Point, Tensor] = {}
+
+    def hooks(self) -> dict[Point, Hook]:
+        """Return one observing hook per sender tensor."""
+        points = [hook_points.resid_pre(0)]
+        for layer in range(self.graph.n_layers):
+            points.append(hook_points.written_z(layer))
+            if self.graph.has_mlps:
+                points.append(hook_points.mlp_out(layer))
+        return {point: self._keeper(point) for point in points}
+
+    def _keeper(self, point: Point) -> Hook:
+        def keep(activation: Tensor) -> None:
+            self.kept[point] = activation.detach()
+
+        return keep
+
+    def activations(self, run: Run) -> Activations:
+        """Return what was kept of a run."""
+        layers = range(self.graph.n_layers)
+        with_mlps = layers if self.graph.has_mlps else range(0)
+        entering = self.kept[hook_points.resid_pre(0)]
+        mlps = [self.kept[hook_points.mlp_out(layer)] for layer in with_mlps]
+        if mlps and mlps[-1].shape != entering.shape:
+            mlps[-1] = spread(mlps[-1], run.context.label_pos, entering.shape[1])
+        z = tuple(self.kept[hook_points.written_z(layer)] for layer in layers)
+        return Activations(entering, z, tuple(mlps))
+
+
+def require_finite(activations: Activations, model_name: str) -> None:
+    """Refuse activations with NaN or infinity, naming the first place.
+
+    Raises:
+        ActivationError: there is one.
+    """
+    require_finite_tensor(activations.input, f"model {model_name!r}, input")
+    for layer, z in enumerate(activations.z):
+        require_finite_tensor(z, f"model {model_name!r}, layer {layer}, attention heads")
+        for mlp in activations.mlp[layer : layer + 1]:
+            require_finite_tensor(mlp, f"model {model_name!r}, layer {layer}, MLP")
+
+
+def require_finite_tensor(tensor: Float[Tensor, "row ..."], where: str) -> None:
+    """Refuse a tensor with NaN or infinity, naming the first row.
+
+    Raises:
+        ActivationError: there is one.
+    """
+    # a finite sum proves finite terms, and reads the tensor only once
+    if bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all()):
+        return
+    row = int((~torch.isfinite(tensor)).flatten(1).any(1).nonzero()[0])
+    raise ActivationError(where, row)
+
+
+@contextmanager
+def counted_from(first: int) -> Iterator[None]:
+    """Let errors inside the block count prompts from the first of this batch, `first` of all."""
+    try:
+        yield
+    except ActivationError as error:
+        raise ActivationError(error.where, error.row + first) from error
+
+
+def sender_outputs(
+    model: SubjectModel, activations: Activations
+) -> Float[Tensor, "sender place d_model"]:
+    """Return every sender's write to the residual stream; a place is a (row, pos)."""
+    n_places = activations.input.shape[0] * activations.input.shape[1]
+    graph = model.graph
+    out = activations.input.new_empty(len(graph.senders), n_places, graph.d_model)
+    out[0] = activations.input.flatten(0, 1)
+    for layer, z in enumerate(activations.z):
+        first = graph.head_sender(layer)
+        heads = out[first : first + graph.n_heads]
+        torch.bmm(by_head(z), model.layers[layer].attention.w_out, out=heads)
+        for mlp in activations.mlp[layer : layer + 1]:
+            out[first + graph.n_heads] = mlp.flatten(0, 1)
+    return out
+
+
+def by_head(z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "head place d_head"]:
+    """Return z with heads first and rows and positions as one axis."""
+    return z.flatten(0, 1).transpose(0, 1)
+
+
+def attention_bias_before(
+    model: SubjectModel, layer: int, *, own_layer: bool
+) -> Float[Tensor, " d_model"]:
+    """Return the sum of attention output biases in the residual stream at `layer`."""
+    total = torch.zeros(model.graph.d_model, dtype=model.dtype, device=model.device)
+    for earlier in range(layer + int(own_layer)):
+        total = total + model.layers[earlier].attention.b_out
+    return total

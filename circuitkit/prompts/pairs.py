@@ -1,0 +1,210 @@
+"""Prompt pairs: what a task supplies, and the same pairs as the padded tensors that runs read.
+
+Clean and corrupted prompts of a pair are compared position by position, so they have equally many
+tokens. Position ids count real tokens only, so a padded prompt gives the same numbers as an
+unpadded one. `circuitkit.prompts.tokenization` makes the second from the first.
+"""
+
+import hashlib
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Span = tuple[int, int]
+END = "END"
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """One clean and one corrupted prompt, with the answers expected after the clean one.
+
+    Prompts are text, or token ids. `roles` names spans of the clean prompt, end exclusive: of
+    characters for text, of tokens for token ids. The answer is read after the role `answer_after`;
+    the role END (the last token) always exists. Pairs of one `template` have equally many tokens.
+    """
+
+    clean: str | Sequence[int]
+    corrupted: str | Sequence[int]
+    answers: Sequence[str | int]
+    wrong_answers: Sequence[str | int] = ()
+    roles: Mapping[str, Span] = field(default_factory=dict)
+    template: str = ""
+    answer_after: str = END
+
+    def contents(self) -> tuple[str | tuple[int, ...], str | tuple[int, ...]]:
+        """Return both prompts in a form that can be compared and hashed."""
+        clean = self.clean if isinstance(self.clean, str) else tuple(self.clean)
+        corrupted = self.corrupted if isinstance(self.corrupted, str) else tuple(self.corrupted)
+        return clean, corrupted
+
+
+def fill(template: str, **words: str) -> tuple[str, dict[str, Span]]:
+    """Return `template` with its `{slots}` filled, and the character span of each slot.
+
+    >>> fill("The {noun} lasted from {start}", noun="war", start="1741")
+    ('The war lasted from 1741', {'noun': (4, 7), 'start': (20, 24)})
+    """
+    text, spans = "", {}
+    for literal, slot, _, _ in string.Formatter().parse(template):
+        text += literal
+        if slot is not None:
+            spans[slot] = (len(text), len(text) + len(words[slot]))
+            text += words[slot]
+    return text, spans
+
+
+def next_word(text: str, span: Span) -> Span:
+    """Return the span of the word or punctuation mark that follows `span`.
+
+    >>> next_word("Mary and John", (0, 4))
+    (5, 8)
+    """
+    start = span[1]
+    while start < len(text) and text[start].isspace():
+        start += 1
+    end = start + 1
+    while end < len(text) and text[start].isalnum() and text[end].isalnum():
+        end += 1
+    return start, end
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is expected of each pair. Answers are token ids, filled up with -1.
+
+    `clean_logits` are those of the clean run, for metrics that compare with it (None: not needed).
+    """
+
+    answers: Int[Tensor, "pair answer"]
+    wrong_answers: Int[Tensor, "pair wrong_answer"]
+    clean_logits: Float[Tensor, "pair vocab"] | None = None
+
+    def repeated(self, n: int) -> "Labels":
+        """Return the labels of the pairs, `n` times one after the other."""
+        logits = self.clean_logits
+        return Labels(
+            self.answers.repeat(n, 1),
+            self.wrong_answers.repeat(n, 1),
+            None if logits is None else logits.repeat(n, 1),
+        )
+
+    def to(self, device: torch.device) -> "Labels":
+        """Return the labels on another device."""
+        logits = self.clean_logits
+        return Labels(
+            self.answers.to(device),
+            self.wrong_answers.to(device),
+            None if logits is None else logits.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Padded prompts that one forward pass reads, and where each one's answer is read."""
+
+    tokens: Int[Tensor, "row pos"]
+    mask: Bool[Tensor, "row pos"]
+    label_pos: Int[Tensor, " row"]
+
+    @property
+    def position_ids(self) -> Int[Tensor, "row pos"]:
+        """The place of each token among the real tokens of its prompt, 0 for padding."""
+        return (self.mask.long().cumsum(1) - 1).clamp(min=0)
+
+    def repeated(self, n: int) -> "PromptBatch":
+        """Return the prompts `n` times, one whole set after the other."""
+        return PromptBatch(
+            self.tokens.repeat(n, 1), self.mask.repeat(n, 1), self.label_pos.repeat(n)
+        )
+
+
+@dataclass(frozen=True)
+class PromptPairs:
+    """Tokenised pairs. Positions count from the left of the padded tensors."""
+
+    clean: Int[Tensor, "pair pos"]
+    corrupted: Int[Tensor, "pair pos"]
+    mask: Bool[Tensor, "pair pos"]
+    labels: Labels
+    label_pos: Int[Tensor, " pair"]
+    roles: tuple[Mapping[str, Span], ...]
+    templates: tuple[str, ...]
+    pairs: tuple[PromptPair, ...]
+    n_dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def clean_batch(self) -> PromptBatch:
+        """The clean prompts, ready to run."""
+        return PromptBatch(self.clean, self.mask, self.label_pos)
+
+    @property
+    def corrupted_batch(self) -> PromptBatch:
+        """The corrupted prompts, ready to run."""
+        return PromptBatch(self.corrupted, self.mask, self.label_pos)
+
+    @property
+    def lengths(self) -> Int[Tensor, " pair"]:
+        """The number of real tokens of each prompt."""
+        return self.mask.sum(1)
+
+    @property
+    def digest(self) -> str:
+        """What these pairs are, as 16 hex digits: tokens, padding, answers, templates."""
+        hashed = hashlib.sha256(repr(self.templates).encode())
+        labels = (self.labels.answers, self.labels.wrong_answers, self.label_pos)
+        for tensor in (self.clean, self.corrupted, self.mask, *labels):
+            hashed.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+        return hashed.hexdigest()[:16]
+
+    @property
+    def prompt_digests(self) -> tuple[str, ...]:
+        """A digest of every different prompt, clean or corrupted: 12 hex digits of its tokens."""
+        return tuple(sorted({d for pair in self.pair_digests() for d in pair}))
+
+    def pair_digests(self) -> list[tuple[str, str]]:
+        """Return the digests of the clean and the corrupted prompt of each pair."""
+        return [
+            (_digest(clean[real]), _digest(corrupted[real]))
+            for clean, corrupted, real in zip(self.clean, self.corrupted, self.mask, strict=True)
+        ]
+
+    def select(self, rows: Sequence[int]) -> "PromptPairs":
+        """Return the pairs of these rows, in this order, with the same padding."""
+        at = torch.tensor(list(rows), dtype=torch.long)
+        logits = self.labels.clean_logits
+        labels = Labels(
+            self.labels.answers[at],
+            self.labels.wrong_answers[at],
+            None if logits is None else logits[at],
+        )
+        return replace(
+            self,
+            clean=self.clean[at],
+            corrupted=self.corrupted[at],
+            mask=self.mask[at],
+            labels=labels,
+            label_pos=self.label_pos[at],
+            roles=tuple(self.roles[i] for i in rows),
+            templates=tuple(self.templates[i] for i in rows),
+            pairs=tuple(self.pairs[i] for i in rows),
+        )
+
+    def batches(self, size: int) -> Iterator["PromptPairs"]:
+        """Yield the pairs in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.select(range(start, min(start + size, len(self))))
+
+    def with_clean_logits(self, logits: Float[Tensor, "pair vocab"]) -> "PromptPairs":
+        """Return the same pairs, labelled with the logits of the clean run."""
+        return replace(self, labels=replace(self.labels, clean_logits=logits))
+
+
+def _digest(tokens: Int[Tensor, " pos"]) -> str:
+    return hashlib.sha256(tokens.numpy().tobytes()).hexdigest()[:12]

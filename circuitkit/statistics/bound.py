@@ -1,0 +1,34 @@
+"""Where a value must lie, and what an interval says about it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Where a criterion's value must lie; `alpha` is the level of those that are tests."""
+
+    min: float | None = None
+    max: float | None = None
+    alpha: float = 0.05
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is asked, so that the value is only reported."""
+        return self.min is None and self.max is None
+
+    @property
+    def rule(self) -> str:
+        """The bound as words that follow "must be"."""
+        parts = [] if self.min is None else [f"at least {self.min:.3g}"]
+        parts += [] if self.max is None else [f"at most {self.max:.3g}"]
+        return " and ".join(parts) or "–"
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value lies inside."""
+        above = self.min is None or value >= self.min
+        return above and (self.max is None or value <= self.max)
+
+    def excludes(self, low: float, high: float) -> bool:
+        """Return whether a whole interval lies outside, on one side."""
+        below = self.min is not None and high < self.min
+        return below or (self.max is not None and low > self.max)

@@ -1,0 +1,1 @@
+"""What is studied and how: subject, settings, search, cases, pipeline, records."""

@@ -1,0 +1,178 @@
+"""From a circuit to its trial: the case that judges see, and the verdict.
+
+The pairs that found a circuit never judge it: a circuit file holds a digest of every prompt that
+was used, and a validation pair among them is refused, whatever seed or file it comes from.
+"""
+
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.selection import prune_dead_ends, select_as_found
+from circuitkit.errors import CircuitFileError, CriterionError, MethodError
+from circuitkit.interventions.run_circuit import require_same_graph
+from circuitkit.model import SubjectModel
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.prompts.tokenization import tokenizer_digest
+from circuitkit.study.search import choose, trimmed
+from circuitkit.study.settings import Settings, Stage, method_of, settings_of, work_of
+from circuitkit.study.subject import Subject
+from circuitkit.validation.criterion import Case, Find, Select, not_found_again
+from circuitkit.validation.judge import judge_circuit
+from circuitkit.validation.precision import warn_if_coarse
+from circuitkit.validation.verdict import Verdict
+from circuitkit.work.progress import silent
+
+FIND_LIMIT = 3.0  # seconds that finding a circuit again may take, of an estimate
+TRIM_SECONDS = 60.0  # about what dropping idle edges takes in a small model
+
+
+def judge(
+    subject: Subject,
+    circuit: Circuit,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> Verdict:
+    """Return the verdict on a circuit by the criteria asked for.
+
+    Raises:
+        CriterionError: a validation prompt is one of those that found the circuit, or a criterion
+            is unknown.
+        GraphError: the circuit belongs to another architecture.
+    """
+    return judge_case(subject, case_of(subject, circuit, settings), settings, stage)
+
+
+def judge_case(
+    subject: Subject, case: Case, settings: Settings, stage: Stage = lambda title: silent
+) -> Verdict:
+    """Return the verdict on a case of `case_of`; what it has measured is not measured again."""
+    warn_if_coarse(
+        subject.model,
+        subject.splits.validation,
+        ablation=subject.ablations[settings.ablation],
+        metric=subject.metric,
+    )
+    return judge_circuit(
+        case, settings.thresholds, only=settings.criteria, progress=stage("Judging")
+    )
+
+
+def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
+    """Return the case of a circuit.
+
+    Raises:
+        CriterionError: a validation prompt is one of those that found the circuit.
+        GraphError: the circuit belongs to another architecture.
+    """
+    require_same_graph(subject.model, circuit)
+    require_unseen(circuit, subject.splits.validation)
+    return Case(
+        model=subject.model,
+        circuit=circuit,
+        metric=subject.metric,
+        validation=subject.splits.validation,
+        discovery=subject.splits.discovery,
+        ablations=subject.ablations,
+        ablation=settings.ablation,
+        seed=settings.seed,
+        memory=settings.memory,
+        find=_lazy_finder(subject, circuit, settings),
+        select=_selector(circuit),
+        held_out=subject.held_out,
+    )
+
+
+def finder(
+    subject: Subject, circuit: Circuit, settings: Settings, *, limit: float = FIND_LIMIT
+) -> tuple[Find | None, str]:
+    """Return the function that finds a circuit again as this one was found, or None and why not.
+
+    It keeps the size: as many edges are selected, before dead ends are removed. `limit` is in
+    seconds; dropping idle edges counts as TRIM_SECONDS.
+    """
+    try:
+        own = settings_of(circuit, settings)
+        method = method_of(own)
+        method.require_usable(subject.model, subject.metric, work_of(subject, own))
+    except MethodError:
+        return None, f"its method {circuit.provenance.method!r} is unknown or cannot work here"
+    estimate = method.estimate(subject.model, subject.splits.discovery)
+    if estimate is not None and estimate.seconds > limit:
+        return None, f"finding it once more takes too long ({estimate})"
+    if own.minimal and limit < TRIM_SECONDS:
+        return None, "it was made minimal, and doing that again many times takes too long"
+    n_selected = int(circuit.provenance.settings.get("n_selected", circuit.n_edges))
+
+    def find(pairs: PromptPairs, seed: int) -> Circuit:
+        work = work_of(subject, replace(own, seed=seed, checkpoint=None))
+        scores = method.score_edges(subject.model, pairs, subject.metric, work)
+        same_size = replace(own, threshold=0.0)
+        found = prune_dead_ends(choose(scores, same_size, lambda: n_selected))
+        if not own.minimal:
+            return found
+        again = replace(subject, splits=replace(subject.splits, discovery=pairs))
+        return trimmed(again, found, own)
+
+    return find, ""
+
+
+def rows_seen(circuit: Circuit, pairs: PromptPairs) -> list[int]:
+    """Return the rows of the pairs that share a prompt with those that found the circuit."""
+    seen = set(circuit.provenance.discovery_prompts)
+    return [row for row, pair in enumerate(pairs.pair_digests()) if seen.intersection(pair)]
+
+
+def require_unseen(circuit: Circuit, pairs: PromptPairs) -> None:
+    """Refuse to judge a circuit on prompts that found it.
+
+    Raises:
+        CriterionError: a prompt is among them.
+    """
+    shared = rows_seen(circuit, pairs)
+    if shared:
+        raise CriterionError(
+            f"validation pairs: must be others than those that found the circuit, got "
+            f"{len(shared)} of {len(pairs)} that share a prompt with them, as "
+            f"{pairs.pairs[shared[0]].clean!r}. A circuit would be judged on what it was fitted "
+            "to. Leave out --seed, so that the circuit's own seed draws others, or remove them "
+            "from the prompt file."
+        )
+
+
+def require_same_tokenizer(
+    circuit: Circuit, model: SubjectModel, where: str | Path, remedy: str
+) -> None:
+    """Refuse a circuit that was found with another tokenizer; `remedy` is what to do then.
+
+    Raises:
+        CircuitFileError: it was.
+    """
+    expected, got = circuit.provenance.tokenizer_digest, tokenizer_digest(model.tokenizer)
+    if expected and expected != got:
+        raise CircuitFileError(
+            f"{where}: must be run with the tokenizer it was found with, got vocabulary "
+            f"{got or '(none)'} of model {model.name!r} where it was {expected}. The same prompts "
+            f"are other tokens. {remedy}"
+        )
+
+
+def _lazy_finder(subject: Subject, circuit: Circuit, settings: Settings) -> Find:
+    """Return what finds the circuit again, or says why not, the first time that it is asked."""
+
+    @cache
+    def found() -> Find:
+        find, reason = finder(subject, circuit, settings)
+        if find is None:
+            raise not_found_again(reason)
+        return find
+
+    return lambda pairs, seed: found()(pairs, seed)
+
+
+def _selector(circuit: Circuit) -> Select | None:
+    """Return what gives the best edges of the circuit's own ranking; None without scores."""
+    if not bool(circuit.scores.values.any()):
+        return None
+    return partial(select_as_found, circuit)

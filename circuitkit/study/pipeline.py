@@ -1,0 +1,234 @@
+"""The whole of circuitkit in one call: from splits and a model to a record that can be reported.
+
+1. baseline     can the model do the task? (refused if not)
+2. heat maps    exact activation patching on some discovery pairs
+3. scores       of all edges on the discovery pairs, by EAP or another method
+4. size         the smallest circuit that is faithful enough on the discovery pairs
+5. validation   faithfulness, curve and verdict on the validation pairs
+6. explanation  what each part does, where it is asked for
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import EdgeScores
+from circuitkit.circuits.random_circuits import select_random
+from circuitkit.circuits.selection import prune_dead_ends
+from circuitkit.errors import CircuitkitError
+from circuitkit.interpretation.findings import Interpretation
+from circuitkit.interpretation.interpret import interpret
+from circuitkit.interventions.patching import PatchingEffects, patch_activations
+from circuitkit.interventions.path_patching import PathEffects
+from circuitkit.interventions.recorded import Direction
+from circuitkit.interventions.sites import site_named
+from circuitkit.metrics import Metric
+from circuitkit.model import SubjectModel
+from circuitkit.model.recording import record
+from circuitkit.prompts.columns import all_positions, by_role
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.statistics.bootstrap import mean_estimate
+from circuitkit.study.cases import case_of, judge_case
+from circuitkit.study.records import HeatMap, RunInfo, RunRecord, Sample, Validation
+from circuitkit.study.search import best_edges, choose_circuit, connected, discover, trimmed
+from circuitkit.study.settings import Settings, Stage, installed_versions, with_provenance
+from circuitkit.study.subject import Subject
+from circuitkit.validation.baseline import measure_baseline, require_able
+from circuitkit.validation.criterion import Case
+from circuitkit.validation.curve import Curve, measure_curve, sizes_for
+from circuitkit.validation.faithfulness import Faithfulness, faithfulness_under
+from circuitkit.work.progress import Progress, silent
+
+REPORTED = ("mean", "zero", "resample")  # beside the chosen one, how far faithfulness moves
+N_HEAT_MAP_PAIRS = 32
+N_SAMPLES = 5
+N_TOP_TOKENS = 3
+
+
+def explain(
+    subject: Subject, circuit: Circuit, settings: Settings, stage: Stage = lambda title: silent
+) -> Interpretation:
+    """Return what the parts of a circuit do, on pairs that did not find it.
+
+    Raises:
+        CriterionError: a validation prompt is one of those that found the circuit.
+        GraphError: the circuit belongs to another architecture.
+        VanishingGapError: ablating everything does not change the metric.
+    """
+    return interpret(case_of(subject, circuit, settings), subject.task, stage)
+
+
+def study(
+    subject: Subject,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+    *,
+    explained: bool = False,
+) -> RunRecord:
+    """Return the whole record of one task on one model; `explained`: with what its parts do.
+
+    Raises:
+        BaselineError: the model cannot do the task (unless `settings.anyway`).
+        VanishingGapError: ablating everything does not change the metric.
+        PromptError, MemoryBudgetError: as the parts raise them.
+    """
+    validation = subject.splits.validation
+    baseline = measure_baseline(subject.model, validation, subject.metric)
+    if not settings.anyway:
+        require_able(baseline, subject.model.name, subject.task)
+    heat_maps = measure_heat_maps(subject, settings, stage)
+    scores = discover(subject, settings, stage("Scoring edges"))
+    selected = choose_circuit(subject, scores, settings, stage)
+    n_selected = selected.n_edges
+    found = connected(selected)
+    found = trimmed(subject, found, settings, stage) if settings.minimal else found
+    circuit = with_provenance(found, subject, settings, n_selected=n_selected)
+    curve = _curve(subject, scores, settings, stage("Faithfulness curve"))
+    case = case_of(subject, circuit, settings)
+    faithfulness = under_each_ablation(case)
+    verdict = judge_case(subject, case, settings, stage)
+    origin = replace(circuit.provenance, verdict=verdict.outcome)
+    samples = sample_prompts(subject.model, validation, subject.metric)
+    return RunRecord(
+        _info(subject, settings, n_selected),
+        replace(circuit, provenance=origin),
+        Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
+        heat_maps,
+        interpret(case, subject.task, stage) if explained else None,
+    )
+
+
+def measure_heat_maps(
+    subject: Subject, settings: Settings, stage: Stage = lambda title: silent
+) -> tuple[HeatMap, ...]:
+    """Return a noising heat map of every site on the first discovery pairs, by role."""
+    pairs = subject.splits.discovery
+    pairs = pairs.select(range(min(N_HEAT_MAP_PAIRS, len(pairs))))
+    has_roles = any(len(roles) > 1 for roles in pairs.roles)  # END is always there
+    columns = by_role(pairs) if has_roles else all_positions(pairs)
+    maps = []
+    for site in (site_named(name) for name in _heat_map_sites(subject.model)):
+        effects = patch_activations(
+            subject.model,
+            pairs,
+            site,
+            columns,
+            metric=subject.metric,
+            memory=settings.memory,
+            progress=stage(f"Patching: {site.name}"),
+        )
+        maps.append(heat_map(effects, site.description, subject.metric.unit))
+    return tuple(maps)
+
+
+def path_map(effects: PathEffects, description: str, direction: Direction, unit: str) -> HeatMap:
+    """Return the mean effects of paths over pairs, with intervals, as a heat map."""
+    rows = tuple(path.partition(" -> ")[0] for path in effects.paths)
+    as_sweep = PatchingEffects(
+        "path", direction, rows, effects.columns, effects.effects, effects.gap
+    )
+    return heat_map(as_sweep, description, unit)
+
+
+def _heat_map_sites(model: SubjectModel) -> tuple[str, ...]:
+    return ("resid", "attn", "mlp", "heads") if model.graph.has_mlps else ("resid", "heads")
+
+
+def heat_map(effects: PatchingEffects, description: str, unit: str) -> HeatMap:
+    """Return the mean effects of a sweep over its pairs, with intervals."""
+    cells = [[mean_estimate(pairs) for pairs in row] for row in effects.effects.numpy()]
+    return HeatMap(
+        effects.site,
+        description,
+        effects.direction.value,
+        unit,
+        effects.rows,
+        effects.columns,
+        values=tuple(tuple(cell.value for cell in row) for row in cells),
+        low=tuple(tuple(cell.low for cell in row) for row in cells),
+        high=tuple(tuple(cell.high for cell in row) for row in cells),
+        gap=float(effects.gap.mean()),
+    )
+
+
+def sample_prompts(model: SubjectModel, pairs: PromptPairs, metric: Metric) -> tuple[Sample, ...]:
+    """Return the first pairs as a reader sees them, with the model's likeliest next tokens."""
+    shown = pairs.select(range(min(N_SAMPLES, len(pairs))))
+    _, logits = record(model, shown.clean_batch)
+    labels = shown.with_clean_logits(logits).labels.to(logits.device)
+    values: list[float] = metric.values(logits, labels).tolist()
+    top = logits.softmax(-1).topk(N_TOP_TOKENS, dim=-1)
+    return tuple(
+        Sample(
+            clean=model.text_of(pair.clean),
+            corrupted=model.text_of(pair.corrupted),
+            answers=tuple(model.text_of([a]) if isinstance(a, int) else a for a in pair.answers),
+            wrong_answers=tuple(
+                model.text_of([a]) if isinstance(a, int) else a for a in pair.wrong_answers
+            ),
+            top=tuple(
+                (model.text_of([token]), probability)
+                for token, probability in zip(tokens.tolist(), probabilities.tolist(), strict=True)
+            ),
+            metric=value,
+        )
+        for pair, value, tokens, probabilities in zip(
+            shown.pairs, values, top.indices, top.values, strict=True
+        )
+    )
+
+
+def _curve(
+    subject: Subject,
+    scores: EdgeScores,
+    settings: Settings,
+    progress: Progress,
+) -> Curve:
+    return measure_curve(
+        subject.model,
+        subject.splits.validation,
+        lambda size: prune_dead_ends(best_edges(scores, size, settings)),
+        lambda size, seed: select_random(scores, size, seed=seed),
+        ablation=subject.ablations[settings.ablation],
+        metric=subject.metric,
+        sizes=sizes_for(scores.graph.n_edges),
+        n_random=settings.n_random,
+        memory=settings.memory,
+        progress=progress,
+    )
+
+
+def under_each_ablation(case: Case) -> list[Faithfulness]:
+    """Return faithfulness under the chosen ablation, then under the others that can be judged.
+
+    Raises:
+        VanishingGapError: ablating everything, as chosen, does not change the metric.
+    """
+    results = [faithfulness_under(case, case.ablation)]
+    for name in REPORTED:
+        if name != case.ablation:
+            with suppress(CircuitkitError):
+                results.append(faithfulness_under(case, name))
+    return results
+
+
+def _info(subject: Subject, settings: Settings, n_edges: int) -> RunInfo:
+    splits = subject.splits
+    return RunInfo(
+        task=subject.task,
+        description=subject.description,
+        model=subject.model.name,
+        model_digest=subject.model.digest,
+        method=settings.method,
+        ablation=settings.ablation,
+        metric=subject.metric.name,
+        unit=subject.metric.unit,
+        seed=settings.seed,
+        n_discovery=len(splits.discovery),
+        n_validation=len(splits.validation),
+        n_reference=len(splits.reference),
+        n_dropped=splits.discovery.n_dropped + splits.validation.n_dropped,
+        n_edges_selected=n_edges,
+        command=subject.command,
+        versions=installed_versions(),
+    )

@@ -1,0 +1,132 @@
+"""What is studied: a behaviour in a model, and how a request becomes one."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from circuitkit.errors import MethodError
+from circuitkit.interventions.ablation import ABLATIONS, Ablation, ablation_named
+from circuitkit.metrics import LogitDifference, Metric, metric_named
+from circuitkit.model import SubjectModel
+from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
+from circuitkit.prompts.splits import Splits, sample_held_out, sample_splits
+from circuitkit.task import Task, find_task
+from circuitkit.validation.criterion import HeldOut
+from circuitkit.zoo import load_model
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command was asked to study, as typed."""
+
+    task: str = ""
+    prompts: Path | None = None
+    metric: str = ""
+    model: str = "pico"
+    n: int = 100
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    n_validation: int | None = None
+    discovery_only: bool = False  # all lines of a prompt file, none held back
+    command: str = ""  # what to type to ask the same again
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is studied: a behaviour (name, metric, pairs) in a model, and how it was asked for.
+
+    `source` is the task that drew the pairs, None for pairs of a file.
+    """
+
+    task: str
+    description: str
+    metric: Metric
+    model: SubjectModel
+    splits: Splits
+    command: str = ""
+    source: Task | None = None
+    seed: int = 0
+
+    @cached_property
+    def held_out(self) -> dict[str, HeldOut]:
+        """Pairs of other kinds than those of discovery, with mean ablation made for each."""
+        if self.source is None:
+            return {}
+        drawn = sample_held_out(
+            self.source,
+            self.model.tokenizer,
+            self.splits,
+            n=len(self.splits.validation),
+            seed=self.seed,
+        )
+        return {
+            kind: HeldOut(pairs, {name: ablation_named(name, reference) for name in ABLATIONS})
+            for kind, (pairs, reference) in drawn.items()
+        }
+
+    @cached_property
+    def ablations(self) -> dict[str, Ablation]:
+        """Every ablation by name, each made once so that means are computed once."""
+        return {name: ablation_named(name, self.splits.reference) for name in ABLATIONS}
+
+
+def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
+    """Return what is studied. Names are checked before the model is loaded.
+
+    `loaded` is the model where the caller has it already; the request's is not loaded then.
+
+    Raises:
+        MethodError: neither or both of task and prompt file, or an unknown metric.
+        TaskError, PromptError, ModelError: as finding, reading and loading raise them.
+    """
+    if bool(request.task) == (request.prompts is not None):
+        got = "both" if request.task else "neither"
+        raise MethodError(
+            f"task: must be given as TASK or as --prompts, got {got}. It says what to measure. "
+            "Try `circuitkit run ioi`, or see `circuitkit tasks`."
+        )
+    if request.prompts is not None:
+        return _subject_of_file(request, request.prompts, loaded)
+    task = find_task(request.task)
+    metric = metric_named(request.metric) if request.metric else task.metric
+    model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
+    return subject_of_task(task, metric, model, request)
+
+
+def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Request) -> Subject:
+    """Return a task in a model as what is studied, on as many pairs as the request says.
+
+    Raises:
+        TaskError: the task yields too few different pairs.
+        PromptError: a pair does not fit the tokenizer.
+    """
+    splits = sample_splits(
+        task,
+        model.tokenizer,
+        n=request.n,
+        seed=request.seed,
+        n_validation=request.n_validation,
+    )
+    return Subject(
+        task.name,
+        task.description,
+        metric,
+        model,
+        splits,
+        request.command,
+        source=task,
+        seed=request.seed,
+    )
+
+
+def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) -> Subject:
+    metric = metric_named(request.metric) if request.metric else LogitDifference()
+    lines = read_prompt_file(path)
+    model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
+    if request.discovery_only:
+        pairs = discovery_pairs(lines, model.tokenizer)
+        splits = Splits(pairs, pairs, pairs)
+    else:
+        splits = splits_of(lines, model.tokenizer, seed=request.seed)
+    return Subject(path.stem, f"Pairs of {path.name}", metric, model, splits, request.command)

@@ -1,0 +1,1 @@
+"""How long work survives: progress, results kept item by item, files written whole."""

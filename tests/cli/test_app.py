@@ -1,0 +1,395 @@
+"""The command line, in process, on a toy whose prompts come from a file."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from circuitkit.circuits.file import load_circuit
+from circuitkit.cli.app import app
+from circuitkit.cli.options import parse_bytes, run_name
+from circuitkit.model.recording import record
+from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.study.records import load_record
+from circuitkit.study.subject import Request
+from circuitkit.validation.criteria import CRITERIA
+from circuitkit.zoo import load_model
+from tests.conftest import random_pairs
+
+RUNNER = CliRunner()
+
+
+def call(*words):
+    return RUNNER.invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def prompt_file(toy_directory, tmp_path_factory):
+    """Forty pairs whose answer is the toy's own."""
+    return write_pairs(toy_directory, tmp_path_factory, seed=0)
+
+
+@pytest.fixture(scope="module")
+def other_prompts(toy_directory, tmp_path_factory):
+    """Forty other such pairs."""
+    return write_pairs(toy_directory, tmp_path_factory, seed=1)
+
+
+def write_pairs(toy_directory, tmp_path_factory, *, seed):
+    model = load_model(toy_directory)
+    raw = random_pairs(40, lengths=(7,), seed=seed)
+    pairs = tokenize_pairs(raw)
+    clean = record(model, pairs.clean_batch)[1]
+    change = clean - record(model, pairs.corrupted_batch)[1]
+    path = tmp_path_factory.mktemp("prompts") / "pairs.jsonl"
+    lines = [
+        {
+            "clean": pair.clean,
+            "corrupted": pair.corrupted,
+            "answers": [int(top)],
+            "wrong_answers": [int(row.argmin())],
+            "roles": {"A": [1, 2]},
+        }
+        for pair, top, row in zip(raw, clean.argmax(-1), change, strict=True)
+    ]
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    return path
+
+
+@pytest.fixture
+def common(toy_directory, prompt_file):
+    return ["--model", toy_directory, "--prompts", prompt_file, "-q"]
+
+
+def test_run_writes_a_whole_directory(common, tmp_path):
+    out = tmp_path / "out"
+    done = call("run", *common, "--ablation", "resample", "-o", out)
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in out.iterdir()}
+    assert names >= {
+        "circuit.json", "scores.parquet", "validation.json", "patching.json", "run.toml",
+        "circuit.dot", "circuit.svg", "report.html", "report.md",
+    }  # fmt: skip
+    found = load_record(out)
+    assert found.validation.verdict.sentence in " ".join(done.output.split())
+    assert found.circuit.provenance.verdict == found.validation.verdict.outcome
+    assert found.info.n_edges_selected >= found.circuit.n_edges
+    assert found.info.n_discovery == found.info.n_validation == 20
+    assert {heat.site for heat in found.heat_maps} == {"resid", "attn", "mlp", "heads"}
+    assert tomllib.loads((out / "run.toml").read_text())["metric"] == "logit-difference"
+    again = call("report", out, "--format", "html,pdf")
+    assert again.exit_code == 0, again.output
+    assert (out / "circuit.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_same_command_gives_the_same_files(common, tmp_path):
+    for name in ("one", "two"):
+        done = call("run", *common, "--ablation", "resample", "-o", tmp_path / name, "--edges", 40)
+        assert done.exit_code == 0, done.output
+    for file in ("circuit.json", "validation.json", "patching.json", "circuit.dot"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_discover_then_validate(common, tmp_path, toy_directory, other_prompts):
+    path = tmp_path / "circuit.json"
+    done = call("discover", *common, "--edges", 60, "-o", path, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    circuit = load_circuit(path)
+    assert facts["edges"] == circuit.n_edges <= facts["edges_selected"] == 60
+    assert circuit.provenance.settings["n_discovery"] == 40
+
+    words = ["validate", path, "--model", toy_directory, "--prompts", other_prompts]
+    words += ["--ablation", "resample", "--json", "-q"]
+    lenient = call(*words, "--min-faithfulness", -5, "--max-edge-share", 1)
+    found = json.loads(lenient.stdout)
+    names = [check["criterion"] for check in found["verdict"]["checks"]]
+    assert names == list(CRITERIA)
+    assert found["ablation"] == "resample"
+    strict = call(*words, "--max-edge-share", 0.01)
+    assert json.loads(strict.stdout)["verdict"]["outcome"] == "refuted"
+    assert strict.exit_code == 1
+
+
+def test_validate_refuses_the_prompts_that_found_the_circuit(common, tmp_path):
+    path = tmp_path / "circuit.json"
+    call("discover", *common, "--edges", 60, "-o", path)
+    done = call("validate", path, *common, "--ablation", "resample")
+    assert done.exit_code == 2
+    assert "20 of 20 that share a prompt" in " ".join(done.output.split())
+
+
+def test_validate_refuses_a_circuit_of_other_weights(
+    common, tmp_path, toy_directory, other_prompts
+):
+    path = tmp_path / "circuit.json"
+    call("discover", *common, "--edges", 60, "-o", path)
+    data = json.loads(path.read_text())
+    data["circuitkit"]["model_digest"] = "0" * 16
+    path.write_text(json.dumps(data))
+    words = ["validate", path, "--model", toy_directory, "--prompts", other_prompts]
+    words += ["--ablation", "resample", "--criteria", "faithfulness,edge-share", "-q"]
+    done = call(*words)
+    assert done.exit_code == 2
+    assert "must be of the model at hand" in " ".join(done.output.split())
+    anyway = call(*words, "--anyway")
+    assert anyway.exit_code in (0, 1, 2)
+    assert "Verdict" in anyway.output
+
+
+def test_patch_shows_effects_and_draws_them(common, tmp_path):
+    done = call("patch", *common, "--at", "mlp", "--by", "position", "-o", tmp_path / "map.svg")
+    assert done.exit_code == 0, done.output
+    assert "m2" in done.output
+    assert (tmp_path / "map.svg").read_text().startswith("<?xml")
+    data = json.loads(call("patch", *common, "--at", "heads", "--json").stdout)
+    assert data["columns"] == ["A", "END", "rest"]
+    assert len(data["rows"]) == 12
+
+
+def test_tasks_and_models_are_listed():
+    rows = json.loads(call("tasks", "--json").stdout)
+    assert {"ioi", "induction", "factual-recall"} <= {row["task"] for row in rows}
+    models = [row["model"] for row in json.loads(call("models", "--json").stdout)]
+    assert models[0] == "pico"
+    assert {"planted-induction", "planted-ioi"} < set(models)
+    assert "ioi-abc" in call("tasks").output
+
+
+def test_a_model_that_cannot_do_the_task_is_reported_before_any_circuit(toy_directory, tmp_path):
+    path = tmp_path / "noise.jsonl"
+    lines = [
+        {"clean": p.clean, "corrupted": p.corrupted, "answers": p.answers,
+         "wrong_answers": p.wrong_answers}
+        for p in random_pairs(20)
+    ]  # fmt: skip
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    out = tmp_path / "out"
+    words = ["run", "--model", toy_directory, "--prompts", path, "-o", out, "-q"]
+    done = call(*words)
+    assert done.exit_code == 2
+    assert "BaselineError" in done.output
+    assert "must be able to do the task" in " ".join(done.output.split())
+    assert not list(out.iterdir())  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "oii"], "task 'oii': must be one of"),
+        (["run"], "must be given as TASK or as --prompts, got neither"),
+        (["run", "ioi", "--model", "no-such-model"], "model 'no-such-model'"),
+        (["run", "ioi", "--metric", "nope"], "metric 'nope': must be one of"),
+        (["run", "ioi", "--ablation", "nope"], "--ablation: must be one of"),
+        (["run", "ioi", "--memory", "lots"], "--memory: must be a size"),
+        (["run", "ioi", "--batch-size", "0"], "--batch-size: must be auto or"),
+        (["run", "ioi", "--dtype", "int8"], "dtype 'int8'"),
+        (["run", "nowhere.py:X"], "task file 'nowhere.py': must exist"),
+        (["run", "--prompts", "nowhere.jsonl"], "prompt file 'nowhere.jsonl'"),
+        (["discover", "ioi", "--method", "nope"], "method 'nope': must be one of eap"),
+        (["patch", "ioi", "--at", "nope"], "site 'nope': must be one of"),
+        (["patch", "ioi", "--by", "nope"], "columns 'nope': must be one of"),
+        (["validate", "nowhere.json"], "circuit file 'nowhere.json': must exist"),
+        (["report", "nowhere"], "circuit file 'nowhere/circuit.json': must exist"),
+    ],
+)
+def test_bad_input_gets_one_clear_message_and_exit_code_2(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(*words)
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+def test_errors_are_json_if_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("run", "oii", "--json")
+    assert json.loads(done.stdout)["error"] == "TaskError"
+
+
+def test_an_unwritable_output_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+
+    def never(*_, **__):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("circuitkit.study.subject.load_model", never)
+    done = call("run", "ioi", "-o", blocker / "out")
+    assert done.exit_code == 2
+    assert "must be writable" in " ".join(done.output.split())
+
+
+def test_ctrl_c_leaves_nothing_half_written(common, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("circuitkit.cli.app.study", interrupt)
+    done = call("run", *common, "-o", tmp_path / "out")
+    assert done.exit_code == 130
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_too_little_memory_says_what_would_do(common, tmp_path):
+    done = call("run", *common, "--memory", "1kB", "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "MemoryBudgetError" in done.output
+
+
+@pytest.mark.parametrize("text", ["4GB", "4 GB", "4000MB", "4000000kB"])
+def test_sizes_are_read_in_decimal_units(text):
+    assert parse_bytes(text) == 4_000_000_000
+
+
+def test_run_directories_are_named_after_task_model_and_method():
+    assert run_name(Request("ioi"), "eap") == "ioi--pico--eap"
+    assert run_name(Request("dir/my_task.py:MyTask", model="a/b"), "eap") == "MyTask--b--eap"
+    assert run_name(Request("my_task.py", model="x"), "eap-ig") == "my_task--x--eap-ig"
+
+
+def test_another_method_is_named_in_the_circuit_and_the_directory(common, tmp_path, monkeypatch):
+    out = tmp_path / "c.json"
+    done = call("discover", *common[:4], "-q", "--method", "eap-ig", "--set", "steps=2", "--edges",
+                "9", "--anyway", "-o", out)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    origin = json.loads(out.read_text())["circuitkit"]
+    assert (origin["method"], origin["settings"]["steps"]) == ("eap-ig", 2)
+    monkeypatch.chdir(tmp_path)
+    assert call("run", *common, "--method", "clean-corrupted", "--anyway").exit_code in (0, 2)
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [
+        f"pairs--{Path(common[1]).name}--clean-corrupted"
+    ]
+
+
+def test_path_patching_shows_every_head_before_the_receivers(common, tmp_path):
+    svg = tmp_path / "paths.svg"
+    done = call("path", *common, "--to", "a2.h1<q>", "--json", "-o", svg)
+    assert done.exit_code == 0, done.output
+    heat = json.loads(done.stdout)
+    assert heat["rows"] == [f"a{layer}.h{head}" for layer in (0, 1) for head in range(4)]
+    assert heat["columns"] == ["all"]
+    assert svg.read_text().startswith("<?xml")
+    joined = call("path", *common, "--from", "a0.h1+m0,a1.h2", "--to", "logits", "--at", "A",
+                  "--mlps", "frozen", "--json")  # fmt: skip
+    assert json.loads(joined.stdout)["rows"] == ["a0.h1 + m0", "a1.h2"]
+    for arguments, message in [
+        (["--from", "a9.h0", "--to", "logits"], "a sender must be a component"),
+        (["--to", "a9.h0<q>"], "must be an input of this graph"),
+        (["--to", "logits", "--at", "S1"], "must be a role of the prompts"),
+        (["--to", "logits", "--at", "99"], "from 0 to"),
+    ]:
+        refused = call("path", *common, *arguments)
+        assert refused.exit_code == 2, refused.output
+        assert message in " ".join(refused.output.split())
+
+
+def test_the_default_type_of_torch_is_left_alone():
+    assert torch.get_default_dtype() == torch.float32
+
+
+def discovered(out, *words):
+    done = call("discover", *words, "-q", "--anyway", "-o", out)
+    assert done.exit_code == 0, done.output
+    return load_circuit(out)
+
+
+def test_a_threshold_and_greedy_selection_give_their_circuits(common, tmp_path):
+    prompts = common[:4]
+    above = discovered(tmp_path / "a.json", *prompts, "--threshold", "0.02")
+    assert above.n_edges > 0
+    kept = above.scores.values[above.edge_mask]
+    assert float(kept.abs().min()) >= 0.02
+    greedy = discovered(tmp_path / "g.json", *prompts, "--select", "greedy", "--edges", "9")
+    assert any(edge.endswith("->logits") for edge in greedy.edges)
+    settings = json.loads((tmp_path / "g.json").read_text())["circuitkit"]["settings"]
+    assert (settings["selection"], settings["threshold"]) == ("greedy", 0.0)
+
+
+def test_acdc_gives_its_own_circuit_and_leaves_no_checkpoint_behind(common, tmp_path):
+    found = discovered(
+        tmp_path / "c.json", *common[:4], "--method", "acdc", "--set", "threshold=0.05"
+    )
+    kept = found.scores.values[found.edge_mask]
+    assert 0 < found.n_edges < 250
+    assert float(kept.min()) >= 0.05
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+def test_a_search_is_kept_where_asked_and_other_work_is_refused(common, tmp_path):
+    kept = tmp_path / "search.sqlite"
+    words = (*common[:4], "--method", "exact", "--edges", "9", "--checkpoint", kept)
+    first = discovered(tmp_path / "c.json", *words)
+    again = discovered(tmp_path / "d.json", *words)
+    assert kept.exists()
+    assert torch.equal(first.scores.values, again.scores.values)
+    other = call("discover", *words, "--seed", "5", "-q", "--anyway", "-o", tmp_path / "e.json")
+    assert other.exit_code == 2
+    assert "seed: '0' there, '5' now" in " ".join(other.output.split())
+    assert not (tmp_path / "e.json").exists()
+
+
+def test_circuits_by_role_are_written_beside_the_whole(common, tmp_path):
+    out = tmp_path / "c.json"
+    discovered(out, *common[:4], "--edges", "60", "--by", "role")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["c.A.json", "c.END.json", "c.json", "c.rest.json"]
+    parts = [load_circuit(path) for path in tmp_path.glob("c.*.json")]
+    assert {part.n_edges for part in parts} == {60}
+    total = sum(part.scores.values for part in parts)
+    torch.testing.assert_close(total, load_circuit(out).scores.values, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--threshold", "1e9"], "must leave an edge"),
+        (["--threshold", "1", "--edges", "3"], "only rule of selection"),
+        (["--select", "best"], "--select: must be one of top, greedy"),
+        (["--method", "acdc", "--set", "threshold=-1"], "threshold must be above 0"),
+        (["--method", "acdc", "--set", "threshold=1e9"], "its circuit must have an edge"),
+        (["--set", "steps"], "a setting and its value"),
+        (["--checkpoint", "x.sqlite"], "must be one that resumes"),
+        (["--method", "all", "--edges", "3"], "must go without"),
+        (["--method", "eap", "--metric", "kl"], "must have a slope on the clean run"),
+        (["--by", "role"], "must come with --edges"),
+        (["--method", "acdc", "--edges", "4", "--by", "role"], "able to score by position"),
+        (["--edges", "100000"], "from 0 to"),
+        (["--edges", "1"], "must lead from the input to the logits"),
+    ],
+)
+def test_what_cannot_be_discovered_is_refused_and_nothing_is_written(
+    common, tmp_path, words, message
+):
+    out = tmp_path / "c.json"
+    done = call("discover", *common[:4], *words, "-q", "--anyway", "-o", out)
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.output.split())
+    assert not out.exists()
+
+
+def test_methods_are_compared_in_one_table(common, tmp_path):
+    plot = tmp_path / "methods.svg"
+    done = call("discover", *common[:4], "--method", "all", "--anyway", "-o", plot, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    names = [row["method"] for row in found["methods"]]
+    assert {"eap", "exact", "acdc", "random"} <= {*names, *found["left_out"]}
+    assert [row["cmd"] for row in found["methods"]] == sorted(
+        row["cmd"] for row in found["methods"]
+    )
+    assert "exact" in plot.read_text()
+
+
+def test_the_scoreboard_command_writes_a_page(tmp_path):
+    words = ("bench-discovery", "--methods", "exact,random", "--models", "planted-skip-trigram")
+    words += ("--difficulties", "plain", "--seeds", "0", "--n", "8", "--no-trained")
+    done = call(*words, "-o", tmp_path / "board", "--json")
+    assert done.exit_code == 0, done.output
+    files = {Path(path).name for path in json.loads(done.stdout)}
+    assert files == {"README.md", "planted.parquet", "recall.svg", "auroc.svg", "cost.svg"}
+    refused = call("bench-discovery", "--seeds", "one", "-o", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "must be whole numbers" in refused.output

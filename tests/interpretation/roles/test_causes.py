@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.interpretation.roles.causes import backups, gap_of, least_effect, losses, share
+
+
+def test_a_loss_is_what_the_model_without_the_components_lacks(interpreted):
+    case = interpreted("planted-ioi:backup:0").case
+    full = Circuit.full(case.model.graph)
+    mover = interpreted("planted-ioi:backup:0").instance.components["mover"]
+    [found] = losses(case, [(mover,)])
+    whole, without = case.values([full, full.without([mover])])
+    np.testing.assert_allclose(found, whole - without)
+    [everything] = losses(case, [case.model.graph.senders])
+    np.testing.assert_allclose(everything, gap_of(case), atol=1e-4)
+    assert share(case, everything).value == pytest.approx(1)
+    assert least_effect(case) == pytest.approx(0.02 * gap_of(case).mean())
+
+
+def test_the_backup_of_a_mover_is_found_and_nothing_else(interpreted):
+    found = interpreted("planted-ioi:backup:0")
+    names = found.instance.components
+    taking_over = backups(found.case, found.evidence.edge_effects)
+    assert names["backup"] in taking_over[names["mover"]]
+    assert set(taking_over[names["mover"]]) == {names["backup"]}
+
+
+def test_without_a_backup_none_is_found(interpreted):
+    found = interpreted("planted-ioi:decoys:0")
+    assert backups(found.case, found.evidence.edge_effects) == {}
+
+
+def test_a_metric_of_which_less_is_better_is_turned_round(interpreted, with_circuit):
+    from dataclasses import replace
+
+    from circuitkit.metrics import KLDivergence
+
+    case = interpreted("planted-ioi:decoys:0").case
+    less = replace(case, metric=KLDivergence(), _made={}, _known={})
+    mover = interpreted("planted-ioi:decoys:0").instance.components["mover"]
+    [found] = losses(less, [(mover,)])
+    assert found.mean() > 0
+    assert gap_of(less).mean() > 0
+    assert share(less, found).value > 0

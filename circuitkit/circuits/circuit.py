@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from circuitkit.circuits.graph import LOGITS, ComponentGraph, EdgeScores, component_of, read_of
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.errors import GraphError
 
 
@@ -20,15 +21,23 @@ class Provenance:
     """
 
     task: str = ""
-    method: str = ""
     model: str = ""
     model_digest: str = ""
-    seed: int = 0
-    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
     versions: Mapping[str, str] = field(default_factory=dict)
     verdict: str = ""
     tokenizer_digest: str = ""
     discovery_prompts: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method that scored the edges; empty where that is not known."""
+        return self.recipe.method
+
+    @property
+    def seed(self) -> int:
+        """The seed with which the circuit was found."""
+        return self.recipe.seed
 
 
 @dataclass(frozen=True)

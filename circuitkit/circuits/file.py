@@ -1,10 +1,12 @@
 """circuit.json: the MIB benchmark's file format, plus one key `circuitkit` for the origin.
 
     {"cfg": {...}, "nodes": {name: {"in_graph": bool}}, "edges": {name: {"score", "in_graph"}},
-     "circuitkit": {"schema": 1, "task": ..., "method": ..., "model": ..., ...}}
+     "circuitkit": {"schema": 2, "task": ..., "model": ..., "recipe": {...}, ...}}
 
-Files written by EAP-IG and MIB load here (they have no `circuitkit` key); ours load there.
-Their scores may have the opposite sign (positive = the metric rises when the edge is corrupted).
+The recipe (circuits/recipe.py) says how to find the circuit again; files of schema 1 load, and what
+they cannot say of it is said to be unknown. Files written by EAP-IG and MIB load here (they have no
+`circuitkit` key); ours load there. Their scores may have the opposite sign (positive = the metric
+rises when the edge is corrupted).
 """
 
 import json
@@ -16,10 +18,12 @@ import torch
 
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
 from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.files import write_whole
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
 
 
 def save_circuit(circuit: Circuit, path: str | Path) -> None:
@@ -46,7 +50,7 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
             name: {"score": score, "in_graph": name in kept}
             for name, score in zip(circuit.graph.edge_names, scores, strict=True)
         },
-        "circuitkit": {"schema": SCHEMA, **asdict(circuit.provenance)},
+        "circuitkit": _origin_to_json(circuit.provenance),
     }
 
 
@@ -85,9 +89,10 @@ def circuit_from_json(data: Any, where: str = "circuit") -> Circuit:
             "in MIB's format. See docs/files.md for the format."
         )
     origin = data.get("circuitkit", {"schema": SCHEMA})
-    if origin.get("schema") != SCHEMA:
+    if not isinstance(origin, dict) or origin.get("schema") not in READABLE:
+        schema = origin.get("schema") if isinstance(origin, dict) else origin
         raise CircuitFileError(
-            f"{where}: schema must be {SCHEMA}, got {origin.get('schema')!r}. A newer circuitkit "
+            f"{where}: schema must be one of {READABLE}, got {schema!r}. A newer circuitkit "
             "may have written it. Update circuitkit or write the file again."
         )
     try:
@@ -115,9 +120,20 @@ def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
         score = edge.get("score", 0.0)
         values[sender, receiver] = 0.0 if score is None else score
         mask[sender, receiver] = edge["in_graph"]
-    known = {field.name for field in fields(Provenance)}
+    return Circuit(graph, mask, EdgeScores(graph, values), _origin_from_json(origin))
+
+
+def _origin_to_json(origin: Provenance) -> dict[str, Any]:
+    recipe = {"recipe": recipe_to_json(origin.recipe)}
+    return {"schema": SCHEMA, **asdict(origin), **recipe}
+
+
+def _origin_from_json(origin: dict[str, Any]) -> Provenance:
+    known = {field.name for field in fields(Provenance)} - {"recipe"}
     said = {key: value for key, value in origin.items() if key in known}
+    if origin["schema"] == 1:
+        recipe = recipe_of_schema_1(origin)
+    else:
+        recipe = recipe_from_json(origin.get("recipe", {}))
     prompts = tuple(said.pop("discovery_prompts", ()))
-    return Circuit(
-        graph, mask, EdgeScores(graph, values), Provenance(**said, discovery_prompts=prompts)
-    )
+    return Provenance(**said, recipe=recipe, discovery_prompts=prompts)

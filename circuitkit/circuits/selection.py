@@ -51,9 +51,8 @@ def select_as_found(circuit: Circuit, n_edges: int) -> Circuit:
     Raises:
         MethodError: more edges are asked for than there are, or fewer than none.
     """
-    origin = circuit.provenance.settings
-    selection, signed = str(origin.get("selection", "top")), bool(origin.get("signed", False))
-    return select_best(circuit.scores, n_edges, selection, signed=signed)
+    said = circuit.provenance.recipe.selection
+    return select_best(circuit.scores, n_edges, said.rule, signed=said.signed)
 
 
 def select_above(scores: EdgeScores, threshold: float, *, signed: bool = False) -> Circuit:

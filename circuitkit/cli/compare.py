@@ -19,6 +19,7 @@ from circuitkit.cli.options import (
     QuietOption,
     parse_bytes,
     picture_format,
+    typed_command,
 )
 from circuitkit.cli.terminal import OUT, bars, reported_errors, show_json, show_table
 from circuitkit.interpretation.comparison import (
@@ -32,9 +33,9 @@ from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.reporting.comparison_dot import comparison_dot
 from circuitkit.reporting.dot import render_dot
-from circuitkit.study.circuit_subject import subject_of_circuit
 from circuitkit.study.pipeline import explain
 from circuitkit.study.records import circuit_file_of, load_interpretation
+from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
 from circuitkit.work.files import write_whole
@@ -101,7 +102,8 @@ def _known(path: Path) -> Interpretation | None:
 def _subject(path: Path, n: int, device: str, dtype: str) -> tuple[Subject, Circuit]:
     file = circuit_file_of(path)
     circuit = load_circuit(file)
-    return subject_of_circuit(circuit, file, n=n, device=device, dtype=dtype), circuit
+    asked = Overrides(n=n, device=device, dtype=dtype, command=typed_command())
+    return subject_of_circuit(circuit, file, asked), circuit
 
 
 def _interpreted(

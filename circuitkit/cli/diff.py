@@ -33,6 +33,8 @@ from circuitkit.reporting.diff_dot import diff_dot
 from circuitkit.reporting.dot import render_dot
 from circuitkit.study.cases import require_same_tokenizer
 from circuitkit.study.difference import FaithfulnessDifference, measure_difference
+from circuitkit.study.recipe import require_no_code
+from circuitkit.study.request import own_seed
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.task import find_task
 from circuitkit.work.files import write_whole
@@ -122,18 +124,20 @@ def _completed(request: Request, seed: int | None, a: Side, b: Side) -> Request:
         MethodError: they do not say it, or not the same.
     """
     origins = [side.circuit.provenance for side in (a, b)]
-    sizes = [int(origin.settings.get("n_discovery", 0)) for origin in origins]
+    sizes = [origin.recipe.pairs.n for origin in origins]
     task = request.task
     if not task and request.prompts is None:
-        task = _agreed("task", [origin.task for origin in origins], "--task or --prompts")
+        named = [origin.recipe.pairs.task or origin.task for origin in origins]
+        task = _agreed("task", named, "--task or --prompts")
+        require_no_code(task, "diff")
         _require_findable(task)
-    metrics = [str(origin.settings.get("metric", "")) for origin in origins]
+    metrics = [origin.recipe.pairs.metric for origin in origins]
     return replace(
         request,
         task=task,
         metric=request.metric or _agreed("metric", metrics, "--metric", needed=False),
         n=max(sizes) or request.n,
-        seed=origins[0].seed if seed is None else seed,
+        seed=own_seed(a.circuit) if seed is None else seed,
     )
 
 

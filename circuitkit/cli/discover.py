@@ -57,13 +57,13 @@ from circuitkit.prompts.columns import Columns, columns_named
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.reporting.method_plot import comparison_svg
 from circuitkit.study.method_comparison import compare_methods
-from circuitkit.study.search import choose_circuit, connected, discover, trimmed
+from circuitkit.study.recipe import with_provenance
+from circuitkit.study.search import find_circuit
 from circuitkit.study.settings import (
     Settings,
     Stage,
     installed_versions,
     method_of,
-    with_provenance,
     work_of,
 )
 from circuitkit.study.subject import Subject, subject_of
@@ -167,18 +167,13 @@ def discover_command(
                 _compare(subject, settings, output, stage, as_json=as_json)
                 return
             announce(subject, settings, shown=not (quiet or as_json))
-            scores = discover(subject, settings, stage("Scoring edges"))
-            selected = choose_circuit(subject, scores, settings, stage)
-            found = connected(selected)
-            found = trimmed(subject, found, settings, stage) if minimal else found
+            circuit, _ = find_circuit(subject, settings, stage)
             parts = {} if columns is None else _by_column(subject, settings, columns, stage)
-        n_selected = selected.n_edges
-        circuit = with_provenance(found, subject, settings, n_selected=n_selected)
         save_circuit(circuit, output)
         for name, part in parts.items():
             save_circuit(part, output.with_suffix(f".{name}.json"))
         forget_checkpoint(settings, checkpoint)
-        show_circuit(circuit, selected.n_edges, output, as_json=as_json)
+        show_circuit(circuit, output, as_json=as_json)
 
 
 def bench_discovery_command(

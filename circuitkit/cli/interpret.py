@@ -19,12 +19,12 @@ from circuitkit.cli.options import (
     PromptsOption,
     QuietOption,
     parse_bytes,
+    typed_command,
 )
 from circuitkit.cli.terminal import OUT, bars, reported_errors, show_json, show_table
 from circuitkit.interpretation.findings import Card, Interpretation
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.reporting.write import write_report
-from circuitkit.study.circuit_subject import subject_of_circuit
 from circuitkit.study.pipeline import explain
 from circuitkit.study.records import (
     INTERPRETATION_FILE,
@@ -32,6 +32,7 @@ from circuitkit.study.records import (
     load_record,
     save_interpretation,
 )
+from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.work.files import require_writable_directory
 
@@ -86,14 +87,7 @@ def interpret_command(
         subject = subject_of_circuit(
             loaded,
             path,
-            task=task,
-            model=model,
-            prompts=prompts,
-            metric=metric,
-            n=n,
-            seed=seed,
-            device=device,
-            dtype=dtype,
+            Overrides(task, prompts, metric, model, n, seed, device, dtype, typed_command()),
             anyway=anyway,
         )
         with bars(shown=not (quiet or as_json)) as stage:

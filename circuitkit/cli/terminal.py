@@ -194,8 +194,9 @@ def show_heat_map(heat: HeatMap, n_pairs: int) -> None:
     )
 
 
-def show_circuit(circuit: Circuit, n_selected: int, path: Path, *, as_json: bool) -> None:
+def show_circuit(circuit: Circuit, path: Path, *, as_json: bool) -> None:
     """Print where a circuit was written and how large it is."""
+    n_selected = circuit.provenance.recipe.selection.n_selected
     facts = {
         "path": str(path),
         "edges_selected": n_selected,

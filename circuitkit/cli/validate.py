@@ -30,8 +30,8 @@ from circuitkit.cli.terminal import (
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.statistics.bound import Bound
 from circuitkit.study.cases import judge
-from circuitkit.study.circuit_subject import subject_of_circuit
 from circuitkit.study.records import Judgement, save_judgement
+from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings, installed_versions
 from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
 from circuitkit.validation.judge import require_known
@@ -105,16 +105,8 @@ def validate_command(
         subject = subject_of_circuit(
             loaded,
             circuit,
-            task=task,
-            model=model,
-            prompts=prompts,
-            metric=metric,
-            n=n,
-            seed=seed,
-            device=device,
-            dtype=dtype,
+            Overrides(task, prompts, metric, model, n, seed, device, dtype, typed_command()),
             anyway=anyway,
-            command=typed_command(),
         )
         with bars(shown=not (quiet or as_json)) as stage:
             verdict = judge(subject, loaded, settings, stage)

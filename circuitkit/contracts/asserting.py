@@ -16,6 +16,7 @@ from circuitkit.prompts.pairs import PromptPair
 from circuitkit.statistics.bootstrap import Estimate, Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.study.cases import case_of, require_same_tokenizer
+from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of_task
 from circuitkit.task import Task, find_task
@@ -64,13 +65,8 @@ def assert_faithful(
     require_ablation(ablation, "assert_faithful: ablation")
     subject_model = model if isinstance(model, SubjectModel) else load_model(model)
     require_same_tokenizer(found, subject_model, "assert_faithful", MOVED_TOKENIZER)
-    origin = found.provenance
-    request = Request(
-        metric=metric or str(origin.settings.get("metric", "")),
-        n=int(origin.settings.get("n_discovery", n)),  # so that the pairs that found it are drawn
-        seed=origin.seed if seed is None else seed,
-        n_validation=n,
-    )
+    asked = Overrides(task=behaviour.name, metric=metric, n=n, seed=seed)
+    request = request_for(found, asked, "assert_faithful")
     case = _case(found, behaviour, subject_model, request, ablation)
     thresholds = Thresholds().with_bounds({FAITHFULNESS: Bound(min=min)})
     check = judge_circuit(case, thresholds, only=[FAITHFULNESS]).check(FAITHFULNESS)

@@ -14,6 +14,7 @@ from circuitkit.errors import ContractError
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.model import SubjectModel
 from circuitkit.study.cases import case_of, require_same_tokenizer
+from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.task import registered_tasks
@@ -40,7 +41,7 @@ class ContractCase:
     @property
     def ablation(self) -> str:
         """The ablation of all criteria that do not name their own."""
-        own = str(self.circuit.provenance.settings.get("ablation", "mean"))
+        own = self.circuit.provenance.recipe.ablation
         return self.contract.ablation or require_ablation(own, f"{self.contract.circuit}: ablation")
 
     def case(self, ablation: str = "") -> Case:
@@ -121,19 +122,16 @@ def request_of(contract: Contract, circuit: Circuit) -> Request:
             f"{contract.circuit}: must name its model, got none. The circuit is judged in it. Add "
             "model = ... to the contract."
         )
-    task = contract.task or ("" if contract.prompts else origin.task)
-    if not contract.task and not contract.prompts and task not in registered_tasks():
+    own = origin.recipe.pairs
+    task = own.task or origin.task
+    has_own = bool(own.prompts) or task in registered_tasks()
+    if not (contract.task or contract.prompts or has_own):
         raise ContractError(
             f"{contract.circuit}: must name a task that is installed, got {task or 'none'!r}. Its "
             'pairs judge the circuit. Add task = "my_task.py:MyTask" or prompts = "pairs.jsonl" '
             "to the contract."
         )
-    return Request(
-        task,
-        contract.prompts,
-        str(origin.settings.get("metric", "")),
-        model,
-        int(origin.settings.get("n_discovery", contract.n)),
-        origin.seed if contract.seed is None else contract.seed,
-        n_validation=contract.n,
+    asked = Overrides(
+        contract.task, contract.prompts, model=model, n=contract.n, seed=contract.seed
     )
+    return request_for(circuit, asked, str(contract.circuit))

@@ -16,7 +16,8 @@ from circuitkit.contracts.cases import ContractCase
 from circuitkit.errors import CriterionError
 from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
-from circuitkit.study.cases import finder, require_unseen
+from circuitkit.study.cases import require_unseen
+from circuitkit.study.refinding import finder
 from circuitkit.validation.criterion import Case
 
 FIND_LIMIT = 600.0  # seconds that finding the circuit again may take: it is done once

@@ -1,7 +1,7 @@
 """The circuits that a reader can step through: those of the faithfulness curve, and the run's own.
 
 The circuit of a size is the one that the curve measured: the best edges by the run's own selection
-(settings `selection` and `signed` of the circuit's provenance), dead ends removed. One picture
+(the selection of the circuit's recipe), dead ends removed. One picture
 holds the edges of all sizes up to MAX_EDGES and those of the circuit; larger sizes show what is in
 it.
 """

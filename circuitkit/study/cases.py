@@ -1,31 +1,27 @@
-"""From a circuit to its trial: the case that judges see, and the verdict.
+"""From a circuit to its case: what that judges see, and the verdict.
 
 The pairs that found a circuit never judge it: a circuit file holds a digest of every prompt that
 was used, and a validation pair among them is refused, whatever seed or file it comes from.
 """
 
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.selection import prune_dead_ends, select_as_found
-from circuitkit.errors import CircuitFileError, CriterionError, MethodError
+from circuitkit.circuits.selection import select_as_found
+from circuitkit.errors import CircuitFileError, CriterionError
 from circuitkit.interventions.run_circuit import require_same_graph
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.prompts.tokenization import tokenizer_digest
-from circuitkit.study.search import choose, trimmed
-from circuitkit.study.settings import Settings, Stage, method_of, settings_of, work_of
+from circuitkit.study.refinding import finder
+from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criterion import Case, Find, Select, not_found_again
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Verdict
 from circuitkit.work.progress import silent
-
-FIND_LIMIT = 3.0  # seconds that finding a circuit again may take, of an estimate
-TRIM_SECONDS = 60.0  # about what dropping idle edges takes in a small model
 
 
 def judge(
@@ -82,40 +78,6 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
         select=_selector(circuit),
         held_out=subject.held_out,
     )
-
-
-def finder(
-    subject: Subject, circuit: Circuit, settings: Settings, *, limit: float = FIND_LIMIT
-) -> tuple[Find | None, str]:
-    """Return the function that finds a circuit again as this one was found, or None and why not.
-
-    It keeps the size: as many edges are selected, before dead ends are removed. `limit` is in
-    seconds; dropping idle edges counts as TRIM_SECONDS.
-    """
-    try:
-        own = settings_of(circuit, settings)
-        method = method_of(own)
-        method.require_usable(subject.model, subject.metric, work_of(subject, own))
-    except MethodError:
-        return None, f"its method {circuit.provenance.method!r} is unknown or cannot work here"
-    estimate = method.estimate(subject.model, subject.splits.discovery)
-    if estimate is not None and estimate.seconds > limit:
-        return None, f"finding it once more takes too long ({estimate})"
-    if own.minimal and limit < TRIM_SECONDS:
-        return None, "it was made minimal, and doing that again many times takes too long"
-    n_selected = int(circuit.provenance.settings.get("n_selected", circuit.n_edges))
-
-    def find(pairs: PromptPairs, seed: int) -> Circuit:
-        work = work_of(subject, replace(own, seed=seed, checkpoint=None))
-        scores = method.score_edges(subject.model, pairs, subject.metric, work)
-        same_size = replace(own, threshold=0.0)
-        found = prune_dead_ends(choose(scores, same_size, lambda: n_selected))
-        if not own.minimal:
-            return found
-        again = replace(subject, splits=replace(subject.splits, discovery=pairs))
-        return trimmed(again, found, own)
-
-    return find, ""
 
 
 def rows_seen(circuit: Circuit, pairs: PromptPairs) -> list[int]:

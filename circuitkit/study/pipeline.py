@@ -14,6 +14,7 @@ from dataclasses import replace
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.random_circuits import select_random
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.findings import Interpretation
@@ -30,8 +31,8 @@ from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.study.cases import case_of, judge_case
 from circuitkit.study.records import HeatMap, RunInfo, RunRecord, Sample, Validation
-from circuitkit.study.search import best_edges, choose_circuit, connected, discover, trimmed
-from circuitkit.study.settings import Settings, Stage, installed_versions, with_provenance
+from circuitkit.study.search import best_edges, find_circuit
+from circuitkit.study.settings import Settings, Stage, installed_versions
 from circuitkit.study.subject import Subject
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.criterion import Case
@@ -77,12 +78,7 @@ def study(
     if not settings.anyway:
         require_able(baseline, subject.model.name, subject.task)
     heat_maps = measure_heat_maps(subject, settings, stage)
-    scores = discover(subject, settings, stage("Scoring edges"))
-    selected = choose_circuit(subject, scores, settings, stage)
-    n_selected = selected.n_edges
-    found = connected(selected)
-    found = trimmed(subject, found, settings, stage) if settings.minimal else found
-    circuit = with_provenance(found, subject, settings, n_selected=n_selected)
+    circuit, scores = find_circuit(subject, settings, stage)
     curve = _curve(subject, scores, settings, stage("Faithfulness curve"))
     case = case_of(subject, circuit, settings)
     faithfulness = under_each_ablation(case)
@@ -90,7 +86,7 @@ def study(
     origin = replace(circuit.provenance, verdict=verdict.outcome)
     samples = sample_prompts(subject.model, validation, subject.metric)
     return RunRecord(
-        _info(subject, settings, n_selected),
+        _info(subject, settings, circuit.provenance.recipe),
         replace(circuit, provenance=origin),
         Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
         heat_maps,
@@ -212,7 +208,7 @@ def under_each_ablation(case: Case) -> list[Faithfulness]:
     return results
 
 
-def _info(subject: Subject, settings: Settings, n_edges: int) -> RunInfo:
+def _info(subject: Subject, settings: Settings, recipe: Recipe) -> RunInfo:
     splits = subject.splits
     return RunInfo(
         task=subject.task,
@@ -228,7 +224,8 @@ def _info(subject: Subject, settings: Settings, n_edges: int) -> RunInfo:
         n_validation=len(splits.validation),
         n_reference=len(splits.reference),
         n_dropped=splits.discovery.n_dropped + splits.validation.n_dropped,
-        n_edges_selected=n_edges,
+        n_edges_selected=recipe.selection.n_selected,
         command=subject.command,
         versions=installed_versions(),
+        recipe=recipe,
     )

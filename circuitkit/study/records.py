@@ -14,7 +14,7 @@ Reports are made from these files alone.
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import tomli_w
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.circuits.recipe import Recipe, recipe_from_json, recipe_to_json
 from circuitkit.errors import CircuitFileError
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.validation.baseline import Baseline
@@ -63,6 +64,7 @@ class RunInfo:
     n_edges_selected: int
     command: str
     versions: Mapping[str, str]
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def save_record(record: RunRecord, directory: str | Path) -> None:
     write_whole(directory / "scores.parquet", _scores_table(record.circuit))
     write_whole(directory / "validation.json", _versioned(record.validation, SCHEMA))
     write_whole(directory / "patching.json", to_json(record.heat_maps))
-    write_whole(directory / RUN_FILE, tomli_w.dumps(cattrs.unstructure(record.info)))
+    write_whole(directory / RUN_FILE, tomli_w.dumps(_INFO.unstructure(record.info)))
     if record.interpretation is not None:
         save_interpretation(record.interpretation, directory)
     else:
@@ -169,7 +171,7 @@ def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord
     directory = Path(directory)
     circuit = load_circuit(directory / CIRCUIT_FILE)
     try:
-        info = cattrs.structure(tomllib.loads((directory / RUN_FILE).read_text()), RunInfo)
+        info = load_run_info(directory / RUN_FILE)
         return RunRecord(
             info,
             circuit,
@@ -184,6 +186,25 @@ def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord
             f"run directory {str(directory)!r}: must hold the files that `circuitkit run` writes, "
             f"got {type(error).__name__}: {error}. The report cannot be made. Run it again."
         ) from error
+
+
+def load_run_info(path: Path) -> RunInfo:
+    """Return what a run.toml says was run; one without a recipe says that it is not known.
+
+    Raises:
+        OSError, TypeError, ValueError, cattrs.BaseValidationError: it is damaged.
+    """
+    return _INFO.structure(tomllib.loads(path.read_text()), RunInfo)
+
+
+def _info_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(Recipe, lambda data, _: recipe_from_json(data))
+    converter.register_unstructure_hook(Recipe, recipe_to_json)
+    return converter
+
+
+_INFO = _info_converter()
 
 
 def circuit_file_of(path: Path) -> Path:

@@ -8,6 +8,7 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.selection import prune_dead_ends, select_above, select_best
 from circuitkit.errors import MethodError
+from circuitkit.study.recipe import with_provenance
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criterion import Case
@@ -29,6 +30,21 @@ def discover(subject: Subject, settings: Settings, progress: Progress = silent) 
     work = work_of(subject, settings, progress)
     pairs = subject.splits.discovery
     return method_of(settings).score_edges(subject.model, pairs, subject.metric, work)
+
+
+def find_circuit(
+    subject: Subject, settings: Settings, stage: Stage = lambda title: silent
+) -> tuple[Circuit, EdgeScores]:
+    """Return the circuit that the settings find, with its recipe, and the scores of all edges.
+
+    Raises:
+        MethodError: the method cannot work here, or the selection leaves nothing connected.
+    """
+    scores = discover(subject, settings, stage("Scoring edges"))
+    selected = choose_circuit(subject, scores, settings, stage)
+    found = connected(selected)
+    found = trimmed(subject, found, settings, stage) if settings.minimal else found
+    return with_provenance(found, subject, settings, n_selected=selected.n_edges), scores
 
 
 def choose_circuit(

@@ -1,16 +1,14 @@
-"""What is studied and how: the subject, the settings, and where a circuit comes from."""
+"""How something is studied: the settings, and what they ask of a method."""
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.methods import DEFAULT, method_named
 from circuitkit.interventions.work import Work
-from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.work.progress import Progress, silent
@@ -71,66 +69,6 @@ def method_of(settings: Settings) -> Method:
         MethodError: there is none, or it has no such setting.
     """
     return method_named(settings.method, settings.method_settings)
-
-
-def with_provenance(
-    circuit: Circuit, subject: Subject, settings: Settings, *, n_selected: int
-) -> Circuit:
-    """Return the circuit with where it comes from.
-
-    `n_discovery` counts dropped pairs too: drawing that many again meets every pair that was seen.
-    `n_selected` counts edges before dead ends were removed.
-    """
-    discovery = subject.splits.discovery
-    origin = Provenance(
-        task=subject.task,
-        method=settings.method,
-        model=subject.model.name,
-        model_digest=subject.model.digest,
-        tokenizer_digest=tokenizer_digest(subject.model.tokenizer),
-        seed=settings.seed,
-        settings={
-            "n_discovery": len(discovery) + discovery.n_dropped,
-            "metric": subject.metric.name,
-            "ablation": settings.ablation,
-            "signed": settings.ranks_signed,
-            "selection": settings.selection,
-            "threshold": settings.threshold,
-            "n_edges": settings.n_edges,
-            "minimal": settings.minimal,
-            "n_selected": n_selected,
-            "scoring_ablation": settings.scoring_ablation,
-            **asdict(method_of(settings)),  # type: ignore[call-overload]
-        },
-        versions=installed_versions(),
-        discovery_prompts=discovery.prompt_digests,
-    )
-    return replace(circuit, provenance=origin)
-
-
-def settings_of(circuit: Circuit, settings: Settings) -> Settings:
-    """Return the settings with which a circuit was found, else as `settings`.
-
-    Raises:
-        MethodError: the circuit names no method that is known here.
-    """
-    origin = circuit.provenance
-    method = method_named(origin.method)
-    own = {each.name for each in fields(method)}  # type: ignore[arg-type]
-    said = dict(origin.settings)
-    return replace(
-        settings,
-        seed=origin.seed,
-        method=origin.method,
-        method_settings={key: value for key, value in said.items() if key in own},
-        scoring_ablation=str(said.get("scoring_ablation", settings.scoring_ablation)),
-        ablation=str(said.get("ablation", settings.ablation)),
-        selection=str(said.get("selection", "top")),
-        signed=bool(said.get("signed", False)),
-        threshold=float(said.get("threshold", 0.0)),
-        minimal=bool(said.get("minimal", False)),
-        n_edges=int(said.get("n_edges", 0)),
-    )
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What is studied: a behaviour in a model, and how a request becomes one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -36,7 +36,8 @@ class Request:
 class Subject:
     """What is studied: a behaviour (name, metric, pairs) in a model, and how it was asked for.
 
-    `source` is the task that drew the pairs, None for pairs of a file.
+    `source` is the task that drew the pairs, None for pairs of a file. `seed` drew them. `request`
+    is what was asked for, where it came from one.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Subject:
     command: str = ""
     source: Task | None = None
     seed: int = 0
+    request: Request = field(default_factory=Request)
 
     @cached_property
     def held_out(self) -> dict[str, HeldOut]:
@@ -117,6 +119,7 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
         request.command,
         source=task,
         seed=request.seed,
+        request=request,
     )
 
 
@@ -129,4 +132,13 @@ def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) 
         splits = Splits(pairs, pairs, pairs)
     else:
         splits = splits_of(lines, model.tokenizer, seed=request.seed)
-    return Subject(path.stem, f"Pairs of {path.name}", metric, model, splits, request.command)
+    return Subject(
+        path.stem,
+        f"Pairs of {path.name}",
+        metric,
+        model,
+        splits,
+        request.command,
+        seed=request.seed,
+        request=request,
+    )

@@ -8,6 +8,7 @@ import torch
 from circuitkit.circuits.circuit import Circuit, Provenance, kind_of, layer_of
 from circuitkit.circuits.file import circuit_from_json, circuit_to_json, load_circuit, save_circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import select_top
 from circuitkit.errors import CircuitFileError, GraphError, OutputError
 from tests.conftest import SHARED
@@ -20,7 +21,7 @@ def circuit():
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(TOY.edge_mask.shape, generator=generator, dtype=torch.float64)
     found = select_top(EdgeScores(TOY, values * TOY.edge_mask), 11)
-    origin = Provenance(task="ioi", method="eap", model="pico", seed=3, settings={"n": 5})
+    origin = Provenance(task="ioi", model="pico", recipe=Recipe("eap", {"n": 5}, seed=3))
     return Circuit(TOY, found.edge_mask, found.scores, origin)
 
 

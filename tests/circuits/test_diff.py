@@ -7,6 +7,7 @@ import pytest
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.diff import diff_circuits, origin_of
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.errors import GraphError
 
 GRAPH = ComponentGraph(n_layers=2, n_heads=3, d_model=8)
@@ -54,7 +55,7 @@ def test_the_origin_is_what_the_circuit_says_and_no_more():
     def of(**said):
         return origin_of(replace(A, provenance=Provenance(**said)))
 
-    assert of(method="eap", seed=3, model="pico") == "eap, seed 3, model pico"
+    assert of(recipe=Recipe("eap", seed=3), model="pico") == "eap, seed 3, model pico"
     assert of(model="pico") == "model pico"
-    assert of(method="eap") == "eap, seed 0"
+    assert of(recipe=Recipe("eap")) == "eap, seed 0"
     assert of() == "origin not said"

@@ -13,6 +13,7 @@ from circuitkit.cli.app import app
 from circuitkit.cli.options import parse_bytes, run_name
 from circuitkit.model.recording import record
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.study import subject as subject_module
 from circuitkit.study.records import load_record
 from circuitkit.study.subject import Request
 from circuitkit.validation.criteria import CRITERIA
@@ -100,7 +101,7 @@ def test_discover_then_validate(common, tmp_path, toy_directory, other_prompts):
     facts = json.loads(done.stdout)
     circuit = load_circuit(path)
     assert facts["edges"] == circuit.n_edges <= facts["edges_selected"] == 60
-    assert circuit.provenance.settings["n_discovery"] == 40
+    assert circuit.provenance.recipe.pairs.n == 40
 
     words = ["validate", path, "--model", toy_directory, "--prompts", other_prompts]
     words += ["--ablation", "resample", "--json", "-q"]
@@ -217,7 +218,7 @@ def test_an_unwritable_output_is_refused_before_the_model_is_loaded(tmp_path, mo
     def never(*_, **__):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("circuitkit.study.subject.load_model", never)
+    monkeypatch.setattr(subject_module, "load_model", never)
     done = call("run", "ioi", "-o", blocker / "out")
     assert done.exit_code == 2
     assert "must be writable" in " ".join(done.output.split())

@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.recipe import PairsRecipe, Recipe
 from circuitkit.cli.app import app
 from circuitkit.cli.diff_tables import N_SHOWN
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference
 from circuitkit.prompts.file import read_prompt_file, splits_of
+from circuitkit.study import subject as subject_module
 from circuitkit.zoo import load_model
 from tests.cli.test_app import write_pairs
 
@@ -69,11 +71,9 @@ def files(toy_directory, later, tmp_path_factory):
         model = load_model(home)
         origin = Provenance(
             task="pairs",
-            method=method,
             model=str(home),
             model_digest=model.digest,
-            seed=seed,
-            settings={"metric": "logit-difference"},
+            recipe=Recipe(method, seed=seed, pairs=PairsRecipe(metric="logit-difference")),
         )
         circuit = replace(random_circuit(model.graph, size, seed), provenance=origin)
         paths.append(directory / f"{letter}.json")
@@ -149,7 +149,7 @@ def test_files_alone_are_compared_without_a_model(files, tmp_path, monkeypatch):
     def never(*_, **__):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr("circuitkit.study.subject.load_model", never)
+    monkeypatch.setattr(subject_module, "load_model", never)
     done = call(*files, "--no-run", "-o", tmp_path / "d.svg", "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -225,6 +225,9 @@ def test_other_weights_than_those_of_the_file_are_refused(files, prompts, toy_di
     assert asked.exit_code == 0, asked.output
 
 
+KL = Recipe("eap", pairs=PairsRecipe(metric="kl"))
+
+
 @pytest.mark.parametrize(
     ("said", "words", "message"),
     [
@@ -233,7 +236,11 @@ def test_other_weights_than_those_of_the_file_are_refused(files, prompts, toy_di
         ({}, ["--task", "oii"], "task 'oii': must be one of"),
         ({"model": ""}, ["--task", "ioi"], "must name its model, got none"),
         ({"model": "nowhere"}, ["--prompts"], "model 'nowhere'"),
-        ({"settings": {"metric": "kl"}}, ["--task", "ioi"], "one metric, got kl and logit-diff"),
+        (
+            {"recipe": Recipe("eap", pairs=PairsRecipe(metric="kl"))},
+            ["--task", "ioi"],
+            "one metric, got kl and logit-diff",
+        ),
         ({"tokenizer_digest": "f" * 16}, ["--prompts"], "the tokenizer it was found with"),
         ({}, ["--task", "ioi", "--ablation", "nope"], "--ablation: must be one of"),
         ({}, ["--no-run", "-o", "d.gif"], "must end in one of svg, png, pdf"),
@@ -265,7 +272,7 @@ def test_a_file_that_says_nothing_is_told_what_to_give(files, tmp_path):
     assert call(*bare, "--no-run", "-o", tmp_path / "d.svg").exit_code == 0
 
 
-EMPTY = {"task": "", "model": "", "model_digest": "", "method": "", "settings": {}}
+EMPTY = {"task": "", "model": "", "model_digest": "", "recipe": Recipe()}
 
 
 def test_files_that_cannot_be_compared_are_refused(files, tmp_path):

@@ -10,8 +10,9 @@ from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.contracts.parsing import read_contracts
 from circuitkit.model.recording import record
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.study.recipe import with_provenance
 from circuitkit.study.search import best_edges, connected, discover
-from circuitkit.study.settings import Settings, with_provenance
+from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs, save_toy
@@ -83,6 +84,12 @@ def contract_of(root: Path, text: str):
     """Return the one contract of a text."""
     [contract] = read_contracts(write(root, BASE + text))
     return contract
+
+
+def edit_recipe(path: Path, **changes) -> None:
+    """Change what a circuit file says of how it was found."""
+    recipe = json.loads(path.read_text())["circuitkit"]["recipe"]
+    edit_origin(path, recipe=recipe | changes)
 
 
 def edit_origin(path: Path, **changes) -> None:

@@ -18,12 +18,14 @@ from circuitkit.contracts.check import (
 )
 from circuitkit.contracts.parsing import read_contracts
 from circuitkit.errors import ContractError
-from circuitkit.study.settings import Settings, with_provenance
+from circuitkit.study import subject as subject_module
+from circuitkit.study.recipe import with_provenance
+from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of_task
 from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
-from tests.contracts.conftest import BASE, contract_of, edit_origin, write
+from tests.contracts.conftest import BASE, contract_of, edit_origin, edit_recipe, write
 
 PICO = Path(__file__).parents[2] / "circuits"
 
@@ -124,7 +126,7 @@ def spoil(project, what):
         ("truncated", "must be complete JSON"),
         ("tokenizer", "with the tokenizer it was found with"),
         ("seen", "others than those that found the circuit"),
-        ("schema", "schema must be 1, got 99"),
+        ("schema", "schema must be one of (1, 2), got 99"),
         ("architecture", "must be of the architecture of model"),
     ],
 )
@@ -153,6 +155,7 @@ def test_what_cannot_be_judged_names_the_contract_and_the_others_still_run(proje
     ],
 )
 def test_an_unknown_model_or_task_could_not_be_judged(project, old, new, message):
+    edit_recipe(project / "circuits/toy.json", pairs={"task": "pairs"})
     path = write(project, (BASE + "kl = { max = 9 }").replace(old, new))
     [result] = check_contracts(read_contracts(path))
     assert result.items[0].outcome == NOT_JUDGED
@@ -194,7 +197,7 @@ def test_a_model_is_loaded_once_for_all_contracts_that_share_it(project, monkeyp
         loaded.append(name)
         return load_model(name, **settings)
 
-    monkeypatch.setattr("circuitkit.study.subject.load_model", load)
+    monkeypatch.setattr(subject_module, "load_model", load)
     small = BASE.replace("toy.json", "small.json")
     path = write(project, BASE + "max_edges = 999\nkl = { max = 9 }", small + "max_edges = 999")
     assert outcome_of_contracts(check_contracts(read_contracts(path))) == HOLDS
@@ -294,7 +297,7 @@ def test_other_weights_hold_another_circuit(project):
     ("change", "message"),
     [
         ({"discovery_prompts": []}, "must say which prompts found it, got none"),
-        ({"method": "by-hand"}, "its method 'by-hand' is unknown"),
+        ({"recipe": {"method": "by-hand"}}, "its method 'by-hand' is unknown"),
     ],
 )
 def test_a_circuit_that_cannot_be_found_again_could_not_be_judged(project, change, message):
@@ -307,12 +310,12 @@ def test_a_circuit_that_cannot_be_found_again_could_not_be_judged(project, chang
 
 def test_a_baseline_of_another_schema_is_named_with_the_contract(project):
     data = json.loads((project / "circuits/small.json").read_text())
-    data["circuitkit"]["schema"] = 2
+    data["circuitkit"]["schema"] = 3
     (project / "circuits/small.json").write_text(json.dumps(data))
     item = drift_of(project, baseline="small")
     assert item.outcome == NOT_JUDGED
     assert "contract 'toy': drift could not be judged. Compared with " in item.message
-    assert "small.json': schema must be 1, got 2" in item.message
+    assert "small.json': schema must be one of (1, 2), got 3" in item.message
 
 
 def test_criteria_are_not_compared_on_prompts_that_found_the_baseline(project):
@@ -367,7 +370,7 @@ def test_another_seed_may_not_draw_the_prompts_that_found_the_circuit(of_task):
 
 
 def test_a_search_that_takes_too_long_is_not_begun_for_drift(of_task, monkeypatch):
-    edit_origin(of_task / "circuits/truth.json", method="exact")
+    edit_recipe(of_task / "circuits/truth.json", method="exact", method_settings={})
     monkeypatch.setattr("circuitkit.contracts.drift.FIND_LIMIT", 0.0)
     drift = 'drift = { baseline = "circuits/truth.json", min_jaccard = 0.5 }'
     item = truth_result(of_task, drift)

@@ -10,6 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.reporting.html import report_html
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
@@ -45,7 +46,7 @@ def circuit():
     for name, score in SCORES.items():
         sender, receiver = graph.edge_index[graph.edge_number(name)].tolist()
         values[sender, receiver] = score
-    origin = Provenance(task="toy", method="eap", model="tiny")
+    origin = Provenance(task="toy", model="tiny", recipe=Recipe("eap"))
     return Circuit(graph, graph.mask_of(list(SCORES)), EdgeScores(graph, values), origin)
 
 

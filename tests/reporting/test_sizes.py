@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from circuitkit.circuits.recipe import Recipe, Selection
 from circuitkit.circuits.selection import prune_dead_ends, select_greedy, select_top
 from circuitkit.reporting import sizes as sizes_module
 from circuitkit.reporting.explorer import explorer_data
@@ -14,7 +15,7 @@ from .conftest import SCORES
 
 
 def selected(record, **settings):
-    origin = replace(record.circuit.provenance, settings=settings)
+    origin = replace(record.circuit.provenance, recipe=Recipe(selection=Selection(**settings)))
     return replace(record, circuit=replace(record.circuit, provenance=origin))
 
 
@@ -41,9 +42,9 @@ def test_the_run_s_own_selection_is_used(record):
     greedy = set(prune_dead_ends(select_greedy(scores, 4)).edges)
     signed = set(prune_dead_ends(select_top(scores, 4, signed=True)).edges)
     top = set(prune_dead_ends(select_top(scores, 4)).edges)
-    assert edges_of_size(selected(point, selection="greedy"), 4) == greedy
+    assert edges_of_size(selected(point, rule="greedy"), 4) == greedy
     assert edges_of_size(selected(point, signed=True), 4) == signed
-    assert edges_of_size(selected(point, selection="top", signed=False), 4) == top
+    assert edges_of_size(selected(point, rule="top", signed=False), 4) == top
     assert len({frozenset(each) for each in (greedy, signed, top)}) > 1
 
 

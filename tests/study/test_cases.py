@@ -6,6 +6,7 @@ import pytest
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import prune_dead_ends, select_above, select_greedy, select_top
 from circuitkit.discovery import eap
 from circuitkit.errors import CriterionError, GraphError
@@ -13,9 +14,11 @@ from circuitkit.metrics import LogitDifference
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.study import cases
-from circuitkit.study.cases import case_of, finder, judge, require_unseen
-from circuitkit.study.settings import Settings, with_provenance
+from circuitkit.study import refinding
+from circuitkit.study.cases import case_of, judge, require_unseen
+from circuitkit.study.recipe import with_provenance
+from circuitkit.study.refinding import finder
+from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from tests.conftest import random_pairs
 
@@ -142,15 +145,17 @@ def test_a_seed_is_passed_on(subject, circuit, monkeypatch):
         seen.append((settings.seed, settings.checkpoint))
         return original(subject, settings)
 
-    original = cases.work_of
-    monkeypatch.setattr(cases, "work_of", work_of)
+    original = refinding.work_of
+    monkeypatch.setattr(refinding, "work_of", work_of)
     find, _ = finder(subject, circuit, Settings())
     find(subject.splits.discovery, 31)
     assert seen[-1] == (31, None)
 
 
 def test_why_a_circuit_cannot_be_found_again_is_said(subject, circuit):
-    by_hand = replace(circuit, provenance=replace(circuit.provenance, method="by hand"))
+    by_hand = replace(
+        circuit, provenance=replace(circuit.provenance, recipe=Recipe(method="by hand"))
+    )
     find, reason = finder(subject, by_hand, Settings())
     assert find is None
     assert "method 'by hand' is unknown" in reason

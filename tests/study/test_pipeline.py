@@ -3,7 +3,8 @@ from circuitkit.metrics import LogitDifference
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.study.settings import Settings, with_provenance
+from circuitkit.study.recipe import with_provenance
+from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from tests.conftest import random_pairs
 
@@ -14,5 +15,5 @@ def test_dropped_discovery_pairs_are_counted_so_that_all_seen_pairs_can_be_drawn
     subject = Subject("t", "", LogitDifference(), toy, Splits(pairs, pairs, pairs))
     circuit = with_provenance(Circuit.empty(toy.graph), subject, Settings(seed=7), n_selected=9)
     assert len(pairs) == 5
-    assert circuit.provenance.settings["n_discovery"] == 6
+    assert circuit.provenance.recipe.pairs.n == 6
     assert circuit.provenance.seed == 7

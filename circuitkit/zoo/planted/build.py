@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.graph import INPUT, LOGITS, head_name, mlp_name
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.errors import ModelError
 from circuitkit.model import SubjectModel
 from circuitkit.model.state_dicts import Reading, load_state_dict
@@ -110,7 +111,9 @@ class Planted:
                 "could be found in it. Name them in the blueprint's `truth`."
             )
         circuit = Circuit.of_edges(model.graph, list(self.true_edges))
-        origin = Provenance(self.task, "planted", self.name, model.digest, self.seed)
+        origin = Provenance(
+            self.task, self.name, model.digest, Recipe(method="planted", seed=self.seed)
+        )
         return replace(circuit, provenance=origin)
 
 

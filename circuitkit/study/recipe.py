@@ -1,0 +1,122 @@
+"""From settings to the recipe of a circuit, and from a recipe back to settings and a request."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from circuitkit.circuits.circuit import Circuit, Provenance
+from circuitkit.circuits.recipe import PairsRecipe, Recipe, Selection
+from circuitkit.discovery.methods import method_named
+from circuitkit.errors import CircuitFileError
+from circuitkit.prompts.tokenization import tokenizer_digest
+from circuitkit.study.settings import Settings, installed_versions, method_of
+from circuitkit.study.subject import Request, Subject
+
+
+def recipe_of(subject: Subject, settings: Settings, *, n_selected: int) -> Recipe:
+    """Return how the settings find a circuit on the subject's discovery pairs.
+
+    `n_selected` counts edges before dead ends, and those that are not needed, were removed.
+    """
+    method = method_of(settings)
+    return Recipe(
+        method=method.name,
+        method_settings=asdict(method),  # type: ignore[call-overload]
+        selection=Selection(
+            rule=settings.selection,
+            n_edges=settings.n_edges,
+            threshold=settings.threshold,
+            signed=settings.ranks_signed,
+            minimal=settings.minimal,
+            n_selected=n_selected,
+        ),
+        scoring_ablation=settings.scoring_ablation,
+        ablation=settings.ablation,
+        seed=settings.seed,
+        dtype=str(subject.model.dtype).removeprefix("torch."),
+        pairs=pairs_recipe_of(subject),
+    )
+
+
+def pairs_recipe_of(subject: Subject) -> PairsRecipe:
+    """Return how the discovery pairs of a subject are drawn or read again."""
+    asked, discovery = subject.request, subject.splits.discovery
+    validation = subject.splits.validation
+    prompts = "" if asked.prompts is None else str(asked.prompts)
+    return PairsRecipe(
+        task="" if prompts else asked.task or subject.task,
+        prompts=prompts,
+        whole_file=bool(prompts) and asked.discovery_only,
+        n=len(discovery) + discovery.n_dropped,
+        n_validation=len(validation) + validation.n_dropped,
+        seed=subject.seed,
+        metric=subject.metric.name,
+        digest=discovery.digest,
+    )
+
+
+def with_provenance(
+    circuit: Circuit, subject: Subject, settings: Settings, *, n_selected: int
+) -> Circuit:
+    """Return the circuit with where it comes from and the recipe to find it again."""
+    origin = Provenance(
+        task=subject.task,
+        model=subject.model.name,
+        model_digest=subject.model.digest,
+        recipe=recipe_of(subject, settings, n_selected=n_selected),
+        tokenizer_digest=tokenizer_digest(subject.model.tokenizer),
+        versions=installed_versions(),
+        discovery_prompts=subject.splits.discovery.prompt_digests,
+    )
+    return replace(circuit, provenance=origin)
+
+
+def settings_of(recipe: Recipe, settings: Settings) -> Settings:
+    """Return the settings by which a recipe finds its circuit; the rest as in `settings`.
+
+    Raises:
+        MethodError: its method is not known here, or has no such settings.
+    """
+    method_named(recipe.method, recipe.method_settings)
+    return replace(
+        settings,
+        seed=recipe.seed,
+        method=recipe.method,
+        method_settings=recipe.method_settings,
+        scoring_ablation=recipe.scoring_ablation,
+        ablation=recipe.ablation,
+        selection=recipe.selection.rule,
+        signed=recipe.selection.signed,
+        threshold=recipe.selection.threshold,
+        minimal=recipe.selection.minimal,
+        n_edges=recipe.selection.n_edges,
+    )
+
+
+def request_of(recipe: Recipe, model: str) -> Request:
+    """Return the request that draws the pairs of a recipe again, in a model."""
+    pairs = recipe.pairs
+    return Request(
+        task=pairs.task,
+        prompts=Path(pairs.prompts) if pairs.prompts else None,
+        metric=pairs.metric,
+        model=model,
+        n=pairs.n,
+        seed=pairs.seed,
+        dtype=recipe.dtype,
+        n_validation=pairs.n_validation or None,
+        discovery_only=pairs.whole_file,
+    )
+
+
+def require_no_code(task: str, where: str) -> None:
+    """Refuse a task that a circuit file names and that would run a file of Python.
+
+    Raises:
+        CircuitFileError: it does.
+    """
+    if ".py" in task:
+        raise CircuitFileError(
+            f"{where}: its task must be one that is installed, got the file {task!r}. A circuit "
+            "file may come from anyone, and naming a file must not run it. If you trust that file, "
+            f"give it yourself: --task {task}"
+        )

@@ -1,0 +1,93 @@
+"""What a circuit is looked at on: what was typed, else what its file says. One way for all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.errors import CircuitFileError
+from circuitkit.study.cases import require_same_tokenizer
+from circuitkit.study.recipe import require_no_code
+from circuitkit.study.subject import Request, Subject, subject_of
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What was typed beside a circuit file; empty where the circuit's own is meant.
+
+    `n` validation pairs are drawn. `task` may name a file, whose code is run then.
+    """
+
+    task: str = ""
+    prompts: Path | None = None
+    metric: str = ""
+    model: str = ""
+    n: int = 100
+    seed: int | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    command: str = ""
+
+
+def request_for(
+    circuit: Circuit, asked: Overrides = Overrides(), where: str = "circuit"
+) -> Request:
+    """Return the request whose pairs judge a circuit: what was asked, else what its recipe says.
+
+    As many discovery pairs are drawn as found it, so that validation pairs are others.
+
+    Raises:
+        CircuitFileError: its own task is a file of Python, which only an explicit `task` runs.
+    """
+    origin, own = circuit.provenance, circuit.provenance.recipe.pairs
+    is_own = not asked.task and asked.prompts is None
+    task = (own.task or origin.task) if is_own and not own.prompts else asked.task
+    if is_own:
+        require_no_code(task, where)
+    return Request(
+        task=task,
+        prompts=Path(own.prompts) if is_own and own.prompts else asked.prompts,
+        metric=asked.metric or own.metric,
+        model=asked.model or origin.model or "pico",
+        n=own.n or asked.n,
+        seed=own_seed(circuit) if asked.seed is None else asked.seed,
+        device=asked.device,
+        dtype=asked.dtype,
+        n_validation=asked.n,
+        command=asked.command,
+    )
+
+
+def own_seed(circuit: Circuit) -> int:
+    """Return the seed that drew the pairs of a circuit, or else that of its search."""
+    recipe = circuit.provenance.recipe
+    return recipe.pairs.seed if recipe.pairs.n else recipe.seed
+
+
+def subject_of_circuit(
+    circuit: Circuit, path: Path, asked: Overrides, *, anyway: bool = False
+) -> Subject:
+    """Return the subject that a circuit belongs to, with validation pairs that it did not see.
+
+    `anyway`: take other weights or another tokenizer than those it was found with.
+
+    Raises:
+        CircuitFileError: the weights or the tokenizer are others, or its task is a file of Python.
+        TaskError, ModelError, PromptError: they cannot be loaded or drawn.
+    """
+    where = f"circuit file {str(path)!r}"
+    subject = subject_of(request_for(circuit, asked, where))
+    if not anyway:
+        _require_same_weights(circuit, subject, where)
+    return subject
+
+
+def _require_same_weights(circuit: Circuit, subject: Subject, where: str) -> None:
+    remedy = "Load that tokenizer, or go on all the same with --anyway."
+    require_same_tokenizer(circuit, subject.model, where, remedy)
+    expected = circuit.provenance.model_digest
+    if expected and expected != subject.model.digest:
+        raise CircuitFileError(
+            f"{where}: must be of the model at hand, got weights {subject.model.digest} where it "
+            f"was found in {expected}. Its claim is about other weights. Load that model, or go on "
+            "all the same with --anyway."
+        )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-COURT = pytest.StashKey[Any]()  # one a process: models are loaded once
+CASES = pytest.StashKey[Any]()  # one a process: models are loaded once
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,7 +87,7 @@ class RequirementItem(pytest.Item):
     def runtest(self) -> None:
         """Judge it. The failure is the message alone: a traceback would say nothing more."""
         check = importlib.import_module("circuitkit.contracts.check")
-        result = check.check_item(self.contract, self.name, court_of(self.config))
+        result = check.check_item(self.contract, self.name, cases_of(self.config))
         if result.outcome != check.HOLDS:
             pytest.fail(f"{result.outcome}: {result.message}", pytrace=False)
 
@@ -118,8 +118,8 @@ def read(path: Path) -> tuple[Any, ...]:
     return contracts
 
 
-def court_of(config: pytest.Config) -> Any:
+def cases_of(config: pytest.Config) -> Any:
     """Return where contracts are judged, made once for the whole run."""
-    if COURT not in config.stash:
-        config.stash[COURT] = importlib.import_module("circuitkit.contracts.hearing").Court()
-    return config.stash[COURT]
+    if CASES not in config.stash:
+        config.stash[CASES] = importlib.import_module("circuitkit.contracts.cases").ContractCases()
+    return config.stash[CASES]

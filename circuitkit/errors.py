@@ -18,6 +18,7 @@
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
     └── OutputError            a place that cannot be written
+        └── PictureError       a picture that cannot be drawn
 
 Messages have one form: where: rule, got value. why it matters. what to do.
 """
@@ -107,3 +108,18 @@ class PrecisionWarning(UserWarning):
 
 class OutputError(CircuitkitError, OSError):
     """A place that cannot be written."""
+
+
+class PictureError(OutputError):
+    """A picture that cannot be drawn; `why` says so in words that fit into a sentence."""
+
+    def __init__(self, format: str, why: str, package: str) -> None:
+        super().__init__(
+            f"picture ({format}): Graphviz and Matplotlib must be able to draw it, got that {why}. "
+            f"There is no picture without them. Reinstall {package}, or leave this format out."
+        )
+        self.why = why
+
+
+class PictureWarning(UserWarning):
+    """A report was written without a picture; the message says which and why."""

@@ -4,9 +4,11 @@ It takes a second to load, and there are machines on which it does not. Then a f
 missing, as a PictureError that says so; everything else goes on.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 
 from circuitkit.errors import PictureError
+from circuitkit.study.method_comparison import MethodRow
 from circuitkit.study.records import HeatMap
 from circuitkit.validation.curve import Curve
 
@@ -27,6 +29,18 @@ def curve_svg(curve: Curve, threshold: float, n_edges_chosen: int) -> str:
         PictureError: Matplotlib cannot be loaded.
     """
     return str(_plots().curve_svg(curve, threshold, n_edges_chosen))
+
+
+def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
+    """Return faithfulness over circuit size as SVG, one line a method, as method_plot.py draws it.
+
+    Raises:
+        PictureError: Matplotlib cannot be loaded.
+    """
+    _plots()
+    from circuitkit.reporting import method_plot
+
+    return method_plot.comparison_svg(rows, task, model)
 
 
 def _plots() -> ModuleType:

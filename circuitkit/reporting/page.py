@@ -86,8 +86,8 @@ def _draw(axes: Axes, operations: Iterable[Mapping[str, Any]], order: int) -> No
             pen = _changed(pen, operation)
         elif kind in "Ee":
             x, y, half_width, half_height = operation["rect"]
-            shape = Ellipse((x, y), 2 * half_width, 2 * half_height, **_look(pen, kind in FILLED))
-            axes.add_artist(shape).set_zorder(order)
+            oval = Ellipse((x, y), 2 * half_width, 2 * half_height, **_look(pen, kind in FILLED))
+            axes.add_artist(oval).set_zorder(order)
         elif kind in "PpLBb":
             shape = PathPatch(_path(kind, operation["points"]), **_look(pen, kind in FILLED))
             axes.add_artist(shape).set_zorder(order)

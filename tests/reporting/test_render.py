@@ -105,6 +105,22 @@ def test_readers_see_text_in_a_font_that_is_no_wider(circuit):
     assert set(re.findall('font-family="(.*?)"', svg)) == {render.READERS_FONTS}
 
 
+def test_no_picture_library_is_loaded_before_a_picture_is_drawn():
+    code = """
+import pkgutil, sys
+import circuitkit, circuitkit.reporting
+for module in pkgutil.iter_modules(circuitkit.reporting.__path__, "circuitkit.reporting."):
+    if module.name.rpartition(".")[2] not in ("plots", "page", "method_plot"):
+        __import__(module.name)
+print(*sorted(name for name in sys.modules if name.split(".")[0] in
+      ("matplotlib", "graphviz", "pygraphviz", "wasmtime", "resvg_py")))
+circuitkit.Circuit.empty(circuitkit.ComponentGraph(2, 3, 8))._repr_svg_()
+print(*sorted(name for name in sys.modules if name == "matplotlib"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.splitlines() == ["", ""]
+
+
 # ---- the page
 
 

@@ -17,6 +17,7 @@
     ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
+    ├── DependencyError        an optional package that is not installed
     └── OutputError            a place that cannot be written
         └── PictureError       a picture that cannot be drawn
 
@@ -104,6 +105,16 @@ class MemoryBudgetError(CircuitkitError, MemoryError):
 
 class PrecisionWarning(UserWarning):
     """Numbers too coarse for what is asked of them; the message says how coarse."""
+
+
+class DependencyError(CircuitkitError, ImportError):
+    """An optional package that is not installed."""
+
+    def __init__(self, where: str, package: str, extra: str, why: str) -> None:
+        super().__init__(
+            f"{where}: {package} must be installed, got that it cannot be imported. {why} "
+            f"pip install 'circuitkit-mi[{extra}]'."
+        )
 
 
 class OutputError(CircuitkitError, OSError):

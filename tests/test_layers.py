@@ -28,8 +28,10 @@ LAYERS = [
     ["cli"],
     ["__main__"],
 ]
-# Picture libraries are loaded when a picture is drawn, and may be absent.
+# Imports inside functions: libraries that are loaded when they are needed, and may be absent.
 LATE = {
+    "bench/scoreboard/recovery.py": {"sklearn.metrics"},
+    "interpretation/directions/probes.py": {"sklearn.linear_model", "sklearn.preprocessing"},
     "reporting/figures.py": {"circuitkit.reporting"},  # plots.py and method_plot.py
     "reporting/render.py": {"circuitkit.reporting.page"},
 }

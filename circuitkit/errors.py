@@ -17,7 +17,9 @@
     ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
+    ├── DependencyError        an optional package that is not installed
     └── OutputError            a place that cannot be written
+        └── PictureError       a picture that cannot be drawn
 
 Messages have one form: where: rule, got value. why it matters. what to do.
 """
@@ -105,5 +107,30 @@ class PrecisionWarning(UserWarning):
     """Numbers too coarse for what is asked of them; the message says how coarse."""
 
 
+class DependencyError(CircuitkitError, ImportError):
+    """An optional package that is not installed."""
+
+    def __init__(self, where: str, package: str, extra: str, why: str) -> None:
+        super().__init__(
+            f"{where}: {package} must be installed, got that it cannot be imported. {why} "
+            f"pip install 'circuitkit-mi[{extra}]'."
+        )
+
+
 class OutputError(CircuitkitError, OSError):
     """A place that cannot be written."""
+
+
+class PictureError(OutputError):
+    """A picture that cannot be drawn; `why` says so in words that fit into a sentence."""
+
+    def __init__(self, format: str, why: str, package: str) -> None:
+        super().__init__(
+            f"picture ({format}): Graphviz and Matplotlib must be able to draw it, got that {why}. "
+            f"There is no picture without them. Reinstall {package}, or leave this format out."
+        )
+        self.why = why
+
+
+class PictureWarning(UserWarning):
+    """A report was written without a picture; the message says which and why."""

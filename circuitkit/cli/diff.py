@@ -30,7 +30,7 @@ from circuitkit.cli.terminal import OUT, bars, reported_errors, show_json
 from circuitkit.errors import CircuitFileError, MethodError, TaskError
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.reporting.diff_dot import diff_dot
-from circuitkit.reporting.dot import render_dot
+from circuitkit.reporting.render import render_dot
 from circuitkit.study.cases import require_same_tokenizer
 from circuitkit.study.difference import FaithfulnessDifference, measure_difference
 from circuitkit.study.recipe import require_no_code

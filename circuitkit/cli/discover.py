@@ -55,7 +55,7 @@ from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.prompts.columns import Columns, columns_named
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.reporting.method_plot import comparison_svg
+from circuitkit.reporting.figures import comparison_svg
 from circuitkit.study.method_comparison import compare_methods
 from circuitkit.study.recipe import with_provenance
 from circuitkit.study.search import find_circuit

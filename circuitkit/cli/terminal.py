@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.errors import CircuitkitError
+from circuitkit.errors import CircuitkitError, PictureWarning, PrecisionWarning
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.study.records import HeatMap
 from circuitkit.validation.areas import FRACTIONS
@@ -65,7 +66,8 @@ def bars(*, shown: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]
 def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     """Turn errors raised on purpose, and Ctrl-C, into a message and an exit code."""
     try:
-        yield
+        with noted_warnings():
+            yield
     except CircuitkitError as error:
         fail(error, as_json=as_json)
     except KeyboardInterrupt:
@@ -74,6 +76,22 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
             "goes on when the same command is given again."
         )
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def noted_warnings() -> Iterator[None]:
+    """Show our own warnings as one sentence each, without a place in the code."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, PictureWarning | PrecisionWarning):
+                NOTES.print(f"Note: {escape(str(message))}", soft_wrap=True)
+            else:
+                shown(message, category, *rest)
+
+        warnings.showwarning = show
+        yield
 
 
 def fail(error: CircuitkitError, *, as_json: bool) -> NoReturn:

@@ -5,8 +5,6 @@ group to another into one kind of input, labelled with their effects in the mode
 the gap. Solid: in all models; dashed: in some. Colour says which input is fed, as in dot.py.
 """
 
-import graphviz
-
 from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.interpretation.comparison import Comparison, SharedEdge, SharedGroup
 from circuitkit.reporting.dot import (
@@ -22,14 +20,15 @@ from circuitkit.reporting.dot import (
     pen_width,
     shown,
 )
+from circuitkit.reporting.dot_text import Digraph, Html
 
 
 def comparison_dot(comparison: Comparison) -> str:
     """Return the groups that any model has and the edges that carry something, as DOT text."""
     style = {**GRAPH_STYLE, "ranksep": "0.6", "nodesep": "0.4"}
     labelled = {**EDGE_STYLE, "fontname": FONT, "fontsize": "9", "fontcolor": INK}
-    picture = graphviz.Digraph("shared", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled)
-    picture.attr(label=_heading(comparison))
+    picture = Digraph("shared", graph=style, node=NODE_STYLE, edge=labelled)
+    picture.set("label", _heading(comparison))
     n_models = len(comparison.models)
     largest = max((_mean(edge) for edge in comparison.edges), default=0.0)
     ends = {end for edge in comparison.edges for end in (edge.sender, edge.receiver)}
@@ -51,12 +50,12 @@ def comparison_dot(comparison: Comparison) -> str:
             color=READ_COLOURS[edge.read],
             penwidth=f"{pen_width(_mean(edge), largest):.2f}",
             style="solid" if in_all else "dashed",
-            tooltip=graphviz.escape(f"{edge.sender} to {edge.receiver}"),
+            tooltip=f"{edge.sender} to {edge.receiver}",
         )
-    return str(picture.source)
+    return picture.source
 
 
-def _add_group(picture: graphviz.Digraph, node: str, group: SharedGroup) -> None:
+def _add_group(picture: Digraph, node: str, group: SharedGroup) -> None:
     counts = " / ".join(str(len(components)) for components in group.components)
     in_all = all(group.components)
     picture.node(
@@ -65,7 +64,7 @@ def _add_group(picture: graphviz.Digraph, node: str, group: SharedGroup) -> None
         shape="box",
         style="rounded,filled" if in_all else "rounded,filled,dashed",
         fillcolor=FILLS["mlp" if group.name.endswith("MLPs") else "head"],
-        tooltip=graphviz.escape("; ".join(", ".join(each) or "none" for each in group.components)),
+        tooltip="; ".join(", ".join(each) or "none" for each in group.components),
     )
 
 
@@ -73,7 +72,7 @@ def _mean(edge: SharedEdge) -> float:
     return sum(map(abs, edge.shares)) / len(edge.shares)
 
 
-def _heading(comparison: Comparison) -> str:
+def _heading(comparison: Comparison) -> Html:
     letters = comparison.letters
     models = (
         f"{letter}: {shown(task)} in {shown(model)}"

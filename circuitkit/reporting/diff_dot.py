@@ -8,8 +8,6 @@ edge in both, the larger share.
 
 from dataclasses import dataclass
 
-import graphviz
-
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.diff import CircuitDiff, diff_circuits
 from circuitkit.circuits.graph import INPUT, LOGITS, READS
@@ -26,6 +24,7 @@ from circuitkit.reporting.dot import (
     ports_of,
     shown,
 )
+from circuitkit.reporting.dot_text import Digraph, Html
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Look:
     where: str
     colour: str
     style: str
-    sample: str  # of the line, in letters
+    sample: str  # of the line, in letters that Graphviz can measure: ASCII
     extra_width: float = 0.0  # in points: dots and dashes are fainter than a line
     outline_width: int = 1
 
 
-BOTH = Look("in both", "#6E6E6E", "solid", "—————")
-ONLY_A = Look("only in A", "#0072B2", "dashed", "— — —", 0.6, 2)
-ONLY_B = Look("only in B", "#D55E00", "dotted", "• • •", 1.2, 3)
+BOTH = Look("in both", "#6E6E6E", "solid", "_____")
+ONLY_A = Look("only in A", "#0072B2", "dashed", "_ _ _", 0.6, 2)
+ONLY_B = Look("only in B", "#D55E00", "dotted", ". . .", 1.2, 3)
 USED_SLOT = "#8A8A8A"
 
 
@@ -59,18 +58,16 @@ def diff_dot(a: Circuit, b: Circuit, name_a: str, name_b: str) -> str:
     shares = _shares(a, b)
     edges = _strongest(a, _looks_of_edges(diff), shares)
     components = _looks_of_components(a, b)
-    picture = graphviz.Digraph(
-        "circuits", graph_attr=GRAPH_STYLE, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE
-    )
-    picture.attr(label=_heading(diff, len(edges), name_a, name_b))
+    picture = Digraph("circuits", graph=GRAPH_STYLE, node=NODE_STYLE, edge=EDGE_STYLE)
+    picture.set("label", _heading(diff, len(edges), name_a, name_b))
     used = {edge.partition("->")[2] for edge in edges}
 
-    def add(rank: graphviz.Digraph, name: str) -> None:
+    def add(name: str) -> None:
         look = components.get(name)
         outline = Outline() if look is None else _outline(look)
         tooltip = f"{name}: {look.where if look else 'in neither'}"
         reads = {read: USED_SLOT for read in READS if f"{name}<{read}>" in used}
-        add_component(rank, name, reads, outline=outline, tooltip=tooltip)
+        add_component(picture, name, reads, outline=outline, tooltip=tooltip)
 
     drawn = [name for name in a.graph.components if name in {INPUT, LOGITS, *components}]
     add_rows(picture, drawn, a.graph, add)
@@ -85,7 +82,7 @@ def diff_dot(a: Circuit, b: Circuit, name_a: str, name_b: str) -> str:
             penwidth=f"{pen_width(shares[edge], 1.0) + look.extra_width:.2f}",
             tooltip=f"{edge}: {look.where}; score in A {scores_a[at]:+.3g}, B {scores_b[at]:+.3g}",
         )
-    return str(picture.source)
+    return picture.source
 
 
 def _looks_of_edges(diff: CircuitDiff) -> dict[str, Look]:
@@ -123,7 +120,7 @@ def _strongest(a: Circuit, looks: dict[str, Look], shares: dict[str, float]) -> 
     return {edge: look for edge, look in looks.items() if edge in kept}
 
 
-def _heading(diff: CircuitDiff, n_drawn: int, name_a: str, name_b: str) -> str:
+def _heading(diff: CircuitDiff, n_drawn: int, name_a: str, name_b: str) -> Html:
     n_both, n_a, n_b = len(diff.both), len(diff.only_a), len(diff.only_b)
     title = (
         f"Edges: {n_both} in both circuits, {n_a} only in A, {n_b} only in B "

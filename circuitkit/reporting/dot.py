@@ -1,4 +1,4 @@
-"""Pictures of circuits: DOT text, and its rendering by the Graphviz inside pygraphviz.
+"""Pictures of circuits as DOT text, which render.py lays out and draws.
 
 The input is on top, the logits at the bottom; the heads of a layer share a row and its MLP has the
 next. A head is a box with one slot for each of its inputs q, k and v, so parallel edges end apart;
@@ -9,15 +9,12 @@ palette), pen width its |score| relative to the largest, a dashed line a negativ
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
 
-import graphviz
-import pygraphviz
 import torch
 
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import INPUT, LOGITS, READS, ComponentGraph, read_of
-from circuitkit.errors import OutputError
+from circuitkit.reporting.dot_text import Digraph, Html
 
 READ_COLOURS = {
     "q": "#0072B2",
@@ -28,7 +25,7 @@ READ_COLOURS = {
 }
 PAPER, INK, FAINT = "#FCFCFA", "#222222", "#8A8A8A"
 FILLS = {"input": "#EDEDED", "head": "#E3EEF7", "mlp": "#FBEAF3", "logits": "#EDEDED"}
-FONT = "Helvetica"
+FONT = "DejaVu Sans"  # the widest of what readers may have: a label fits its box in any of them
 MIN_WIDTH, MAX_WIDTH = 0.7, 5.0
 MAX_DRAWN = 200
 
@@ -53,14 +50,14 @@ def circuit_dot(circuit: Circuit, title: str = "") -> str:
     The input and the logits are drawn even where no edge touches them.
     """
     picture = _blank(GRAPH_STYLE)
-    picture.attr(label=_heading(title))
+    picture.set("label", _heading(title))
     used = {edge.partition("->")[2] for edge in circuit.edges}
     reads_of = {
         name: {read: READ_COLOURS[read] for read in READS if f"{name}<{read}>" in used}
         for name in circuit.graph.components
     }
     _draw(picture, circuit, reads_of, {})
-    return str(picture.source)
+    return picture.source
 
 
 def sizes_dot(circuit: Circuit, weights: Mapping[str, int]) -> str:
@@ -72,17 +69,15 @@ def sizes_dot(circuit: Circuit, weights: Mapping[str, int]) -> str:
     """
     picture = _blank({**GRAPH_STYLE, "ranksep": "0.5", "pad": "0.1"})
     _draw(picture, circuit, {}, weights)
-    return str(picture.source)
+    return picture.source
 
 
-def _blank(graph_style: Mapping[str, str]) -> graphviz.Digraph:
-    return graphviz.Digraph(
-        "circuit", graph_attr=graph_style, node_attr=NODE_STYLE, edge_attr=EDGE_STYLE
-    )
+def _blank(graph_style: Mapping[str, str]) -> Digraph:
+    return Digraph("circuit", graph=graph_style, node=NODE_STYLE, edge=EDGE_STYLE)
 
 
 def _draw(
-    picture: graphviz.Digraph,
+    picture: Digraph,
     circuit: Circuit,
     reads_of: Mapping[str, Mapping[str, str]],
     weights: Mapping[str, int],
@@ -91,8 +86,8 @@ def _draw(
     touched = {INPUT, LOGITS, *circuit.components}
     components = [name for name in circuit.graph.components if name in touched]
 
-    def add(rank: graphviz.Digraph, name: str) -> None:
-        add_component(rank, name, reads_of.get(name, {}))
+    def add(name: str) -> None:
+        add_component(picture, name, reads_of.get(name, {}))
 
     add_rows(picture, components, circuit.graph, add)
     scores: list[float] = circuit.scores.by_edge().tolist()
@@ -124,48 +119,25 @@ def pen_width(score: float, largest: float) -> float:
     return MIN_WIDTH + (MAX_WIDTH - MIN_WIDTH) * share
 
 
-def render_dot(dot: str, format: Literal["svg", "png", "pdf"]) -> bytes:
-    """Return DOT text laid out and drawn.
-
-    Raises:
-        OutputError: Graphviz cannot read or draw it.
-    """
-    try:
-        drawn = pygraphviz.AGraph(string=dot).draw(format=format, prog="dot")
-    except (ValueError, OSError, AttributeError, pygraphviz.DotError) as error:
-        raise _undrawable(format, str(error)) from error
-    if not drawn:
-        raise _undrawable(format, "an empty picture")
-    return bytes(drawn)
-
-
-def _undrawable(format: str, got: str) -> OutputError:
-    return OutputError(
-        f"picture ({format}): Graphviz must be able to draw the DOT text, got {got}. "
-        "The report has no picture without it. Reinstall pygraphviz, or leave this format out."
-    )
-
-
 def _row_of(component: str, graph: ComponentGraph) -> tuple[int, bool]:
     """Return a sort key: layer, then heads before the MLP."""
     return layer_of(component, graph), kind_of(component) == "mlp"
 
 
 def add_rows(
-    picture: graphviz.Digraph,
+    picture: Digraph,
     components: list[str],
     graph: ComponentGraph,
-    add: Callable[[graphviz.Digraph, str], None],
+    add: Callable[[str], None],
 ) -> None:
     """Let `add` add every component, one rank a row; row names on the left keep the order."""
     rows = sorted({_row_of(name, graph) for name in components})
     for row in rows:
-        with picture.subgraph(name=f"row {row[0]} {'mlp' if row[1] else 'heads'}") as rank:
-            rank.attr(rank="same")
-            rank.node(_row_name(row), _row_label(row, graph), **_ROW_NAME)
+        with picture.row(f"row {row[0]} {'mlp' if row[1] else 'heads'}"):
+            picture.node(_row_name(row), _row_label(row, graph), **_ROW_NAME)
             for name in components:
                 if _row_of(name, graph) == row:
-                    add(rank, name)
+                    add(name)
     for above, below in zip(rows, rows[1:], strict=False):
         picture.edge(_row_name(above), _row_name(below), style="invis", weight="1000")
 
@@ -197,7 +169,7 @@ PLAIN = Outline()
 
 
 def add_component(
-    rank: graphviz.Digraph,
+    picture: Digraph,
     name: str,
     reads: Mapping[str, str],
     *,
@@ -208,10 +180,10 @@ def add_component(
     kind = kind_of(name)
     tooltip = tooltip or name
     if kind == "head":
-        rank.node(name, _head_label(name, reads, outline), shape="plain", tooltip=tooltip)
+        picture.node(name, _head_label(name, reads, outline), shape="plain", tooltip=tooltip)
         return
     shape, style = ("box", "rounded,filled") if kind == "mlp" else ("ellipse", "filled")
-    rank.node(
+    picture.node(
         name,
         name,
         shape=shape,
@@ -223,9 +195,9 @@ def add_component(
     )
 
 
-def _head_label(name: str, reads: Mapping[str, str], outline: Outline) -> str:
+def _head_label(name: str, reads: Mapping[str, str], outline: Outline) -> Html:
     slots = "".join(_slot(read, reads.get(read, "")) for read in READS)
-    return (
+    return Html(
         f'<<TABLE BORDER="{outline.width}" STYLE="{outline.style}" CELLBORDER="0" '
         f'CELLSPACING="0" CELLPADDING="3" COLOR="{outline.colour}" '
         f'BGCOLOR="{FILLS["head"]}"><TR>{slots}</TR>'
@@ -250,7 +222,7 @@ def ports_of(edge: str) -> tuple[str, str]:
 
 
 def _add_edge(
-    picture: graphviz.Digraph,
+    picture: Digraph,
     edge: str,
     score: float,
     largest: float,
@@ -268,7 +240,7 @@ def _add_edge(
     )
 
 
-def _heading(title: str) -> str:
+def _heading(title: str) -> Html:
     names = {"q": "q", "k": "k", "v": "v", "mlp": "MLP", "logits": "logits"}
     swatches = "".join(
         f'<TD WIDTH="16" HEIGHT="10" FIXEDSIZE="TRUE" BGCOLOR="{READ_COLOURS[read]}"></TD>'
@@ -284,22 +256,22 @@ def _heading(title: str) -> str:
     )
 
 
-def heading(title: str, *lines: str) -> str:
+def heading(title: str, *lines: str) -> Html:
     """Return what stands above a picture: the title, then lines of HTML-like label text."""
     first = [f"<B>{shown(title)}</B>"] if shown(title) else []
     rows = "".join(f'<TR><TD ALIGN="LEFT">{line}</TD></TR>' for line in [*first, *lines])
-    return (
+    return Html(
         f'<<FONT POINT-SIZE="11" COLOR="{INK}"><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">'
         f"{rows}</TABLE></FONT>>"
     )
 
 
-def box_label(title: str, lines: Iterable[str]) -> str:
+def box_label(title: str, lines: Iterable[str]) -> Html:
     """Return the label of a box: a title, and smaller lines below it."""
     rows = "".join(
         f'<TR><TD><FONT POINT-SIZE="10">{shown(line)}</FONT></TD></TR>' for line in lines
     )
-    return (
+    return Html(
         '<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">'
         f"<TR><TD><B>{shown(title) or '?'}</B></TD></TR>{rows}</TABLE>>"
     )

@@ -8,8 +8,6 @@ are left to the tables.
 
 import textwrap
 
-import graphviz
-
 from circuitkit.interpretation.findings import Group, GroupEdge, Interpretation
 from circuitkit.interpretation.roles.causes import LEAST
 from circuitkit.reporting.content import number
@@ -23,6 +21,7 @@ from circuitkit.reporting.dot import (
     box_label,
     pen_width,
 )
+from circuitkit.reporting.dot_text import Digraph
 
 SLIDE = "10,5.6"  # inches: larger pictures shrink
 MAX_LINE = 26  # letters of a line in a box
@@ -36,7 +35,7 @@ def groups_dot(interpretation: Interpretation) -> str:
     """
     style = {**GRAPH_STYLE, "pad": "0.1", "ranksep": "0.55", "nodesep": "0.4", "size": SLIDE}
     labelled = {**EDGE_STYLE, "fontname": FONT, "fontsize": "10", "fontcolor": INK}
-    picture = graphviz.Digraph("groups", graph_attr=style, node_attr=NODE_STYLE, edge_attr=labelled)
+    picture = Digraph("groups", graph=style, node=NODE_STYLE, edge=labelled)
     groups = {group.name: group for group in interpretation.groups}
     names = group_names(interpretation)
     least = LEAST * abs(interpretation.gap.value)
@@ -54,7 +53,7 @@ def groups_dot(interpretation: Interpretation) -> str:
         ends = f"g{names.index(edge.sender)}", f"g{names.index(edge.receiver)}"
         width = pen_width(edge.effect.value, largest)
         _add_edge(picture, ends, edge, width, f"e{number_of_edge}")
-    return str(picture.source)
+    return picture.source
 
 
 def group_names(interpretation: Interpretation) -> tuple[str, ...]:
@@ -64,7 +63,7 @@ def group_names(interpretation: Interpretation) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*groups, *ends]))
 
 
-def _add_group(picture: graphviz.Digraph, node: str, group: Group) -> None:
+def _add_group(picture: Digraph, node: str, group: Group) -> None:
     lines = textwrap.wrap(", ".join(group.components), MAX_LINE)
     picture.node(
         node,
@@ -72,12 +71,12 @@ def _add_group(picture: graphviz.Digraph, node: str, group: Group) -> None:
         shape="box" if lines else "ellipse",
         style="rounded,filled" if lines else "filled",
         fillcolor=FILLS["head" if lines else "input"],
-        tooltip=graphviz.escape(group.summary or group.name),
+        tooltip=group.summary or group.name,
     )
 
 
 def _add_edge(
-    picture: graphviz.Digraph, ends: tuple[str, str], edge: GroupEdge, width: float, name: str
+    picture: Digraph, ends: tuple[str, str], edge: GroupEdge, width: float, name: str
 ) -> None:
     count = f"{edge.n_edges} {'edge' if edge.n_edges == 1 else 'edges'}"
     picture.edge(
@@ -87,5 +86,5 @@ def _add_edge(
         penwidth=f"{width:.2f}",
         style="dashed" if edge.effect.value < 0 else "solid",
         color="#555555",
-        tooltip=graphviz.escape(f"{edge.sender} to {edge.receiver}: {count}"),
+        tooltip=f"{edge.sender} to {edge.receiver}: {count}",
     )

@@ -13,11 +13,13 @@ from markupsafe import Markup
 from circuitkit.errors import CircuitFileError
 from circuitkit.reporting import content
 from circuitkit.reporting.content import interval, number
-from circuitkit.reporting.dot import picture_dot, render_dot
+from circuitkit.reporting.dot import picture_dot
 from circuitkit.reporting.explorer import page_style
 from circuitkit.reporting.findings_dot import groups_dot
-from circuitkit.reporting.html import inline_svg, rendered
+from circuitkit.reporting.html import inline_picture, rendered
 from circuitkit.reporting.markdown import CIRCUIT_FILE, GROUPS_FILE, escaped
+from circuitkit.reporting.pictures import Album
+from circuitkit.reporting.render import render_dot
 from circuitkit.study.records import RUN_FILE, RunRecord, load_record
 from circuitkit.work.files import require_writable_directory, write_whole
 
@@ -62,9 +64,11 @@ def write_gallery(folder: str | Path) -> list[Path]:
     records = [load_record(path) for path in runs]
     require_writable_directory(folder)
     exhibits = [_exhibit(path, record) for path, record in zip(runs, records, strict=True)]
-    pictures = [_picture(record, at) for at, record in enumerate(records)]
+    album = Album()
+    pictures = [_picture(record, at, album) for at, record in enumerate(records)]
     write_whole(folder / PAGE, _page(exhibits, pictures))
     write_whole(folder / MARKDOWN, _markdown(exhibits))
+    album.warn()
     return [folder / PAGE, folder / MARKDOWN]
 
 
@@ -87,11 +91,11 @@ def _exhibit(path: Path, record: RunRecord) -> Exhibit:
     )
 
 
-def _picture(record: RunRecord, at: int) -> Markup:
+def _picture(record: RunRecord, at: int, album: Album) -> Markup:
     """Return the groups, where they are known, else the circuit."""
     found = record.interpretation
     dot = groups_dot(found) if found and found.groups else picture_dot(record.circuit, "")
-    return inline_svg(render_dot(dot, "svg").decode(), f"run{at}")
+    return inline_picture(lambda: render_dot(dot, "svg").decode(), f"run{at}", album)
 
 
 def _page(exhibits: Sequence[Exhibit], pictures: Sequence[Markup]) -> str:

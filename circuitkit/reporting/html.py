@@ -6,6 +6,8 @@ what is inside an SVG can come out of it. The page's own policy forbids any requ
 but the one whose hash it names.
 """
 
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from typing import Any
 from xml.dom import minidom
@@ -16,9 +18,11 @@ from markupsafe import Markup
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting import cards, content, explorer, findings
-from circuitkit.reporting.dot import READ_COLOURS, render_dot, sizes_dot
+from circuitkit.reporting.dot import READ_COLOURS, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings_dot import group_names, groups_dot
+from circuitkit.reporting.pictures import Album, Missing
+from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
 from circuitkit.study.records import RunRecord
 
@@ -26,12 +30,11 @@ TEMPLATE = "report.html.jinja"
 SMALLEST = 0.72
 
 
-def report_html(record: RunRecord) -> str:
-    """Return the whole report as one self-contained page."""
+def report_html(record: RunRecord, album: Album | None = None) -> str:
+    """Return the whole report as one self-contained page; `album` is told what is missing."""
+    album = album or Album()
     validation = record.validation
-    curve = curve_svg(
-        validation.curve, validation.thresholds.min_faithfulness, record.circuit.n_edges
-    )
+    threshold = validation.thresholds.min_faithfulness
     script = explorer.page_script()
     return rendered(
         TEMPLATE,
@@ -52,17 +55,19 @@ def report_html(record: RunRecord) -> str:
         edges=content.edges_table(record),
         all_edges=cards.all_edges_table(record),
         provenance=content.provenance_table(record),
-        curve_picture=inline_svg(curve, "curve"),
+        curve_picture=inline_picture(
+            lambda: curve_svg(validation.curve, threshold, record.circuit.n_edges), "curve", album
+        ),
         heat_maps=[
-            (heat_map, inline_svg(heat_map_svg(heat_map), f"map{number}"))
+            (heat_map, inline_picture(partial(heat_map_svg, heat_map), f"map{number}", album))
             for number, heat_map in enumerate(record.heat_maps)
         ],
         read_colours=READ_COLOURS,
         script=script,
         script_source=explorer.source_hash(script),
         style=explorer.page_style(),
-        found=_findings(record.interpretation) if record.interpretation else None,
-        **_explorer(record),
+        found=_findings(record.interpretation, album) if record.interpretation else None,
+        **_explorer(record, album),
     )
 
 
@@ -75,15 +80,19 @@ def rendered(template: str, **values: Any) -> str:
     return environment.from_string(source).render(**values).rstrip() + "\n"
 
 
-def _explorer(record: RunRecord) -> dict[str, Any]:
+def _explorer(record: RunRecord, album: Album) -> dict[str, Any]:
     sizes = sizes_of(record)
     drawn = drawn_circuit(record, sizes)
-    svg = render_dot(sizes_dot(drawn, layout_weights(sizes, drawn)), "svg").decode()
+
+    def picture() -> str:
+        svg = render_dot(sizes_dot(drawn, layout_weights(sizes, drawn)), "svg").decode()
+        return _tagged(record, drawn, svg)
+
     return {
         "sizes": sizes,
         "own": next(size for size in sizes if size.is_own),
         "own_at": next(at for at, size in enumerate(sizes) if size.is_own),
-        "circuit_picture": inline_svg(_tagged(record, drawn, svg), "circuit"),
+        "circuit_picture": inline_picture(picture, "circuit", album),
         "cards": cards.card_texts(record, drawn),
         "prompt_titles": [each["title"] for each in explorer.prompts_of(record.interpretation)],
         "data": explorer.safe_json(explorer.explorer_data(record, sizes, drawn)),
@@ -96,31 +105,45 @@ def _tagged(record: RunRecord, drawn: Circuit, svg: str) -> str:
     return explorer.tagged_svg(svg, nodes, edges, record.circuit.edges)
 
 
-def _findings(found: Interpretation) -> dict[str, Any]:
-    names = group_names(found)
-    nodes = {f"g{at}": name for at, name in enumerate(names)}
-    edges = {
-        f"e{at}": (f"{edge.sender} to {edge.receiver}", edge.sender, edge.receiver)
-        for at, edge in enumerate(found.group_edges)
-    }
-    picture = ""
-    if found.groups:
-        svg = render_dot(groups_dot(found), "svg").decode()
-        tagged = explorer.tagged_svg(svg, nodes, edges, [edge[0] for edge in edges.values()])
-        picture = inline_svg(tagged, "groups")
+def _findings(found: Interpretation, album: Album) -> dict[str, Any]:
     return {
         "groups": findings.groups_table(found),
         "group_edges": findings.group_edges_table(found),
-        "groups_picture": picture,
+        "groups_picture": (
+            inline_picture(partial(_groups_svg, found), "groups", album) if found.groups else ""
+        ),
         "directions": findings.directions_table(found),
         "sweeps": [
-            (sweep, inline_svg(findings.sweep_svg(sweep), f"sweep{at}"))
+            (sweep, inline_picture(partial(findings.sweep_svg, sweep), f"sweep{at}", album))
             for at, sweep in enumerate(found.sweeps)
         ],
         "notes": found.notes,
         "n_pairs": found.n_pairs,
         "ablation": found.ablation,
     }
+
+
+def _groups_svg(found: Interpretation) -> str:
+    nodes = {f"g{at}": name for at, name in enumerate(group_names(found))}
+    edges = {
+        f"e{at}": (f"{edge.sender} to {edge.receiver}", edge.sender, edge.receiver)
+        for at, edge in enumerate(found.group_edges)
+    }
+    svg = render_dot(groups_dot(found), "svg").decode()
+    return explorer.tagged_svg(svg, nodes, edges, [edge[0] for edge in edges.values()])
+
+
+def inline_picture(draw: Callable[[], str], prefix: str, album: Album) -> Markup:
+    """Return a picture as an element of a page, or a sentence that says why it is missing."""
+    svg = album.drawn(draw)
+    if isinstance(svg, Missing):
+        return missing_text(svg)
+    return inline_svg(svg, prefix)
+
+
+def missing_text(missing: Missing) -> Markup:
+    """Return what stands in the place of a picture that is missing."""
+    return Markup('<p class="missing">{}</p>').format(missing.says)
 
 
 def inline_svg(svg: str, prefix: str) -> Markup:

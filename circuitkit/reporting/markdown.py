@@ -1,19 +1,22 @@
 """The report as Markdown with tables, for a repository or a review; pictures lie next to it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from circuitkit.interpretation.findings import Card, Interpretation
 from circuitkit.reporting import content, findings
 from circuitkit.reporting.cards import all_edges_table, components_table, role_words
 from circuitkit.reporting.content import READING, Parts, SampleText, Table
+from circuitkit.reporting.pictures import Missing
 from circuitkit.study.records import RunRecord
 
 CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE = "circuit.svg", "curve.svg", "groups.svg"
 
 
-def report_markdown(record: RunRecord) -> str:
+def report_markdown(record: RunRecord, missing: Mapping[str, Missing] | None = None) -> str:
     """Return the whole report; it shows `circuit.svg`, `curve.svg` and each heat map.
+
+    Where one of them is `missing`, by the name of its file, it says why.
 
     Text of prompts, tokens and names is escaped, so it cannot become markup, a link or HTML.
     """
@@ -32,7 +35,15 @@ def report_markdown(record: RunRecord) -> str:
             _fenced(record.info.command),
         ],
     )
-    return "\n\n".join(block for section in sections for block in section) + "\n"
+    blocks = (block for section in sections for block in section)
+    return "\n\n".join(_unless_missing(block, missing or {}) for block in blocks) + "\n"
+
+
+def _unless_missing(block: str, missing: Mapping[str, Missing]) -> str:
+    picture = re.fullmatch(r"!\[.*\]\((.*)\)", block)
+    if picture is None or picture[1] not in missing:
+        return block
+    return f"*{escaped(missing[picture[1]].says)}*"
 
 
 def escaped(text: str) -> str:

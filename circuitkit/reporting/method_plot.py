@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from circuitkit.reporting.figures import drawing, svg_of
+from circuitkit.reporting.plots import drawing, svg_of
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 

@@ -15,11 +15,13 @@ from markupsafe import Markup
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting.content import Table, interval, number, signed
-from circuitkit.reporting.dot import picture_dot, render_dot
+from circuitkit.reporting.dot import picture_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings import groups_table
 from circuitkit.reporting.findings_dot import groups_dot
-from circuitkit.reporting.html import inline_svg
+from circuitkit.reporting.html import inline_svg, missing_text
+from circuitkit.reporting.pictures import Album, Missing
+from circuitkit.reporting.render import render_dot
 from circuitkit.study.records import HeatMap
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
@@ -77,15 +79,19 @@ def curve_points(curve: Curve) -> Table:
 
 def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], Table]) -> None:
     def as_html(self: Any) -> str:
-        return _figure(picture(self), table(self))
+        return _figure(Album().drawn(lambda: picture(self)), table(self))
 
-    for name, method in (("_repr_svg_", picture), ("_repr_html_", as_html)):
+    def as_svg(self: Any) -> str | None:
+        svg = Album().drawn(lambda: picture(self))
+        return None if isinstance(svg, Missing) else svg  # IPython then shows plain text
+
+    for name, method in (("_repr_svg_", as_svg), ("_repr_html_", as_html)):
         setattr(kind, name, method)
 
 
-def _figure(svg: str, table: Table) -> str:
+def _figure(svg: str | Missing, table: Table) -> str:
     """Return a picture and, folded away, its numbers. Ids are its own on a page of many."""
-    prefix = f"circuitkit-{hashlib.sha256(svg.encode()).hexdigest()[:8]}"
+    shown = missing_text(svg) if isinstance(svg, Missing) else _own_ids(svg)
     head = Markup("").join(Markup("<th>{}</th>").format(name) for name in table.headers)
     rows = Markup("").join(
         Markup("<tr>{}</tr>").format(
@@ -97,5 +103,9 @@ def _figure(svg: str, table: Table) -> str:
         Markup(
             '<div style="overflow-x: auto">{}</div><details><summary>{} rows</summary>'
             "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></details>"
-        ).format(inline_svg(svg, prefix), len(table.rows), head, rows)
+        ).format(shown, len(table.rows), head, rows)
     )
+
+
+def _own_ids(svg: str) -> Markup:
+    return inline_svg(svg, f"circuitkit-{hashlib.sha256(svg.encode()).hexdigest()[:8]}")

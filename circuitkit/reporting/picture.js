@@ -23,7 +23,7 @@ function pathsThrough(edges, from, to) {
 }
 
 function makePicture(stage, { onLight = () => {}, onOpen = null, label = (name) => name }) {
-  const svg = stage.querySelector("svg");
+  const svg = stage.querySelector("svg") ?? makeSvg("svg"); // a picture may be missing
   const nodes = new Map();
   const edges = [];
   for (const shape of svg.querySelectorAll("[data-node]")) nodes.set(shape.dataset.node, shape);
@@ -118,6 +118,10 @@ const LEAST_SCALE = 0.8; // below it, names cannot be read
 // Let the stage show a part of its picture: the viewBox is what is seen, of the stage's own shape.
 function makeZoomable(stage, { buttons, centreOn }) {
   const svg = stage.querySelector("svg");
+  if (!svg) {
+    for (const button of buttons) button.hidden = true;
+    return { reveal() {}, showWhole() {}, showAgain() {} };
+  }
   const { x, y, width, height } = svg.viewBox.baseVal;
   const shift = svg.querySelector("g").transform.baseVal.consolidate().matrix;
   stage.classList.add("live");

@@ -1,22 +1,25 @@
 """Writing a report: everything is drawn first, then each file is written whole."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from circuitkit.errors import OutputError
+from circuitkit.errors import OutputError, PictureError
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting.content import caption_of, heat_map_files
-from circuitkit.reporting.dot import circuit_dot, picture_dot, render_dot
+from circuitkit.reporting.dot import circuit_dot, picture_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings import sweep_files, sweep_svg
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import report_html
-from circuitkit.reporting.markdown import CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE, report_markdown
+from circuitkit.reporting.markdown import CURVE_FILE, GROUPS_FILE, report_markdown
+from circuitkit.reporting.pictures import Album, Missing
+from circuitkit.reporting.render import render_dot
 from circuitkit.study.records import RunRecord
 from circuitkit.work.files import require_writable_directory, write_whole
 
-Files = Mapping[str, str | bytes]
+Files = Mapping[str, str | bytes | Missing]
 
 
 def write_report(
@@ -27,10 +30,12 @@ def write_report(
     """Write circuit.dot and the reports asked for into `directory`; return every file written.
 
     circuit.dot holds every edge, pictures of very large circuits only the strongest.
-    `md` brings the pictures it shows. No file is written if one cannot be made.
+    `md` brings the pictures it shows. A picture that cannot be drawn is left out, the report says
+    so in its place, and a PictureWarning says so here.
 
     Raises:
-        OutputError: the directory cannot be written, a picture not drawn, or a format is unknown.
+        OutputError: the directory cannot be written, or a format is unknown.
+        PictureError: only pictures are asked for, and none can be drawn.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
@@ -40,58 +45,70 @@ def write_report(
         )
     directory = Path(directory)
     require_writable_directory(directory)
-    files: dict[str, str | bytes] = {"circuit.dot": circuit_dot(record.circuit, caption_of(record))}
+    album = Album()
+    made: dict[str, str | bytes | Missing] = {}
     for name in FORMATS:
         if name in formats:
-            files.update(FORMATS[name](record))
+            made.update(FORMATS[name](record, album))
+    files = {name: data for name, data in made.items() if not isinstance(data, Missing)}
+    if made and not files:
+        why = next(data.why for data in made.values() if isinstance(data, Missing))
+        raise PictureError(", ".join(formats), why, "graphviz-pure and matplotlib")
+    files = {"circuit.dot": circuit_dot(record.circuit, caption_of(record)), **files}
     for name, data in files.items():
         write_whole(directory / name, data)
+    album.warn()
     return [directory / name for name in files]
 
 
-def _picture(record: RunRecord, format: Literal["svg", "png", "pdf"]) -> bytes:
-    return render_dot(picture_dot(record.circuit, caption_of(record)), format)
+def _picture(record: RunRecord, format: Literal["svg", "png", "pdf"], album: Album) -> Files:
+    dot = picture_dot(record.circuit, caption_of(record))
+    return {f"circuit.{format}": album.drawn(lambda: render_dot(dot, format))}
 
 
-def _html(record: RunRecord) -> Files:
-    return {"report.html": report_html(record)}
+def _html(record: RunRecord, album: Album) -> Files:
+    return {"report.html": report_html(record, album)}
 
 
-def _markdown(record: RunRecord) -> Files:
+def _markdown(record: RunRecord, album: Album) -> Files:
     least = record.validation.thresholds.min_faithfulness
-    names = heat_map_files(record.heat_maps)
-    maps = {name: heat_map_svg(each) for name, each in zip(names, record.heat_maps, strict=True)}
-    return {
-        "report.md": report_markdown(record),
-        CIRCUIT_FILE: _picture(record, "svg"),
-        CURVE_FILE: curve_svg(record.validation.curve, least, record.circuit.n_edges),
-        **maps,
-        **_found(record.interpretation),
+    curve = partial(curve_svg, record.validation.curve, least, record.circuit.n_edges)
+    maps = zip(heat_map_files(record.heat_maps), record.heat_maps, strict=True)
+    pictures = {
+        **_picture(record, "svg", album),
+        CURVE_FILE: album.drawn(curve),
+        **{name: album.drawn(partial(heat_map_svg, each)) for name, each in maps},
+        **_found(record.interpretation, album),
     }
+    missing = {name: each for name, each in pictures.items() if isinstance(each, Missing)}
+    return {"report.md": report_markdown(record, missing), **pictures}
 
 
-def _found(found: Interpretation | None) -> Files:
+def _found(found: Interpretation | None, album: Album) -> Files:
     """Return the pictures of an interpretation."""
     if found is None:
         return {}
-    files = zip(sweep_files(found), found.sweeps, strict=True)
-    groups = {GROUPS_FILE: render_dot(groups_dot(found), "svg")} if found.groups else {}
-    return {**groups, **{name: sweep_svg(sweep) for name, sweep in files}}
+    files: dict[str, str | bytes | Missing] = {}
+    if found.groups:
+        files[GROUPS_FILE] = album.drawn(lambda: render_dot(groups_dot(found), "svg"))
+    for name, sweep in zip(sweep_files(found), found.sweeps, strict=True):
+        files[name] = album.drawn(partial(sweep_svg, sweep))
+    return files
 
 
-def _svg(record: RunRecord) -> Files:
-    return {CIRCUIT_FILE: _picture(record, "svg")}
+def _svg(record: RunRecord, album: Album) -> Files:
+    return _picture(record, "svg", album)
 
 
-def _png(record: RunRecord) -> Files:
-    return {"circuit.png": _picture(record, "png")}
+def _png(record: RunRecord, album: Album) -> Files:
+    return _picture(record, "png", album)
 
 
-def _pdf(record: RunRecord) -> Files:
-    return {"circuit.pdf": _picture(record, "pdf")}
+def _pdf(record: RunRecord, album: Album) -> Files:
+    return _picture(record, "pdf", album)
 
 
-FORMATS: Mapping[str, Callable[[RunRecord], Files]] = {
+FORMATS: Mapping[str, Callable[[RunRecord, Album], Files]] = {
     "html": _html,
     "md": _markdown,
     "svg": _svg,

@@ -11,6 +11,7 @@ from playwright.sync_api import sync_playwright
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.recipe import Recipe
+from circuitkit.reporting import render
 from circuitkit.reporting.html import report_html
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
@@ -158,12 +159,16 @@ def browser():
 
 @pytest.fixture(scope="session")
 def reports(record, interpreted, tmp_path_factory):
-    """Return the reports with and without an interpretation as files."""
+    """Return the reports with and without an interpretation, and without Graphviz, as files."""
     directory = tmp_path_factory.mktemp("reports")
     files = {}
     for name, each in (("plain", record), ("interpreted", interpreted)):
         files[name] = directory / f"{name}.html"
         files[name].write_text(report_html(each), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "graphviz_program", lambda: None)
+        files["undrawn"] = directory / "undrawn.html"
+        files["undrawn"].write_text(report_html(interpreted), encoding="utf-8")
     return files
 
 

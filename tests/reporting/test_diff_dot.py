@@ -1,9 +1,8 @@
-"""The picture of two circuits: what the DOT text says, read back by a DOT parser."""
+"""The picture of two circuits: what the DOT text says, read back by Graphviz's parser."""
 
 import re
 import xml.etree.ElementTree as ElementTree
 
-import pygraphviz
 import pytest
 import torch
 
@@ -11,8 +10,10 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.errors import GraphError
 from circuitkit.reporting.diff_dot import BOTH, ONLY_A, ONLY_B, diff_dot
-from circuitkit.reporting.dot import MAX_DRAWN, READ_COLOURS, circuit_dot, render_dot
+from circuitkit.reporting.dot import MAX_DRAWN, READ_COLOURS, circuit_dot
+from circuitkit.reporting.render import render_dot
 
+from .dot_reader import read_dot
 from .test_dot import drawn_edges
 
 GRAPH = ComponentGraph(n_layers=2, n_heads=3, d_model=8)
@@ -67,13 +68,13 @@ def test_exchanging_the_circuits_exchanges_the_looks():
 
 def outlines(a=A, b=B):
     """Return the colour, the style and the tooltip of each component's outline."""
-    graph = pygraphviz.AGraph(string=diff_dot(a, b, "first", "second"))
+    nodes, _ = read_dot(diff_dot(a, b, "first", "second"))
     found = {}
     for name in a.graph.components:
-        if not graph.has_node(name):
+        if name not in nodes:
             continue
-        attributes = graph.get_node(name).attr
-        label = attributes["label"] or ""
+        attributes = nodes[name]
+        label = attributes["label"]
         if "TABLE" in label:
             colour, style = (re.search(f'{key}="(.*?)"', label)[1] for key in (" COLOR", " STYLE"))
         else:

@@ -1,8 +1,7 @@
-"""The picture of a circuit: what the DOT text says, read back by a DOT parser."""
+"""The picture of a circuit: what the DOT text says, read back by Graphviz's parser."""
 
 import xml.etree.ElementTree as ElementTree
 
-import pygraphviz
 import pytest
 import torch
 
@@ -15,18 +14,17 @@ from circuitkit.reporting.dot import (
     circuit_dot,
     pen_width,
     picture_dot,
-    render_dot,
 )
+from circuitkit.reporting.render import render_dot
 
 from .conftest import SCORES
+from .dot_reader import read_dot
 
 
 def drawn_edges(dot):
     """Return edge name -> attributes and both ends, of every edge that is not invisible."""
-    graph = pygraphviz.AGraph(string=dot)
-    edges = [graph.get_edge(*edge) for edge in graph.edges(keys=True)]
-    seen = [{"ends": tuple(edge)[:2], **edge.attr.to_dict()} for edge in edges]
-    drawn = [edge for edge in seen if edge["style"] != "invis"]
+    _, edges = read_dot(dot)
+    drawn = [edge for edge in edges if edge["style"] != "invis"]
     named = {edge["tooltip"].split()[0]: edge for edge in drawn}
     assert len(named) == len(drawn)
     return named
@@ -109,8 +107,8 @@ def test_heads_of_a_layer_share_a_row_though_nothing_joins_them():
 
 
 def test_heads_and_mlps_differ_in_shape(circuit):
-    drawn = pygraphviz.AGraph(string=circuit_dot(circuit))
-    shapes = {name: drawn.get_node(name).attr["shape"] for name in ("a0.h2", "m0", "logits")}
+    nodes, _ = read_dot(circuit_dot(circuit))
+    shapes = {name: nodes[name]["shape"] for name in ("a0.h2", "m0", "logits")}
     assert len(set(shapes.values())) == 3
 
 

@@ -506,3 +506,19 @@ def test_a_component_of_another_size_says_so(record, page):
     assert "Not in this circuit" in text
     assert "a0.h0->m0" in text
     assert page.locator("#cards .card:visible").count() == len(record.circuit.components)
+
+
+def test_the_controls_work_where_the_picture_could_not_be_drawn(open_report, interpreted):
+    page = open_report("undrawn")
+    assert page.locator("#stage svg").count() == 0
+    assert "This picture is missing" in page.locator("#stage").inner_text()
+    set_size(page, 0)
+    assert sizes_of(interpreted)[0].title in page.locator("#size-says").inner_text()
+    page.locator("#search").fill("a1.h0")
+    page.locator("#found button").first.click()
+    assert "a1.h0" in page.locator("#panel").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#panel").is_hidden()
+    assert not page.locator("[data-zoom]").first.is_visible()
+    page.emulate_media(media="print")
+    page.pdf()  # before and after printing the picture is asked for its whole

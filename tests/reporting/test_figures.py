@@ -7,7 +7,8 @@ from dataclasses import replace
 import matplotlib as mpl
 import pytest
 
-from circuitkit.reporting.figures import MAX_ROWS, curve_svg, heat_map_svg
+from circuitkit.reporting.figures import curve_svg, heat_map_svg
+from circuitkit.reporting.plots import MAX_ROWS
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.validation.curve import CurvePoint
 

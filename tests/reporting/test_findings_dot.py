@@ -7,8 +7,8 @@ from html import unescape
 import pytest
 
 from circuitkit.interpretation.findings import Group, GroupEdge
-from circuitkit.reporting.dot import render_dot
 from circuitkit.reporting.findings_dot import group_names, groups_dot
+from circuitkit.reporting.render import render_dot
 
 from .interpretations import near
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from circuitkit.bench.scoreboard.measure import SETTINGS
 from circuitkit.bench.scoreboard.run import HIDING, JOINT, Board, Row, parquet_of
-from circuitkit.reporting.figures import drawing, svg_of
+from circuitkit.reporting.plots import drawing, svg_of
 from circuitkit.work.files import write_whole
 
 ENOUGH = 0.9  # recall from which a circuit counts as recovered

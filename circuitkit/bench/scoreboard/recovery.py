@@ -11,12 +11,11 @@ out-edges, and a node is true if a true edge leaves it; the input is not counted
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import INPUT, EdgeScores
 from circuitkit.circuits.selection import select_top
-from circuitkit.errors import CriterionError
+from circuitkit.errors import CriterionError, DependencyError
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,15 @@ def measure_recovery(scores: EdgeScores, truth: Circuit, *, signed: bool = False
     """Return how well the scores recover the true circuit.
 
     Raises:
+        DependencyError: scikit-learn is not installed.
         CriterionError: no edge is true, or every one is.
     """
+    try:
+        from sklearn.metrics import average_precision_score, roc_auc_score
+    except ImportError as error:
+        raise DependencyError(
+            "recovery", "scikit-learn", "bench", "AUROC and average precision are its."
+        ) from error
     graph = scores.graph
     if not 0 < truth.n_edges < graph.n_edges:
         raise CriterionError(

@@ -13,14 +13,14 @@ nothing to memorise; control labels are then drawn for each prompt. The interval
 binomial one: held-out examples must be independent.
 """
 
+import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
+from circuitkit.errors import DependencyError
 from circuitkit.statistics.bootstrap import Estimate, share_estimate
 
 N_CONTROLS = 5
@@ -96,8 +96,23 @@ def probe(training: Examples, held_out: Examples, *, seed: int = 0) -> Probed:
     )
 
 
+def require_probes() -> None:
+    """Refuse to start where no probe can be fitted.
+
+    Raises:
+        DependencyError: scikit-learn is not installed.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise DependencyError(
+            "directions", "scikit-learn", "probes", "Linear probes are fitted with it."
+        )
+
+
 def _fitted(training: Examples, held_out: Examples) -> tuple[Float[ndarray, " d_model"], int]:
     """Return a probe's direction in the space of `x`, and how many held-out labels it gets."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(training.x)
     model = LogisticRegression(max_iter=2000).fit(scaler.transform(training.x), training.labels)
     right = model.predict(scaler.transform(held_out.x)) == held_out.labels

@@ -41,7 +41,7 @@ from circuitkit.interpretation.directions.effects import (
     direction_effects,
     require_recovery_gap,
 )
-from circuitkit.interpretation.directions.probes import Examples, probe
+from circuitkit.interpretation.directions.probes import Examples, probe, require_probes
 from circuitkit.interpretation.findings import DirectionRow
 from circuitkit.interventions.recorded import Direction
 from circuitkit.metrics import Metric
@@ -81,6 +81,7 @@ def measure_directions(
     By default: every role that all pairs have, and the residual stream around every layer.
 
     Raises:
+        DependencyError: scikit-learn is not installed.
         PromptError: fewer than MIN_PAIRS pairs, a missing role, or missing labels of the metric.
         MethodError: the concept's labels are too few, too many or all alike.
         GraphError: a hook point that the model does not have, or that is of another width.
@@ -88,6 +89,7 @@ def measure_directions(
         ActivationError: an activation is NaN or infinite.
         MemoryBudgetError: not even one run of one pair fits.
     """
+    require_probes()
     metric.check(validation.labels)
     splits = {"discovery": discovery, "validation": validation}
     labels = {name: labels_of(concept, pairs, name) for name, pairs in splits.items()}

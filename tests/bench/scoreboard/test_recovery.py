@@ -1,5 +1,6 @@
 import math
 import random
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from circuitkit.bench.scoreboard.recovery import measure_recovery
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
-from circuitkit.errors import CriterionError
+from circuitkit.errors import CriterionError, DependencyError
 
 GRAPH = ComponentGraph(n_layers=2, n_heads=2, d_model=6)
 TRUTH = Circuit.of_edges(
@@ -95,3 +96,9 @@ def test_every_number_is_a_share(values):
     found = measure_recovery(scores_of(values), TRUTH)
     for number in (found.auroc, found.average_precision, found.node_auroc, found.recall):
         assert 0.0 <= number <= 1.0
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(DependencyError, match=r"pip install 'circuitkit-mi\[bench\]'"):
+        measure_recovery(of_truth(), TRUTH)

@@ -1,3 +1,4 @@
+import importlib.util
 import random
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import torch
 
 from circuitkit.errors import (
     ActivationError,
+    DependencyError,
     GraphError,
     MethodError,
     PromptError,
@@ -443,3 +445,9 @@ def test_activations_that_are_not_finite_name_the_place(toy_directory):
         model.bridge.embed.original_component.weight[int(pairs.clean[3, 3])] = float("nan")
     with pytest.raises(ActivationError, match="resid_pre 0"):
         measured(model, roles=["A", "B", "END"])
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(flagged, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match=r"directions: .*'circuitkit-mi\[probes\]'"):
+        measure_directions(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC)

@@ -39,7 +39,8 @@ from circuitkit.model.forward import (
 )
 from circuitkit.model.layers import Layer, layer_from_block, matrix_of, part
 from circuitkit.model.norms import Norm, norm_of
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.model.vocabulary import require_answers, require_tokens
+from circuitkit.prompts.pairs import PromptBatch, PromptPairs
 
 
 @dataclass(frozen=True)
@@ -213,9 +214,10 @@ class SubjectModel:
         """Return what enters block 0, and what every layer needs to know of the prompts.
 
         Raises:
-            PromptError: the prompts are longer than the model's context.
+            PromptError: the prompts are longer than the model's context, or name other tokens.
         """
         self._check_length(batch)
+        self._check_vocabulary(batch)
         entering, arguments = block_arguments(self.bridge, batch, self.device)
         real, places = batch.mask.to(self.device), batch.position_ids.to(self.device)
         if bool(real.all()):
@@ -241,6 +243,28 @@ class SubjectModel:
                 f"prompts: must have at most {self.n_ctx} tokens for model {self.name!r}, got "
                 f"{longest}. The model has no positions beyond. Shorten the prompts."
             )
+
+    def require_vocabulary(self, *sets: PromptPairs) -> None:
+        """Refuse pairs with tokens or answers that the model does not have.
+
+        Raises:
+            PromptError: naming the first id that is no token, and its place.
+            AnswerError: naming the first id that has no logit, and its pair.
+        """
+        for pairs in sets:
+            self._check_vocabulary(pairs.clean_batch)
+            self._check_vocabulary(pairs.corrupted_batch)
+
+    @cached_property
+    def _vocabulary(self) -> tuple[int, int]:
+        """How many tokens the embedding has, and how many logits there are."""
+        return len(self.token_embeddings), self.unembedding[0].shape[1]
+
+    def _check_vocabulary(self, batch: PromptBatch) -> None:
+        n_tokens, n_logits = self._vocabulary
+        require_tokens(batch.tokens, batch.mask, n_tokens, self.name)
+        if batch.labels is not None:
+            require_answers(batch.labels, n_logits, self.name)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

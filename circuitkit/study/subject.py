@@ -30,6 +30,7 @@ class Request:
     n_validation: int | None = None
     discovery_only: bool = False  # all lines of a prompt file, none held back
     command: str = ""  # what to type to ask the same again
+    bos: str = "auto"  # which prompts begin with the beginning-of-sequence token
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Subject:
     command: str = ""
     source: Task | None = None
     seed: int = 0
+    bos: str = "auto"
 
     @cached_property
     def held_out(self) -> dict[str, HeldOut]:
@@ -59,6 +61,7 @@ class Subject:
             self.splits,
             n=len(self.splits.validation),
             seed=self.seed,
+            bos=self.bos,
         )
         return {
             kind: HeldOut(pairs, {name: ablation_named(name, reference) for name in ABLATIONS})
@@ -99,7 +102,7 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
 
     Raises:
         TaskError: the task yields too few different pairs.
-        PromptError: a pair does not fit the tokenizer.
+        PromptError: a pair does not fit the tokenizer or the model's vocabulary.
     """
     splits = sample_splits(
         task,
@@ -107,7 +110,9 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
         n=request.n,
         seed=request.seed,
         n_validation=request.n_validation,
+        bos=request.bos,
     )
+    model.require_vocabulary(splits.discovery, splits.validation, splits.reference)
     return Subject(
         task.name,
         task.description,
@@ -117,6 +122,7 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
         request.command,
         source=task,
         seed=request.seed,
+        bos=request.bos,
     )
 
 
@@ -125,8 +131,9 @@ def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) 
     lines = read_prompt_file(path)
     model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
     if request.discovery_only:
-        pairs = discovery_pairs(lines, model.tokenizer)
+        pairs = discovery_pairs(lines, model.tokenizer, bos=request.bos)
         splits = Splits(pairs, pairs, pairs)
     else:
-        splits = splits_of(lines, model.tokenizer, seed=request.seed)
+        splits = splits_of(lines, model.tokenizer, seed=request.seed, bos=request.bos)
+    model.require_vocabulary(splits.discovery, splits.validation, splits.reference)
     return Subject(path.stem, f"Pairs of {path.name}", metric, model, splits, request.command)

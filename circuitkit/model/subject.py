@@ -5,7 +5,7 @@ that it can begin at any layer and position and give every head its own input. H
 long as a run, and the wrapped model is never changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ from circuitkit.model.context import (
     rotary_of,
     windows_of,
 )
+from circuitkit.model.digests import is_legacy
 from circuitkit.model.forward import (
     NO_HOOKS,
     Hooks,
@@ -48,7 +49,8 @@ class SubjectModel:
     """A model under study. The wrapped bridge is handed back as it came after every call.
 
     `softmax_share` below 1 mixes that share of every attention pattern with uniform ones
-    (Zhong et al. 2023, arXiv:2306.17844).
+    (Zhong et al. 2023, arXiv:2306.17844). `legacy` computes the digest of the form that older
+    circuit files have (model/digests.py).
     """
 
     bridge: TransformerBridge = field(repr=False)
@@ -56,6 +58,7 @@ class SubjectModel:
     digest: str
     tokenizer: PreTrainedTokenizerBase | None = field(repr=False)
     softmax_share: float = 1.0
+    legacy: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.bridge.training:
@@ -68,6 +71,14 @@ class SubjectModel:
                 f"model {self.name!r}: softmax_share must be from 0 to 1, got "
                 f"{self.softmax_share}. It is a share of every pattern. Give such a number."
             )
+
+    def has_weights(self, digest: str) -> bool:
+        """Whether a digest, of either form, is of this model's weights."""
+        return digest == self.digest or (is_legacy(digest) and digest == self._legacy_digest)
+
+    @cached_property
+    def _legacy_digest(self) -> str:
+        return "" if self.legacy is None else self.legacy()
 
     @cached_property
     def graph(self) -> ComponentGraph:

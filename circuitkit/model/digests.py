@@ -140,4 +140,4 @@ def _of_values(name: str, tensor: Tensor) -> bytes:
 
 def _bytes_of(tensor: Tensor) -> Any:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b""
+    return flat.view(torch.uint8).numpy() if flat.numel() else b""

@@ -159,7 +159,8 @@ def _require_one_input(module: Any, where: str) -> None:
         raise DecompositionError(
             f"{where}: an MLP must be a function of what it reads alone, got "
             f"{type(module).__name__} with the inputs {', '.join(needed)}. What it adds to "
-            "the residual stream cannot be told apart. This architecture is not supported; use another model."
+            "the residual stream cannot be told apart. This architecture is not supported; use "
+            "another model."
         )
 
 

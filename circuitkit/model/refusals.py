@@ -64,6 +64,6 @@ def _require_numbers(module: nn.Module, where: str) -> None:
             continue
         raise ModelError(
             f"{where}: weights must be numbers, got NaN first in {n_broken} of the "
-            f"{weight.numel()} values of {name.replace('_original_component.', '')!r}. Every result would be NaN. Get the "
-            "weights again; training may have diverged."
+            f"{weight.numel()} values of {name.replace('_original_component.', '')!r}. Every "
+            "result would be NaN. Get the weights again; training may have diverged."
         )

@@ -121,7 +121,8 @@ def windows_of(config: Any, n_layers: int, where: str) -> tuple[int | None, ...]
         family = getattr(config, "model_type", "unknown")
         raise DecompositionError(
             f"{where}, block {strange[0]} ({family}): every layer must have full or "
-            f"sliding-window attention, got {kinds[strange[0]]!r}. Heads of another kind cannot be taken apart. Use another model."
+            f"sliding-window attention, got {kinds[strange[0]]!r}. Heads of another kind "
+            "cannot be taken apart. Use another model."
         )
     return tuple(int(width) if ATTENTION_KINDS[kind] and width else None for kind in kinds)
 

@@ -8,12 +8,22 @@ import sys
 import pytest
 import torch
 import transformers
+from jaxtyping import config
 from safetensors.torch import load_file, save_file
 
 from circuitkit.errors import CircuitkitError, DecompositionError, ModelError, PromptError
 from circuitkit.model import from_bridge, load_directory, load_state_dict
 from circuitkit.model.refusals import refusing
 from circuitkit.zoo import load_model
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_users_run_it():
+    """Without the types' own check, which would refuse first, and which users do not have."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
 
 SMALL = {
     "vocab_size": 37,
@@ -30,19 +40,19 @@ OLDER = {"vocab_size": 37, "hidden_size": 16, "n_layer": 2, "n_head": 2, "initia
 
 def gemma3():
     vision = {"num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
-    config = transformers.Gemma3Config(
+    made = transformers.Gemma3Config(
         text_config=transformers.Gemma3TextConfig(**GROUPED),
         vision_config=transformers.SiglipVisionConfig(
             hidden_size=8, intermediate_size=12, **vision
         ),
         mm_tokens_per_image=4,
     )
-    return transformers.Gemma3ForConditionalGeneration(config)
+    return transformers.Gemma3ForConditionalGeneration(made)
 
 
 def llama4():
-    config = transformers.Llama4TextConfig(**GROUPED, intermediate_size_mlp=24, num_local_experts=2)
-    return transformers.Llama4ForCausalLM(config)
+    made = transformers.Llama4TextConfig(**GROUPED, intermediate_size_mlp=24, num_local_experts=2)
+    return transformers.Llama4ForCausalLM(made)
 
 
 def bloom():
@@ -50,16 +60,16 @@ def bloom():
 
 
 def mpt():
-    config = transformers.MptConfig(
+    made = transformers.MptConfig(
         vocab_size=37, d_model=16, n_heads=2, n_layers=2, expansion_ratio=2
     )
-    return transformers.MptForCausalLM(config)
+    return transformers.MptForCausalLM(made)
 
 
 def opt():
     sizes = {k: v for k, v in SMALL.items() if k not in ("initializer_range", "intermediate_size")}
-    config = transformers.OPTConfig(**sizes, ffn_dim=24, word_embed_proj_dim=16, init_std=0.3)
-    return transformers.OPTForCausalLM(config)
+    made = transformers.OPTConfig(**sizes, ffn_dim=24, word_embed_proj_dim=16, init_std=0.3)
+    return transformers.OPTForCausalLM(made)
 
 
 def bert():

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import config
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -14,6 +15,15 @@ from circuitkit.prompts.splits import sample_held_out, sample_splits
 from circuitkit.prompts.tokenization import tokenize_pairs
 
 from .tokenizers import WORDS, SlowLower, fast_bytes, fast_words, slow_bytes, slow_words
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_users_run_it():
+    """Without the types' own check, which would refuse first, and which users do not have."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
 
 KINDS = {"words": (slow_words, fast_words), "bytes": (slow_bytes, fast_bytes)}
 TEXTS = {

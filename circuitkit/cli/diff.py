@@ -194,11 +194,12 @@ def _subject_in(request: Request, model: str, sides: Sequence[Side], *, is_own: 
         origin, where = side.circuit.provenance, f"circuit file {str(side.path)!r}"
         remedy = "Give another --model, or compare the files alone with --no-run."
         require_same_tokenizer(side.circuit, subject.model, where, remedy)
-        digest = subject.model.digest
-        if is_own and origin.model == model and origin.model_digest not in ("", digest):
+        digest, expected = subject.model.digest, origin.model_digest
+        is_same = not expected or origin.model != model or subject.model.has_weights(expected)
+        if is_own and not is_same:
             raise CircuitFileError(
                 f"{where}: its model {model!r} must have the weights it was found in, got {digest} "
-                f"where they were {origin.model_digest}. What is measured would be said of other "
+                f"where they were {expected}. What is measured would be said of other "
                 f"weights. Restore them, or run both in what is there now: --model {model}."
             )
     return subject

@@ -12,6 +12,7 @@ from rich.markup import escape
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.diff import CircuitDiff, origin_of
 from circuitkit.cli.terminal import OUT, show_table
+from circuitkit.model.digests import is_legacy
 from circuitkit.study.difference import FaithfulnessDifference
 
 N_SHOWN = 15
@@ -39,7 +40,7 @@ class Side:
     def is_of(self, swap: FaithfulnessDifference) -> bool:
         """Whether the circuit says that it was found in the model of a swap."""
         origin = self.circuit.provenance
-        if origin.model_digest:
+        if origin.model_digest and is_legacy(origin.model_digest) == is_legacy(swap.model_digest):
             return origin.model_digest == swap.model_digest
         return origin.model == swap.model
 

@@ -61,7 +61,7 @@ class ContractCase:
     def weights_changed(self) -> bool:
         """Whether the model is known to have other weights than those that held the circuit."""
         origin = self.circuit.provenance.model_digest
-        return bool(origin) and origin != self.subject.model.digest
+        return bool(origin) and not self.subject.model.has_weights(origin)
 
     def ablation_of(self, criterion: str) -> str:
         """Return the ablation under which a criterion is judged."""

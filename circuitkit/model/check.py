@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.errors import DecompositionError
+from circuitkit.errors import CircuitkitError, DecompositionError
 from circuitkit.model import hook_points
 from circuitkit.model.context import model_inputs
 from circuitkit.model.recording import record
+from circuitkit.model.refusals import first_line
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts.pairs import PromptBatch
 
@@ -104,19 +105,27 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
     try:
         with torch.no_grad():
             logits = model.run(batch, hooks)
+    except CircuitkitError:
+        raise
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise DecompositionError(
-            f"model {model.name!r}: taken apart it must run, got {type(error).__name__}: {error}. "
-            "Some part of this architecture is not understood. Use another model."
+            f"model {model.name!r}, {_block(model, len(found))}: taken apart it must run, got "
+            f"{type(error).__name__}: {first_line(error)}. Some part of this architecture is not "
+            "understood. Use another model."
         ) from error
     if not all(bool(torch.isfinite(reference.logits).all()) for reference in references):
         record(model, batch)  # names the layer and the prompt
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
         for layer, theirs in enumerate(reference.residuals):
-            _require_close(found[layer][row][real], theirs, model, f"block {layer}")
+            _require_close(found[layer][row][real], theirs, model, _block(model, layer))
         place = "the last block or the unembedding"
         _require_close(logits[row], reference.logits, model, place)
+
+
+def _block(model: SubjectModel, layer: int) -> str:
+    kind = type(model.bridge.blocks[layer].original_component).__name__
+    return f"block {layer} ({kind})"
 
 
 def _require_close(mine: Tensor, theirs: Tensor, model: SubjectModel, place: str) -> None:

@@ -116,11 +116,13 @@ def windows_of(config: Any, n_layers: int, where: str) -> tuple[int | None, ...]
     if kinds is None:
         used = getattr(config, "use_sliding_window", True)
         return (int(width) if width and used else None,) * n_layers
-    strange = sorted(set(kinds) - ATTENTION_KINDS.keys())
+    strange = [index for index, kind in enumerate(kinds) if kind not in ATTENTION_KINDS]
     if strange:
+        family = getattr(config, "model_type", "unknown")
         raise DecompositionError(
-            f"{where}: every layer must have full or sliding-window attention, got {strange}. "
-            "Heads of another kind cannot be taken apart. Use another model."
+            f"{where}, block {strange[0]} ({family}): every layer must have full or "
+            f"sliding-window attention, got {kinds[strange[0]]!r}. Heads of another kind "
+            "cannot be taken apart. Use another model."
         )
     return tuple(int(width) if ATTENTION_KINDS[kind] and width else None for kind in kinds)
 

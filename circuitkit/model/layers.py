@@ -8,6 +8,7 @@ Every part is read from TransformerBridge's component of that name. Whether the 
 family's own forward pass is not assumed but checked when a model is loaded (model/check.py).
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,8 +77,15 @@ def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float =
     block = bridge.blocks[index]
     where = f"{where}, block {index}"
     parallel = bool(bridge.cfg.parallel_attn_mlp)
-    attention = _attention_of(bridge, block, index, where, softmax_share)
-    return Layer(attention, _mlp_of(block, attention, parallel, where), parallel)
+    try:
+        attention = _attention_of(bridge, block, index, where, softmax_share)
+        return Layer(attention, _mlp_of(block, attention, parallel, where), parallel)
+    except (AttributeError, IndexError, RuntimeError, TypeError) as error:
+        raise DecompositionError(
+            f"{where} ({type(block.original_component).__name__}): must come apart into heads and "
+            f"an MLP, got {type(error).__name__}: {error}. Some part of this architecture is not "
+            "understood. Use another model."
+        ) from error
 
 
 def part(component: Any, name: str) -> Any:
@@ -129,6 +137,7 @@ def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP
     module = None if component is None else component.original_component
     if module is None:
         return None
+    _require_one_input(module, f"{where} ({type(block.original_component).__name__})")
     like, width = attention.w_out, attention.w_out.shape[-1]
     own = part(block, "ln2")
     if own is None and parallel:
@@ -138,6 +147,21 @@ def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP
     post_norm = _post_norm(block, "ln2_post", None, like, where)
     out = component._modules.get("out")
     return MLP(norm, module, post_norm, out)
+
+
+def _require_one_input(module: Any, where: str) -> None:
+    """Refuse an MLP that reads more than what its norm gives it (BLOOM's adds the residual)."""
+    empty, by_name = inspect.Parameter.empty, inspect.Parameter.KEYWORD_ONLY
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    given = inspect.signature(module.forward).parameters.values()
+    needed = [p.name for p in given if p.default is empty and p.kind not in kinds]
+    if len(needed) > 1 or any(p.kind == by_name for p in given if p.name in needed):
+        raise DecompositionError(
+            f"{where}: an MLP must be a function of what it reads alone, got "
+            f"{type(module).__name__} with the inputs {', '.join(needed)}. What it adds to "
+            "the residual stream cannot be told apart. This architecture is not supported; use "
+            "another model."
+        )
 
 
 def matrix_of(module: Any, where: str) -> tuple[Tensor, Tensor]:

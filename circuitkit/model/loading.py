@@ -1,9 +1,10 @@
 """Loading a model from a local directory or, where there is a network, by its Hugging Face name."""
 
-import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,18 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import cached_file
 
 from circuitkit.errors import DecompositionError, ModelError
 from circuitkit.model import hook_points
 from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
+from circuitkit.model.digests import file_digest, legacy_digest, value_digest
+from circuitkit.model.refusals import checked_device, first_line, refusing
 from circuitkit.model.subject import SubjectModel
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model")
+# Masks and tables that older files store beside the weights.
+BUFFERS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|inv_freq$|position_ids$")
 # Families whose blocks do not split into heads that read and write one residual stream.
 NO_HEADS = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "state-space blocks"),
@@ -53,19 +59,24 @@ def load_directory(
         DecompositionError: the architecture cannot be taken apart, or not exactly.
     """
     where = f"model {str(source)!r}"
-    device = _checked_device(device)
+    device = checked_device(device)
     with _quiet():
-        hf_model = _load_weights(str(source), where, dtype).to(device)
+        hf_model = _load_weights(str(source), where, dtype)
         tokenizer = _load_tokenizer(str(source), where)
-        digest = weight_digest(hf_model)
-        if dtype == torch.float64 and hasattr(hf_model, "set_experts_implementation"):
-            hf_model.set_experts_implementation("eager")  # the fused one has no float64
-        batch = probe(int(hf_model.config.vocab_size), _n_ctx(hf_model.config))
-        references = references_of(hf_model, batch)
-        bridge = _booted(str(source), where, hf_model, tokenizer or _stand_in_tokenizer())
-    bridge.eval()
-    model = SubjectModel(bridge, name or str(source), digest, tokenizer)
-    check_against(model, batch, references)
+        digest = _digest_of(str(source), hf_model, where)
+        kind = type(hf_model).__name__
+        with refusing(where, hf_model, kind):
+            hf_model.to(device)
+            if dtype == torch.float64 and hasattr(hf_model, "set_experts_implementation"):
+                hf_model.set_experts_implementation("eager")  # the fused one has no float64
+            batch = probe(_n_vocab(hf_model, where), _n_ctx(hf_model.config))
+            references = references_of(hf_model, batch)
+            bridge = _booted(str(source), where, hf_model, tokenizer or _stand_in_tokenizer())
+            bridge.eval()
+    legacy = partial(_legacy_digest_of, str(source), where)
+    model = SubjectModel(bridge, name or str(source), digest, tokenizer, legacy=legacy)
+    with refusing(where, hf_model, kind):
+        check_against(model, batch, references)
     return model
 
 
@@ -82,18 +93,26 @@ def from_bridge(
     stay so.
 
     Raises:
-        ModelError: it is in training mode.
+        ModelError: it is no bridge, in training mode, or its weights are NaN.
         DecompositionError: its architecture cannot be taken apart.
     """
+    if not isinstance(bridge, TransformerBridge):
+        raise ModelError(
+            f"model {name!r}: must be a TransformerBridge, got {type(bridge).__name__}. Its parts "
+            "are found by the bridge. Wrap it, or give load_model its directory."
+        )
     cfg = bridge.cfg
     names = ("act_fn", "attention_dir", "eps", "normalization_type", "attn_scale")
     rules = [getattr(cfg, key, None) for key in names]
-    digest = weight_digest(bridge.original_model, f"{rules} {softmax_share}")
-    model = SubjectModel(bridge, name, digest, tokenizer, softmax_share)
-    batch = probe(int(cfg.d_vocab), int(cfg.n_ctx))
-    with mixed_patterns(bridge, softmax_share):
-        references = references_of_bridge(bridge, batch, model.device)
-    check_against(model, batch, references)
+    rule, inner = f"{rules} {softmax_share}", bridge.original_model
+    legacy = partial(legacy_digest, inner, rule)
+    digest = value_digest(inner.state_dict(), rule)
+    model = SubjectModel(bridge, name, digest, tokenizer, softmax_share, legacy)
+    with refusing(f"model {name!r}", inner):
+        batch = probe(int(cfg.d_vocab), int(cfg.n_ctx))
+        with mixed_patterns(bridge, softmax_share):
+            references = references_of_bridge(bridge, batch, model.device)
+        check_against(model, batch, references)
     return model
 
 
@@ -129,7 +148,7 @@ def _booted(
     except Exception as error:  # the bridge raises many kinds for architectures it lacks
         raise DecompositionError(
             f"{where}: its architecture ({hf_model.config.model_type!r}) must be one that "
-            f"TransformerBridge knows, got {type(error).__name__}: {_first_line(error)}. Its parts "
+            f"TransformerBridge knows, got {type(error).__name__}: {first_line(error)}. Its parts "
             "cannot be found. Use another model."
         ) from error
 
@@ -139,42 +158,77 @@ def _n_ctx(config: PreTrainedConfig) -> int:
     return next((int(getattr(config, n)) for n in names if getattr(config, n, None)), 2048)
 
 
-def weight_digest(model: torch.nn.Module, rules: str = "") -> str:
-    """Return a digest of all weights: names, shapes and values, the first 16 hex digits.
+def _n_vocab(hf_model: PreTrainedModel, where: str) -> int:
+    """Return the size of the vocabulary of a model of text alone."""
+    size = getattr(hf_model.config, "vocab_size", None)
+    if isinstance(size, int):
+        return size
+    parts = sorted(getattr(hf_model.config, "sub_configs", {}))
+    raise DecompositionError(
+        f"{where}: its architecture must be a transformer decoder of text alone, got "
+        f"{type(hf_model).__name__} ({hf_model.config.model_type!r}) with the parts "
+        f"{', '.join(parts) or 'unknown'}. Its residual stream holds more than tokens. Save the "
+        "language model by itself and use that."
+    )
 
-    `rules` says what else the model computes with, where its files do not.
-    """
-    digest = hashlib.sha256(rules.encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        # float64 holds every narrower float, so the digest does not depend on --dtype.
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+
+def _digest_of(source: str, hf_model: PreTrainedModel, where: str) -> str:
+    """Return the digest of the files that were just loaded, else of the values."""
+    try:
+        config = cached_file(source, "config.json", local_files_only=True)
+        found = file_digest(Path(config).parent)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{where}: its weight files must be readable twice, got {type(error).__name__}: "
+            f"{first_line(error)}. They say which weights a circuit belongs to. Get them again."
+        ) from error
+    return value_digest(hf_model.state_dict()) if found is None else found
+
+
+def _legacy_digest_of(source: str, where: str) -> str:
+    """Return the digest that older circuit files have: of the weights loaded as float32."""
+    with _quiet():
+        return legacy_digest(_load_weights(source, where, torch.float32))
 
 
 def _load_weights(source: str, where: str, dtype: torch.dtype) -> PreTrainedModel:
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         _require_heads(config, where)
         loaded, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation="eager", output_loading_info=True
+            source,
+            dtype=dtype,
+            attn_implementation="eager",
+            output_loading_info=True,
+            trust_remote_code=False,
         )
     except DecompositionError:
         raise
     except Exception as error:  # the loaders raise many kinds: missing, cut short, not JSON
         raise ModelError(
             f"{where}: must be a readable model directory, a zoo name or a Hugging Face name, got "
-            f"{type(error).__name__}: {_first_line(error)}. Without its weights there is nothing "
+            f"{type(error).__name__}: {first_line(error)}. Without its weights there is nothing "
             "to study. Check the path, or run `circuitkit models` for the models that ship."
         ) from error
-    missing = sorted(report["missing_keys"])
-    if missing or report["mismatched_keys"]:
+    _require_all_weights(report, where)
+    return loaded.eval()
+
+
+def _require_all_weights(report: dict[str, Any], where: str) -> None:
+    """Refuse weight files that are not exactly what config.json describes."""
+    missing, unfit = sorted(report["missing_keys"]), sorted(report["mismatched_keys"], key=str)
+    if missing or unfit:
         raise ModelError(
             f"{where}: the weight file must hold every weight, got none that fits for "
-            f"{(missing or report['mismatched_keys'])[:3]}. They would be random. Get the "
-            "complete file."
+            f"{(missing or unfit)[:3]}. They would be random. Get the complete file."
         )
-    return loaded.eval()
+    unused = sorted(key for key in report["unexpected_keys"] if not BUFFERS.search(key))
+    if unused:
+        raise ModelError(
+            f"{where}: config.json must describe every weight in the file, got {len(unused)} that "
+            f"it has no place for: {', '.join(unused[:3])}. It would be a part of the model only. "
+            "Get the config.json that belongs to the weights."
+        )
 
 
 def _require_heads(config: PreTrainedConfig, where: str) -> None:
@@ -196,11 +250,13 @@ def _load_tokenizer(source: str, where: str) -> PreTrainedTokenizerBase | None:
     if directory.is_dir() and not any((directory / file).exists() for file in TOKENIZER_FILES):
         return None
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False
+        )
     except Exception as error:
         raise ModelError(
             f"{where}: its tokenizer must be readable, got {type(error).__name__}: "
-            f"{_first_line(error)}. Prompts could not be read. Mend or remove the tokenizer files."
+            f"{first_line(error)}. Prompts could not be read. Mend or remove the tokenizer files."
         ) from error
     return tokenizer
 
@@ -211,21 +267,6 @@ def _stand_in_tokenizer() -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(
         tokenizer_object=words, unk_token="<none>", name_or_path="stand-in"
     )
-
-
-def _checked_device(device: str) -> str:
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"device {device!r}: must be available, got {_first_line(error)}. The model cannot "
-            "be placed there. Use --device cpu."
-        ) from error
-    return device
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]
 
 
 @contextmanager

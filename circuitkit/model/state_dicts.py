@@ -15,7 +15,7 @@ without norms or of one whose norms were folded ("LNPre", "RMSPre"): no shape te
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,9 @@ from transformer_lens import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitkit.errors import ModelError
+from circuitkit.model.digests import value_digest
 from circuitkit.model.loading import from_bridge
+from circuitkit.model.refusals import checked_device, first_line
 from circuitkit.model.subject import SubjectModel
 
 NORM_WEIGHTS = {"LN": "wb", "RMS": "w"}  # the others have none
@@ -89,20 +91,35 @@ def load_state_dict(
     Sizes are read off the shapes; `reading` states the rest. The tensors are copied.
 
     Raises:
-        ModelError: a key is missing or unknown, or a tensor has the wrong shape.
+        ModelError: a key is missing or unknown, a tensor has the wrong shape, or no such device.
         ActivationError: a weight is NaN or infinite.
     """
     where = f"state dict of {name!r}"
+    device = checked_device(device)
+    _require_tensors(tensors, where)
     entries = _entries_of(tensors.keys(), reading)
     _require_keys(tensors.keys(), entries, where)
-    config = _config(entries, _sizes_of(tensors, entries, where), reading)
-    bridge = TransformerBridge.boot_native(config, dtype=dtype, device=device)
+    sizes = _sizes_of(tensors, entries, where)
+    if not all(sizes.values()):
+        raise ModelError(
+            f"{where}: every axis must have at least one entry, got {sizes}. No model has none. "
+            "Check the tensors' shapes."
+        )
+    try:
+        config = _config(entries, sizes, reading)
+        bridge = TransformerBridge.boot_native(config, dtype=dtype, device=device)
+    except (AssertionError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(
+            f"{where}: its sizes must be those of a transformer, got {sizes}: {first_line(error)}. "
+            "No model has them. Check the tensors' shapes."
+        ) from error
     for key in entries.keys() & tensors.keys():  # the other biases are zero from the start
         _write(bridge, key, entries[key], tensors[key])
     if reading.scale is not None:
         for block in bridge.blocks:  # not by the config, which refuses to divide by 1
             block.attn.original_component.scale = 1 / reading.scale
-    return from_bridge(bridge.eval(), name=name, softmax_share=reading.softmax_share)
+    model = from_bridge(bridge.eval(), name=name, softmax_share=reading.softmax_share)
+    return replace(model, digest=value_digest(tensors, repr(reading)))  # the same for every dtype
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -177,6 +194,16 @@ def _entries_of(keys: Collection[str], reading: Reading) -> Entries:
     for n in range(max(1, len({match[1] for match in places}))):  # so that no block is left out
         entries |= {f"blocks.{n}.{key}": entry for key, entry in block.items()}
     return entries
+
+
+def _require_tensors(tensors: Mapping[str, Tensor], where: str) -> None:
+    for key, tensor in tensors.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor) or tensor.is_meta:
+            got = "one without values" if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise ModelError(
+                f"{where}: must map names to tensors with values, got {got} for {key!r}. There is "
+                "nothing to load. Read the file with torch.load(..., map_location='cpu')."
+            )
 
 
 def _norm_of(keys: Collection[str], reading: Reading) -> str:

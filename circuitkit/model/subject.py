@@ -5,7 +5,7 @@ that it can begin at any layer and position and give every head its own input. H
 long as a run, and the wrapped model is never changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ from circuitkit.model.context import (
     rotary_of,
     windows_of,
 )
+from circuitkit.model.digests import is_legacy
 from circuitkit.model.forward import (
     NO_HOOKS,
     Hooks,
@@ -39,7 +40,8 @@ from circuitkit.model.forward import (
 )
 from circuitkit.model.layers import Layer, layer_from_block, matrix_of, part
 from circuitkit.model.norms import Norm, norm_of
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.model.vocabulary import require_answers, require_tokens
+from circuitkit.prompts.pairs import PromptBatch, PromptPairs
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class SubjectModel:
     """A model under study. The wrapped bridge is handed back as it came after every call.
 
     `softmax_share` below 1 mixes that share of every attention pattern with uniform ones
-    (Zhong et al. 2023, arXiv:2306.17844).
+    (Zhong et al. 2023, arXiv:2306.17844). `legacy` computes the digest of the form that older
+    circuit files have (model/digests.py).
     """
 
     bridge: TransformerBridge = field(repr=False)
@@ -55,6 +58,7 @@ class SubjectModel:
     digest: str
     tokenizer: PreTrainedTokenizerBase | None = field(repr=False)
     softmax_share: float = 1.0
+    legacy: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.bridge.training:
@@ -67,6 +71,14 @@ class SubjectModel:
                 f"model {self.name!r}: softmax_share must be from 0 to 1, got "
                 f"{self.softmax_share}. It is a share of every pattern. Give such a number."
             )
+
+    def has_weights(self, digest: str) -> bool:
+        """Whether a digest, of either form, is of this model's weights."""
+        return digest == self.digest or (is_legacy(digest) and digest == self._legacy_digest)
+
+    @cached_property
+    def _legacy_digest(self) -> str:
+        return "" if self.legacy is None else self.legacy()
 
     @cached_property
     def graph(self) -> ComponentGraph:
@@ -213,9 +225,10 @@ class SubjectModel:
         """Return what enters block 0, and what every layer needs to know of the prompts.
 
         Raises:
-            PromptError: the prompts are longer than the model's context.
+            PromptError: the prompts are longer than the model's context, or name other tokens.
         """
         self._check_length(batch)
+        self._check_vocabulary(batch)
         entering, arguments = block_arguments(self.bridge, batch, self.device)
         real, places = batch.mask.to(self.device), batch.position_ids.to(self.device)
         if bool(real.all()):
@@ -241,6 +254,28 @@ class SubjectModel:
                 f"prompts: must have at most {self.n_ctx} tokens for model {self.name!r}, got "
                 f"{longest}. The model has no positions beyond. Shorten the prompts."
             )
+
+    def require_vocabulary(self, *sets: PromptPairs) -> None:
+        """Refuse pairs with tokens or answers that the model does not have.
+
+        Raises:
+            PromptError: naming the first id that is no token, and its place.
+            AnswerError: naming the first id that has no logit, and its pair.
+        """
+        for pairs in sets:
+            self._check_vocabulary(pairs.clean_batch)
+            self._check_vocabulary(pairs.corrupted_batch)
+
+    @cached_property
+    def _vocabulary(self) -> tuple[int, int]:
+        """How many tokens the embedding has, and how many logits there are."""
+        return len(self.token_embeddings), self.unembedding[0].shape[1]
+
+    def _check_vocabulary(self, batch: PromptBatch) -> None:
+        n_tokens, n_logits = self._vocabulary
+        require_tokens(batch.tokens, batch.mask, n_tokens, self.name)
+        if batch.labels is not None:
+            require_answers(batch.labels, n_logits, self.name)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

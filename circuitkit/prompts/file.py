@@ -59,7 +59,11 @@ def read_prompt_file(path: Path) -> list[PromptLine]:
 
 
 def splits_of(
-    lines: Sequence[PromptLine], tokenizer: PreTrainedTokenizerBase | None, *, seed: int
+    lines: Sequence[PromptLine],
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    seed: int,
+    bos: str = "auto",
 ) -> Splits:
     """Return the file's pairs in three splits.
 
@@ -89,11 +93,11 @@ def splits_of(
                 'name their split with "split".'
             )
     _require_disjoint(chosen["discovery"], chosen["validation"])
-    return Splits(*(tokenize_pairs(chosen[split], tokenizer) for split in SPLITS))
+    return Splits(*(tokenize_pairs(chosen[split], tokenizer, bos=bos) for split in SPLITS))
 
 
 def discovery_pairs(
-    lines: Sequence[PromptLine], tokenizer: PreTrainedTokenizerBase | None
+    lines: Sequence[PromptLine], tokenizer: PreTrainedTokenizerBase | None, *, bos: str = "auto"
 ) -> PromptPairs:
     """Return all pairs that are not given to another split.
 
@@ -101,7 +105,7 @@ def discovery_pairs(
         PromptError: there is none.
     """
     pairs = [line.pair for line in lines if line.split in ("", "discovery")]
-    return tokenize_pairs(pairs, tokenizer)
+    return tokenize_pairs(pairs, tokenizer, bos=bos)
 
 
 def _require_disjoint(discovery: list[PromptPair], validation: list[PromptPair]) -> None:

@@ -83,6 +83,10 @@ class Labels:
     wrong_answers: Int[Tensor, "pair wrong_answer"]
     clean_logits: Float[Tensor, "pair vocab"] | None = None
 
+    def ids_alone(self) -> "Labels":
+        """Return the labels without the clean run's logits."""
+        return Labels(self.answers, self.wrong_answers)
+
     def repeated(self, n: int) -> "Labels":
         """Return the labels of the pairs, `n` times one after the other."""
         logits = self.clean_logits
@@ -104,11 +108,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Padded prompts that one forward pass reads, and where each one's answer is read."""
+    """Padded prompts that one forward pass reads, and where each one's answer is read.
+
+    `labels` are there for the model to check that it has such answers; a run does not need them.
+    """
 
     tokens: Int[Tensor, "row pos"]
     mask: Bool[Tensor, "row pos"]
     label_pos: Int[Tensor, " row"]
+    labels: Labels | None = None
 
     @property
     def position_ids(self) -> Int[Tensor, "row pos"]:
@@ -118,13 +126,20 @@ class PromptBatch:
     def repeated(self, n: int) -> "PromptBatch":
         """Return the prompts `n` times, one whole set after the other."""
         return PromptBatch(
-            self.tokens.repeat(n, 1), self.mask.repeat(n, 1), self.label_pos.repeat(n)
+            self.tokens.repeat(n, 1),
+            self.mask.repeat(n, 1),
+            self.label_pos.repeat(n),
+            None if self.labels is None else self.labels.repeated(n),
         )
 
 
 @dataclass(frozen=True)
 class PromptPairs:
-    """Tokenised pairs. Positions count from the left of the padded tensors."""
+    """Tokenised pairs. Positions count from the left of the padded tensors.
+
+    `bos` says what was done about the beginning-of-sequence token: "added" in front of text,
+    "present" in the text, "none", "as given" of token ids; several where prompts differ.
+    """
 
     clean: Int[Tensor, "pair pos"]
     corrupted: Int[Tensor, "pair pos"]
@@ -135,6 +150,7 @@ class PromptPairs:
     templates: tuple[str, ...]
     pairs: tuple[PromptPair, ...]
     n_dropped: int = 0
+    bos: str = ""
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -142,12 +158,12 @@ class PromptPairs:
     @property
     def clean_batch(self) -> PromptBatch:
         """The clean prompts, ready to run."""
-        return PromptBatch(self.clean, self.mask, self.label_pos)
+        return PromptBatch(self.clean, self.mask, self.label_pos, self.labels.ids_alone())
 
     @property
     def corrupted_batch(self) -> PromptBatch:
         """The corrupted prompts, ready to run."""
-        return PromptBatch(self.corrupted, self.mask, self.label_pos)
+        return PromptBatch(self.corrupted, self.mask, self.label_pos, self.labels.ids_alone())
 
     @property
     def lengths(self) -> Int[Tensor, " pair"]:

@@ -60,6 +60,7 @@ def sample_splits(
     n: int,
     seed: int,
     n_validation: int | None = None,
+    bos: str = "auto",
 ) -> Splits:
     """Return `n` discovery pairs, `n_validation` (default n) to validate, and reference pairs.
 
@@ -99,7 +100,7 @@ def sample_splits(
     reference = _draw(task, task.reference_pairs(rng), taken, covers)
 
     def tokenized(drawn: list[PromptPair]) -> PromptPairs:
-        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned)
+        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
 
     return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
 
@@ -111,6 +112,7 @@ def sample_held_out(
     *,
     n: int,
     seed: int,
+    bos: str = "auto",
 ) -> dict[str, tuple[PromptPairs, PromptPairs]]:
     """Return pairs of kinds that discovery never saw, each kind with its reference pairs.
 
@@ -125,7 +127,8 @@ def sample_held_out(
     found = {}
     seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
     if task.other_wordings is not None:
-        other = sample_splits(task.other_wordings, tokenizer, n=1, seed=seed, n_validation=n)
+        wordings = task.other_wordings
+        other = sample_splits(wordings, tokenizer, n=1, seed=seed, n_validation=n, bos=bos)
         judging = other.validation
         new = [i for i, pair in enumerate(judging.pairs) if seen.isdisjoint(pair.contents())]
         found["wordings"] = (judging.select(new), other.reference)
@@ -140,7 +143,7 @@ def sample_held_out(
             break
     if len(drawn) >= MIN_HELD_OUT:
         pairs = tokenize_pairs(
-            list(drawn.values()), tokenizer, drop_misaligned=task.drop_misaligned
+            list(drawn.values()), tokenizer, drop_misaligned=task.drop_misaligned, bos=bos
         )
         found["answers"] = (pairs, splits.reference)
     return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}

@@ -1,9 +1,10 @@
-"""From prompt pairs to token tensors: encoding, alignment, padding, and every check on the way."""
+"""From prompt pairs to token tensors: alignment, padding, and every check on the way."""
 
 import hashlib
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -11,6 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AlignmentError, AnswerError, PromptError
+from circuitkit.prompts.encoding import answer_id as answer_id
+from circuitkit.prompts.encoding import checked_bos, encode, pieces, shown
 from circuitkit.prompts.pairs import END, Labels, PromptPair, PromptPairs, Span
 
 
@@ -32,6 +35,7 @@ class Encoded:
     roles: dict[str, Span]
     answers: list[int]
     wrong_answers: list[int]
+    bos: tuple[str, str]  # what was done about that of the clean and of the corrupted prompt
 
     @property
     def template(self) -> str:
@@ -46,18 +50,20 @@ def tokenize_pairs(
     drop_misaligned: bool = False,
     padding_side: Literal["left", "right"] = "left",
     pad_token: int = 0,
+    bos: str = "auto",
 ) -> PromptPairs:
     """Return the pairs as padded tensors, each checked.
 
-    Text gets the tokenizer's beginning-of-sequence token, if it has one; token ids are taken as
-    they are. Without a tokenizer, all prompts and answers must be token ids.
+    Text gets the tokenizer's beginning-of-sequence token as `bos` says (prompts/encoding.py); token
+    ids are taken as they are. Without a tokenizer, all prompts and answers must be token ids.
 
     Raises:
         PromptError: no pairs, an empty prompt, a word the tokenizer does not know, a bad role.
         AlignmentError: a pair or a template differs in length (pairs only if not dropped).
-        AnswerError: an answer is not exactly one token.
+        AnswerError: an answer is not exactly one token, or right and wrong at once.
     """
-    encoded = [encode_pair(pair, tokenizer) for pair in pairs]
+    bos = checked_bos(bos)
+    encoded = [encode_pair(pair, tokenizer, bos) for pair in pairs]
     aligned = [e for e in encoded if len(e.clean) == len(e.corrupted)]
     n_dropped = len(encoded) - len(aligned)
     if n_dropped and not drop_misaligned:
@@ -71,122 +77,82 @@ def tokenize_pairs(
     return _pad(aligned, padding_side, pad_token, n_dropped)
 
 
-def encode_pair(pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None) -> Encoded:
+def encode_pair(
+    pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None, bos: str = "auto"
+) -> Encoded:
     """Return one pair as token ids, with its roles as token spans.
 
     Raises:
         PromptError: an empty prompt, an unknown word or a role outside the prompt.
-        AnswerError: an answer is not exactly one token, or there is none.
+        AnswerError: an answer is not exactly one token, there is none, or one is wrong as well.
     """
-    clean, offsets = _encode(pair.clean, tokenizer)
-    corrupted, _ = _encode(pair.corrupted, tokenizer)
-    roles = {name: _token_span(name, span, offsets, pair) for name, span in pair.roles.items()}
-    roles.setdefault(END, (len(clean) - 1, len(clean)))
+    _require_kinds(pair)
+    clean, corrupted = (encode(p, tokenizer, bos) for p in (pair.clean, pair.corrupted))
+    roles = {
+        name: _token_span(name, span, clean.offsets, pair) for name, span in pair.roles.items()
+    }
+    last = (len(clean.ids) - 1, len(clean.ids))
+    if roles.setdefault(END, last) != last:
+        raise PromptError(
+            f"prompt {shown(pair.clean)}: a role {END!r} must be the last token, which it always "
+            f"names, got the tokens {roles[END]} of {len(clean.ids)}. The answer would be read "
+            "elsewhere. Give the span another name, and name it in `answer_after`."
+        )
     if pair.answer_after not in roles:
         raise PromptError(
-            f"prompt {pair.clean!r}: answer_after must be a role, got {pair.answer_after!r} among "
-            f"{sorted(roles)}. The answer is read after it. Name the span in roles."
+            f"prompt {shown(pair.clean)}: answer_after must be a role, got {pair.answer_after!r} "
+            f"among {sorted(roles)}. The answer is read after it. Name the span in roles."
         )
+    right, wrong = _answers_of(pair, tokenizer)
+    return Encoded(pair, clean.ids, corrupted.ids, roles, right, wrong, (clean.bos, corrupted.bos))
+
+
+def _require_kinds(pair: PromptPair) -> None:
+    """Refuse fields of a kind that nothing below could read."""
+    kinds = {"roles": Mapping, "template": str, "answer_after": str}
+    lists = {"answers": Sequence, "wrong_answers": Sequence}
+    for field, kind in (kinds | lists).items():
+        value = getattr(pair, field)
+        if not isinstance(value, kind) or (field in lists and isinstance(value, str)):
+            raise PromptError(
+                f"prompt {shown(pair.clean)}: {field} must be a {kind.__name__.lower()}, got "
+                f"{shown(value)}. It could not be read. Correct the pair."
+            )
+
+
+def _answers_of(
+    pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[list[int], list[int]]:
+    """Return the ids of the answers and of the wrong answers."""
     if not pair.answers:
         raise AnswerError(
-            f"prompt {pair.clean!r}: needs at least one answer, got none. "
+            f"prompt {shown(pair.clean)}: needs at least one answer, got none. "
             "Metrics compare answers. Fill `answers`."
         )
-    return Encoded(
-        pair,
-        clean,
-        corrupted,
-        roles,
-        [answer_id(answer, tokenizer) for answer in pair.answers],
-        [answer_id(answer, tokenizer) for answer in pair.wrong_answers],
-    )
-
-
-def answer_id(answer: str | int, tokenizer: PreTrainedTokenizerBase | None) -> int:
-    """Return the token id of an answer, as it continues a prompt.
-
-    Raises:
-        AnswerError: it is not exactly one token, or not a token of the vocabulary.
-    """
-    if isinstance(answer, int):
-        return answer
-    ids, _ = _plain_ids(answer, tokenizer)
-    if len(ids) > 1 and answer[:1].isspace():
-        ids = _behind_a_word(answer, tokenizer)
-    if len(ids) != 1 or _is_unknown(ids[0], tokenizer):
+    right = [answer_id(answer, tokenizer) for answer in pair.answers]
+    wrong = [answer_id(answer, tokenizer) for answer in pair.wrong_answers]
+    both = sorted(set(right).intersection(wrong))
+    if both:
         raise AnswerError(
-            f"answer {answer!r}: must be exactly one known token, got {_pieces(ids, tokenizer)}. "
-            "Its logit is read at one position. Choose another word, or check for a missing "
-            "leading space."
+            f"prompt {shown(pair.clean)}: no answer may be a wrong answer too, got "
+            f"{shown(pieces(both, tokenizer))} in both. It would count for and against itself. "
+            "Take it out of one of them."
         )
-    return ids[0]
-
-
-def _behind_a_word(answer: str, tokenizer: PreTrainedTokenizerBase | None) -> list[int]:
-    """Return the ids of an answer that begins with a space.
-
-    Alone it may get a second space: tokenizers such as Llama's begin every text with one.
-    """
-    before, _ = _plain_ids("a", tokenizer)
-    both, _ = _plain_ids("a" + answer, tokenizer)
-    return both[len(before) :] if both[: len(before)] == before else both
-
-
-def _encode(
-    prompt: str | Sequence[int], tokenizer: PreTrainedTokenizerBase | None
-) -> tuple[list[int], list[Span]]:
-    """Return token ids and, for each, its span in the prompt (characters, or the token itself)."""
-    if not isinstance(prompt, str):
-        ids = [int(token) for token in prompt]
-        offsets = [(place, place + 1) for place in range(len(ids))]
-    else:
-        ids, offsets = _plain_ids(prompt, tokenizer)
-        unknown = [
-            prompt[s:e] for i, (s, e) in zip(ids, offsets, strict=True) if _is_unknown(i, tokenizer)
-        ]
-        if unknown:
-            raise PromptError(
-                f"prompt {prompt!r}: every word must be in the tokenizer's vocabulary, got "
-                f"{unknown}. The model would see a blank. Use other words or another model."
-            )
-    if not ids:
-        raise PromptError(f"prompt {prompt!r}: must hold at least one token, got none. Fill it.")
-    bos = getattr(tokenizer, "bos_token_id", None)
-    if isinstance(prompt, str) and bos is not None:
-        return [bos, *ids], [(-1, -1), *offsets]
-    return ids, offsets
-
-
-def _plain_ids(
-    text: str, tokenizer: PreTrainedTokenizerBase | None
-) -> tuple[list[int], list[Span]]:
-    if tokenizer is None:
-        raise PromptError(
-            f"prompt {text!r}: must be token ids, got text, and the model has no tokenizer. "
-            "Give lists of token ids, or put tokenizer.json into the model's directory."
-        )
-    encoding: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(encoding["input_ids"]), [tuple(span) for span in encoding["offset_mapping"]]
-
-
-def _is_unknown(token: int, tokenizer: PreTrainedTokenizerBase | None) -> bool:
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    # GPT-2 names its end-of-text token as the unknown one too, yet has no unknown words.
-    return unknown is not None and token == unknown and unknown != tokenizer.eos_token_id  # type: ignore[union-attr]
-
-
-def _pieces(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase | None) -> list[str]:
-    if tokenizer is None:
-        return [str(token) for token in ids]
-    return [str(tokenizer.decode([token])) for token in ids]
+    return right, wrong
 
 
 def _token_span(name: str, span: Span, offsets: list[Span], pair: PromptPair) -> Span:
-    start, end = span
+    try:
+        start, end = (operator.index(edge) for edge in span)
+    except (TypeError, ValueError) as error:
+        raise PromptError(
+            f"prompt {shown(pair.clean)}: role {name!r} must be a span (start, end) of whole "
+            f"numbers, got {shown(span)}. It names tokens. Correct the span."
+        ) from error
     touched = [place for place, (s, e) in enumerate(offsets) if s < end and e > start]
     if not touched:
         raise PromptError(
-            f"prompt {pair.clean!r}: role {name!r} must cover a token, got the span {span}. "
+            f"prompt {shown(pair.clean)}: role {name!r} must cover a token, got the span {span}. "
             "Spans are (start, end) in the clean prompt, in characters for text and in tokens "
             "for token ids. Correct the span."
         )
@@ -197,8 +163,8 @@ def _misaligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> 
     return AlignmentError(
         "prompt pair: clean and corrupted must have equally many tokens, got "
         f"{len(encoded.clean)} and {len(encoded.corrupted)}:\n"
-        f"  clean     {_pieces(encoded.clean, tokenizer)}\n"
-        f"  corrupted {_pieces(encoded.corrupted, tokenizer)}\n"
+        f"  clean     {pieces(encoded.clean, tokenizer)}\n"
+        f"  corrupted {pieces(encoded.corrupted, tokenizer)}\n"
         "Activations are compared position by position. Use words of equal length in tokens, or "
         "set `drop_misaligned = True` on the task to drop and count such pairs."
     )
@@ -211,9 +177,9 @@ def _check_templates(encoded: Sequence[Encoded]) -> None:
         if len(first.clean) != len(e.clean):
             raise AlignmentError(
                 f"template {e.template!r}: its prompts must have equally many tokens, got "
-                f"{len(first.clean)} for {first.pair.clean!r} and {len(e.clean)} for "
-                f"{e.pair.clean!r}. Means are taken per template and position. Give longer "
-                "variants a template of their own."
+                f"{len(first.clean)} for {shown(first.pair.clean)} and {len(e.clean)} "
+                f"for {shown(e.pair.clean)}. Means are taken per template and position. Give "
+                "longer variants a template of their own."
             )
 
 
@@ -245,6 +211,7 @@ def _pad(
         templates=tuple(e.template for e in encoded),
         pairs=tuple(e.pair for e in encoded),
         n_dropped=n_dropped,
+        bos=", ".join(sorted({done for e in encoded for done in e.bos})),
     )
 
 

@@ -50,6 +50,7 @@ def pairs_recipe_of(subject: Subject) -> PairsRecipe:
         n_validation=len(validation) + validation.n_dropped,
         seed=subject.seed,
         metric=subject.metric.name,
+        bos=asked.bos,
         digest=discovery.digest,
     )
 
@@ -105,6 +106,7 @@ def request_of(recipe: Recipe, model: str) -> Request:
         dtype=recipe.dtype,
         n_validation=pairs.n_validation or None,
         discovery_only=pairs.whole_file,
+        bos=pairs.bos,
     )
 
 

@@ -30,6 +30,7 @@ from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.recipe import Recipe, recipe_from_json, recipe_to_json
 from circuitkit.errors import CircuitFileError
 from circuitkit.interpretation.findings import Interpretation
+from circuitkit.model.digests import may_agree
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
@@ -259,7 +260,7 @@ def _damaged(path: Path, error: Exception) -> CircuitFileError:
 
 def _interpretation_of(info: RunInfo, directory: Path) -> Interpretation | None:
     found = load_interpretation(directory)
-    if found is not None and found.model_digest != info.model_digest:
+    if found is not None and not may_agree(found.model_digest, info.model_digest):
         raise CircuitFileError(
             f"interpretation file {str(directory / INTERPRETATION_FILE)!r}: must be of the run's "
             f"weights, {info.model_digest}, got {found.model_digest}. It would speak of another "

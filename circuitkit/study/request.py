@@ -26,6 +26,7 @@ class Overrides:
     device: str = "cpu"
     dtype: str = "float32"
     command: str = ""
+    bos: str = ""
 
 
 def request_for(
@@ -54,6 +55,7 @@ def request_for(
         dtype=asked.dtype,
         n_validation=asked.n,
         command=asked.command,
+        bos=asked.bos or own.bos,
     )
 
 
@@ -85,7 +87,7 @@ def _require_same_weights(circuit: Circuit, subject: Subject, where: str) -> Non
     remedy = "Load that tokenizer, or go on all the same with --anyway."
     require_same_tokenizer(circuit, subject.model, where, remedy)
     expected = circuit.provenance.model_digest
-    if expected and expected != subject.model.digest:
+    if expected and not subject.model.has_weights(expected):
         raise CircuitFileError(
             f"{where}: must be of the model at hand, got weights {subject.model.digest} where it "
             f"was found in {expected}. Its claim is about other weights. Load that model, or go on "

@@ -30,6 +30,7 @@ class Request:
     n_validation: int | None = None
     discovery_only: bool = False  # all lines of a prompt file, none held back
     command: str = ""  # what to type to ask the same again
+    bos: str = "auto"  # which prompts begin with the beginning-of-sequence token
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Subject:
             self.splits,
             n=len(self.splits.validation),
             seed=self.seed,
+            bos=self.request.bos,
         )
         return {
             kind: HeldOut(pairs, {name: ablation_named(name, reference) for name in ABLATIONS})
@@ -101,7 +103,7 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
 
     Raises:
         TaskError: the task yields too few different pairs.
-        PromptError: a pair does not fit the tokenizer.
+        PromptError: a pair does not fit the tokenizer or the model's vocabulary.
     """
     splits = sample_splits(
         task,
@@ -109,7 +111,9 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
         n=request.n,
         seed=request.seed,
         n_validation=request.n_validation,
+        bos=request.bos,
     )
+    model.require_vocabulary(splits.discovery, splits.validation, splits.reference)
     return Subject(
         task.name,
         task.description,
@@ -128,10 +132,11 @@ def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) 
     lines = read_prompt_file(path)
     model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
     if request.discovery_only:
-        pairs = discovery_pairs(lines, model.tokenizer)
+        pairs = discovery_pairs(lines, model.tokenizer, bos=request.bos)
         splits = Splits(pairs, pairs, pairs)
     else:
-        splits = splits_of(lines, model.tokenizer, seed=request.seed)
+        splits = splits_of(lines, model.tokenizer, seed=request.seed, bos=request.bos)
+    model.require_vocabulary(splits.discovery, splits.validation, splits.reference)
     return Subject(
         path.stem,
         f"Pairs of {path.name}",

@@ -1,0 +1,45 @@
+"""Whether a model has the tokens that prompts and answers name. Asked before anything is run."""
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from circuitkit.errors import AnswerError, PromptError
+from circuitkit.prompts.pairs import Labels
+
+
+def require_tokens(
+    tokens: Int[Tensor, "row pos"], mask: Bool[Tensor, "row pos"], size: int, model: str
+) -> None:
+    """Refuse prompts with ids that the embedding has no row for.
+
+    Raises:
+        PromptError: naming the first such id, its prompt and its place in it.
+    """
+    wrong = (tokens < 0) | (tokens >= size)
+    if not bool(wrong.any()):
+        return
+    row, pos = wrong.nonzero()[0].tolist()
+    is_real = bool(mask[row, pos])
+    place = f"token {int(mask[row, :pos].sum())} of" if is_real else "the padding of"
+    raise PromptError(
+        f"prompts: every token id must be in the vocabulary of model {model!r}, 0 to {size - 1}, "
+        f"got {int(tokens[row, pos])} as {place} prompt {row}. The model has no embedding for it. "
+        "Use ids of this model's tokenizer."
+    )
+
+
+def require_answers(labels: Labels, size: int, model: str) -> None:
+    """Refuse answers with ids that have no logit.
+
+    Raises:
+        AnswerError: naming the first such id and its pair.
+    """
+    for kind, ids in (("answer", labels.answers), ("wrong answer", labels.wrong_answers)):
+        wrong = (ids < -1) | (ids >= size)  # -1 fills rows up
+        if bool(wrong.any()):
+            row, entry = wrong.nonzero()[0].tolist()
+            raise AnswerError(
+                f"{kind}s: every id must be in the vocabulary of model {model!r}, 0 to "
+                f"{size - 1}, got {int(ids[row, entry])} for pair {row}. The model has no logit "
+                "for it. Use ids of this model's tokenizer."
+            )

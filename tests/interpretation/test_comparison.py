@@ -26,6 +26,7 @@ from circuitkit.interpretation.comparison import (
     overlap,
     ruzicka,
 )
+from circuitkit.interpretation.file import save_interpretation
 from circuitkit.interpretation.findings import (
     ATTENDS,
     DOES,
@@ -40,7 +41,6 @@ from circuitkit.interpretation.roles.claims import roles_from
 from circuitkit.interpretation.roles.evidence import Evidence
 from circuitkit.reporting.comparison_dot import comparison_dot
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
-from circuitkit.study.records import save_interpretation
 
 RUNNER = CliRunner()
 

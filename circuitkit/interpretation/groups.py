@@ -182,7 +182,7 @@ def diagram(found: Interpretation) -> Diagram:
     )
     boxes = tuple(Box(group.name, group.components, group.summary) for group in found.groups)
     least = LEAST * abs(found.gap.value)
-    return Diagram("groups", "groups of components, and their edges", boxes, arrows, least)
+    return Diagram("groups", "components that behave alike, and their edges", boxes, arrows, least)
 
 
 def _tables(found: Interpretation) -> tuple[Table, Table]:
@@ -192,9 +192,9 @@ def _tables(found: Interpretation) -> tuple[Table, Table]:
     )
     effect = Column(f"effect ({found.unit})", "signed")
     return (
-        Table("groups", (Column("group"), Column("components"), Column("what they do")), members),
+        Table("", (Column("group"), Column("components"), Column("what they do")), members),
         Table(
-            "edges between groups",
+            "Edges between groups",
             (Column("from"), Column("to"), Column("edges", "number"), effect),
             between,
         ),

@@ -9,6 +9,7 @@ A new finding makes one of these, and HTML, Markdown, JSON, the terminal and not
 of them knows which finding it is. Nothing here draws or is escaped.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -165,6 +166,13 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
     leads: bool = False
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.key):
+            raise MethodError(
+                f"section {self.title!r}: its key must be of small letters, digits and dashes, got "
+                f"{self.key!r}. Addresses in a report are made of it. Choose another."
+            )
 
 
 def plain(data: Any) -> Any:

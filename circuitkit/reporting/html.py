@@ -126,6 +126,7 @@ def _findings(found: Interpretation | None, album: Album) -> list[dict[str, Any]
 
 def _figure(picture: Picture, album: Album, prefix: str) -> dict[str, Any]:
     return {
+        "name": picture.name,
         "caption": caption(picture),
         "says": picture.says,
         "is_diagram": isinstance(picture, Diagram),

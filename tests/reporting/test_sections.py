@@ -14,7 +14,7 @@ from circuitkit.interpretation.file import load_interpretation, save_interpretat
 from circuitkit.interpretation.section import Bars, Box, Column, Diagram, HeatMap, Section, Table
 from circuitkit.interpretation.sections import sections_of
 from circuitkit.reporting.html import report_html
-from circuitkit.reporting.markdown import report_markdown
+from circuitkit.reporting.markdown import escaped, report_markdown
 from circuitkit.reporting.sections import cell_text, picture_files, picture_table
 from circuitkit.reporting.write import write_report
 from circuitkit.study.records import load_record
@@ -27,6 +27,9 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(path.parent for path in ROOT.glob("reports/*/interpretation.json"))
 
 
+COLUMNS = (Column("head", "code"), Column("luck", "signed"))
+
+
 def horoscope(case, progress=silent):
     """A made-up finding: all that a new one has to bring, beside its line in a table."""
     return Section(
@@ -34,10 +37,10 @@ def horoscope(case, progress=silent):
         "Horoscope of heads",
         "Stars above zero are lucky.",
         (f"Jupiter shines on {case.head} {SCRIPT}.",),
-        (Table("Stars", (Column("head", "code"), Column("luck", "signed")), (("a0.h2", near(1.25)),)),),
+        (Table("Stars", COLUMNS, (("a0.h2", near(1.25)),)),),
         PICTURES,
         ("Saturn was not asked.",),
-    )  # fmt: skip
+    )
 
 
 def too_cloudy(case, progress=silent):
@@ -109,19 +112,19 @@ def test_reports_of_the_first_schema_are_told_with_all_that_they_hold(directory)
     record = load_record(directory)
     text = report_markdown(record)
     maps = [p for s in record.interpretation.sections for p in s.pictures]
-    assert [each.name for each in maps] == [each["name"] for each in data["sweeps"]]
-    assert [each.values for each in maps] == [
-        tuple(map(tuple, each["values"])) for each in data["sweeps"]
+    assert [(each.name, each.whole) for each in maps] == [
+        (each["name"], each["whole"]) for each in data["sweeps"]
     ]
-    assert all(
-        each["says"].replace("[", r"\[").replace("]", r"\]") in text for each in data["sweeps"]
-    )
+    for heat_map, each in zip(maps, data["sweeps"], strict=True):
+        assert heat_map.values == tuple(map(tuple, each["values"]))
+        assert escaped(each["says"]) in text
     for row in data["directions"]:
-        assert f"| {row['place']} |".replace("_", r"\_") in text
+        assert f"| {escaped(row['place'])} |" in text
         assert row["says"] in text
+    patched = json.loads((directory / "patching.json").read_text())
     assert [heat_map.name for heat_map in record.heat_maps] == [
-        each.get("site", each.get("name")) for each in json.loads((directory / "patching.json").read_text())
-    ]  # fmt: skip
+        each.get("site") or each["name"] for each in patched
+    ]
 
 
 def test_no_picture_of_a_finding_takes_the_place_of_another_file():
@@ -163,7 +166,5 @@ def test_every_picture_is_drawn_and_its_numbers_are_told(picture):
 
 def test_a_bar_against_the_behaviour_has_another_colour_than_one_for_it():
     both = Bars("b", "", "logits", ("for", "against"), (near(1.0), near(-1.0)))
-    assert (
-        len(set(re.findall("fill: (#[0-9a-f]{6})", both._repr_svg_())) & {"#0072b2", "#d55e00"})
-        == 2
-    )
+    fills = set(re.findall("fill: (#[0-9a-f]{6})", both._repr_svg_()))
+    assert {"#0072b2", "#d55e00"} <= fills

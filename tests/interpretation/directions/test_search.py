@@ -454,4 +454,4 @@ def test_activations_that_are_not_finite_name_the_place(toy_directory):
 def test_without_scikit_learn_the_error_says_what_to_install(flagged, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DependencyError, match=r"directions: .*'circuitkit-mi\[probes\]'"):
-        measure_directions(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC)
+        directions_of(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC)

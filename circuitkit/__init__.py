@@ -27,6 +27,7 @@ from circuitkit.discovery.eap import score_edges
 from circuitkit.discovery.methods import method_named, score_edges_by_column
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.comparison import Comparison, compare
+from circuitkit.interpretation.file import load_interpretation
 from circuitkit.interpretation.findings import Card, Interpretation, Role
 from circuitkit.interventions.ablation import (
     Ablation,
@@ -65,7 +66,7 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.study.cases import judge
 from circuitkit.study.difference import FaithfulnessDifference, measure_difference
 from circuitkit.study.pipeline import explain, study
-from circuitkit.study.records import RunRecord, load_interpretation, load_record, save_record
+from circuitkit.study.records import RunRecord, load_record, save_record
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from circuitkit.task import Task, find_task, registered_tasks

@@ -29,12 +29,13 @@ from circuitkit.interpretation.comparison import (
     compare,
     require_several,
 )
+from circuitkit.interpretation.file import load_interpretation
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.reporting.comparison_dot import comparison_dot
 from circuitkit.reporting.render import render_dot
 from circuitkit.study.pipeline import explain
-from circuitkit.study.records import circuit_file_of, load_interpretation
+from circuitkit.study.records import circuit_file_of
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import cattrs
 import typer
 from rich.markup import escape
 
@@ -22,16 +21,13 @@ from circuitkit.cli.options import (
     typed_command,
 )
 from circuitkit.cli.terminal import OUT, bars, reported_errors, show_json, show_table
+from circuitkit.interpretation.file import INTERPRETATION_FILE, save_interpretation
 from circuitkit.interpretation.findings import Card, Interpretation
+from circuitkit.interpretation.section import plain
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.reporting.write import write_report
 from circuitkit.study.pipeline import explain
-from circuitkit.study.records import (
-    INTERPRETATION_FILE,
-    circuit_file_of,
-    load_record,
-    save_interpretation,
-)
+from circuitkit.study.records import circuit_file_of, load_record
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.work.files import require_writable_directory
@@ -97,7 +93,7 @@ def interpret_command(
         if record is not None and directory == circuit:
             write_report(replace(record, interpretation=found), directory, ("html", "md", "svg"))
         if as_json:
-            show_json(cattrs.unstructure(found))
+            show_json(plain(found))
         else:
             show_interpretation(found)
             if directory is not None:
@@ -115,9 +111,11 @@ def show_interpretation(found: Interpretation) -> None:
     for card in found.cards:
         for role in card.roles[:1]:
             OUT.print(f"{card.component}: {role.name}: {escape(role.evidence)}", soft_wrap=True)
-    for sweep in found.sweeps:
-        if sweep.says:
-            OUT.print(f"{sweep.name}: {escape(sweep.says)}", soft_wrap=True)
+    for section in found.sections:
+        said = [(section.title, sentence) for sentence in section.sentences]
+        for title, says in said + [(each.name, each.says) for each in section.pictures]:
+            if says:
+                OUT.print(escape(f"{title}: {says}"), soft_wrap=True)
     for note in found.notes:
         OUT.print(escape(note), soft_wrap=True)
 

@@ -23,8 +23,8 @@ from rich.table import Table
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CircuitkitError, PictureWarning, PrecisionWarning
+from circuitkit.interpretation.section import HeatMap
 from circuitkit.study.method_comparison import MethodRow
-from circuitkit.study.records import HeatMap
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict
@@ -203,7 +203,7 @@ def show_heat_map(heat: HeatMap, n_pairs: int) -> None:
     """Print the mean effects of a sweep."""
     show_table(
         f"Effect of {heat.direction} the {heat.description}, in {heat.unit}, mean of {n_pairs} "
-        f"pairs; patching everything: {heat.gap:.3g}. Positive supports the behaviour.",
+        f"pairs; patching everything: {heat.whole:.3g}. Positive supports the behaviour.",
         ("", *heat.columns),
         [
             (row, *(f"{value:+.3f}" for value in values))

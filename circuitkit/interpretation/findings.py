@@ -7,10 +7,10 @@ is a mean over pairs brings its 95 % interval.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from circuitkit.interpretation.section import Matrix, Section
 from circuitkit.interpretation.weights.composition import Composition
 from circuitkit.statistics.bootstrap import Estimate
 
-Matrix = tuple[tuple[float, ...], ...]
 ATTENDS, DOES = "attends", "does"  # the two kinds of roles: where a head looks, what it is for
 
 
@@ -161,43 +161,11 @@ class TemplatePatterns:
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A picture of means with intervals, [row][column], and what the whole of it would be."""
-
-    name: str
-    description: str
-    unit: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: Matrix
-    low: Matrix
-    high: Matrix
-    whole: float
-    says: str = ""
-
-
-@dataclass(frozen=True)
-class DirectionRow:
-    """Is a concept encoded at a place, and is it used there?
-
-    `accuracy` of a linear probe on held-out pairs, `control` that of probes for labels that mean
-    nothing; `ablated` and `added` are what the metric loses when the direction is taken out of
-    clean runs, and gains when it is put into corrupted ones, as shares of the gap.
-    """
-
-    place: str
-    position: str
-    accuracy: Estimate
-    control: Estimate
-    cosine: float
-    ablated: Estimate
-    added: Estimate
-    says: str
-
-
-@dataclass(frozen=True)
 class Interpretation:
-    """Everything that `circuitkit interpret` finds out. `notes` says what was left out, and why."""
+    """Everything that `circuitkit interpret` finds out. `notes` says what was left out, and why.
+
+    `sections` are the findings that no program has to take apart; sections.py adds those of groups.
+    """
 
     task: str
     model: str
@@ -213,8 +181,7 @@ class Interpretation:
     group_edges: tuple[GroupEdge, ...]
     prompts: tuple[PromptView, ...]
     templates: tuple[TemplatePatterns, ...]
-    sweeps: tuple[Sweep, ...]
-    directions: tuple[DirectionRow, ...]
+    sections: tuple[Section, ...]
     notes: tuple[str, ...]
 
     def card(self, component: str) -> Card:

@@ -15,9 +15,16 @@ import numpy as np
 
 from circuitkit.circuits.circuit import Circuit, kind_of
 from circuitkit.circuits.graph import INPUT, LOGITS
-from circuitkit.interpretation.findings import ATTENDS, DOES, Group, GroupEdge, Role
+from circuitkit.interpretation.findings import (
+    ATTENDS,
+    DOES,
+    Group,
+    GroupEdge,
+    Interpretation,
+    Role,
+)
 from circuitkit.interpretation.roles.attention import DUPLICATE, INDUCTION, POSITIONAL, PREVIOUS
-from circuitkit.interpretation.roles.causes import sign_of
+from circuitkit.interpretation.roles.causes import LEAST, sign_of
 from circuitkit.interpretation.roles.claims import claimed
 from circuitkit.interpretation.roles.functions import (
     BACKUP,
@@ -29,6 +36,7 @@ from circuitkit.interpretation.roles.functions import (
     SUPPRESSION,
     WRITER,
 )
+from circuitkit.interpretation.section import Arrow, Box, Column, Diagram, Section, Table
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case
 
@@ -141,4 +149,53 @@ def group_edges(case: Case, groups: Sequence[Group]) -> tuple[GroupEdge, ...]:
     return tuple(
         GroupEdge(sender, receiver, len(edges), mean_estimate(effect))
         for ((sender, receiver), edges), effect in zip(between.items(), effects, strict=True)
+    )
+
+
+def section(found: Interpretation) -> Section:
+    """Return the groups of an interpretation as a section: the diagram, and both tables."""
+    reading = (
+        "Components that behave alike, and all edges from one group to another; the effect is that "
+        "of noising them together. Dashed: it works against the behaviour. Edges of less than 2 % "
+        "of the gap stand in the tables alone."
+    )
+    return Section(
+        "groups",
+        "Groups",
+        reading,
+        tables=tuple(table for table in _tables(found) if table.rows),
+        pictures=(diagram(found),) if found.groups else (),
+        leads=True,
+    )
+
+
+def diagram(found: Interpretation) -> Diagram:
+    """Return the groups and the edges between them as a picture that fits on a slide."""
+    arrows = tuple(
+        Arrow(
+            edge.sender,
+            edge.receiver,
+            edge.effect,
+            f"{edge.n_edges} {'edge' if edge.n_edges == 1 else 'edges'}",
+        )
+        for edge in found.group_edges
+    )
+    boxes = tuple(Box(group.name, group.components, group.summary) for group in found.groups)
+    least = LEAST * abs(found.gap.value)
+    return Diagram("groups", "components that behave alike, and their edges", boxes, arrows, least)
+
+
+def _tables(found: Interpretation) -> tuple[Table, Table]:
+    members = tuple((each.name, ", ".join(each.components), each.summary) for each in found.groups)
+    between = tuple(
+        (each.sender, each.receiver, each.n_edges, each.effect) for each in found.group_edges
+    )
+    effect = Column(f"effect ({found.unit})", "signed")
+    return (
+        Table("", (Column("group"), Column("components"), Column("what they do")), members),
+        Table(
+            "Edges between groups",
+            (Column("from"), Column("to"), Column("edges", "number"), effect),
+            between,
+        ),
     )

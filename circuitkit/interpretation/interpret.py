@@ -2,38 +2,31 @@
 
 1. roles, cards and groups of its heads and MLPs          on the validation pairs
 2. patterns and attributions of some prompts              to look at
-3. the logit lens, and causal tracing of the subject      on the first N_SWEPT validation pairs
-4. directions: encoded, and used?                         found on discovery pairs
+3. the sections of sections.py: lens, tracing, directions
 
 What cannot be measured here is left out, and a note says why.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
 
 from circuitkit.circuits.circuit import Circuit, kind_of
 from circuitkit.errors import CircuitkitError, CriterionError
 from circuitkit.interpretation.cards import cards_of
-from circuitkit.interpretation.directions.search import measure_directions
-from circuitkit.interpretation.findings import DirectionRow, Interpretation, PromptView, Sweep
+from circuitkit.interpretation.findings import Interpretation, PromptView, TemplatePatterns
 from circuitkit.interpretation.groups import group_edges, grouped
 from circuitkit.interpretation.roles.causes import gap_of
 from circuitkit.interpretation.roles.claims import roles_from
 from circuitkit.interpretation.roles.evidence import Evidence
-from circuitkit.interpretation.sweeps.logit_lens import logit_lens
+from circuitkit.interpretation.section import Section
+from circuitkit.interpretation.sections import MEASURED
 from circuitkit.interpretation.sweeps.patterns import by_template, prompt_views, resting_heads
-from circuitkit.interpretation.sweeps.tracing import trace_facts
-from circuitkit.prompts.columns import by_role
-from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.criterion import Case
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from circuitkit.work.progress import Progress, silent
 
 N_PROMPTS = 8  # that a reader may pick
-N_SWEPT = 32  # pairs of the lens and of tracing
-T = TypeVar("T")
 Stage = Callable[[str], Progress]
 
 
@@ -51,17 +44,10 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
             f"interpretation: needs at least {MIN_TO_JUDGE} pairs, got {len(pairs)}. Roles are "
             "claimed on tests over pairs. Raise --n."
         )
-    notes: list[str] = []
     evidence = Evidence(case)
-    told = stage("Roles of components")
-    roles = roles_from(evidence, told)
+    roles = roles_from(evidence, stage("Roles of components"))
     groups = grouped(roles)
-    heads = [name for name in roles if kind_of(name) == "head"]
-    swept = pairs.select(range(min(N_SWEPT, len(pairs))))
-    templates = by_template(model, pairs, heads, memory=case.memory) if heads else ()
-    if not heads:
-        notes.append("Attention: the circuit has no heads, so there are no patterns.")
-    notes += resting_heads(templates).values()
+    templates, notes = _templates(case, roles)
     notes += evidence.attribution.notes
     return Interpretation(
         task=task,
@@ -78,10 +64,31 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
         group_edges=group_edges(case, groups),
         prompts=_prompts(evidence),
         templates=templates,
-        sweeps=(*_lens(case, swept, notes), *_tracing(case, swept, notes, stage)),
-        directions=_directions(case, notes, stage),
+        sections=_sections(case, notes, stage),
         notes=tuple(notes),
     )
+
+
+def _templates(
+    case: Case, components: Iterable[str]
+) -> tuple[tuple[TemplatePatterns, ...], list[str]]:
+    """Return the patterns of the heads among the components, and notes on what they do not say."""
+    heads = [name for name in components if kind_of(name) == "head"]
+    if not heads:
+        return (), ["Attention: the circuit has no heads, so there are no patterns."]
+    templates = by_template(case.model, case.validation, heads, memory=case.memory)
+    return templates, [*resting_heads(templates).values()]
+
+
+def _sections(case: Case, notes: list[str], stage: Stage) -> tuple[Section, ...]:
+    """Return what can be measured of MEASURED; `notes` gets why the rest cannot."""
+    found = []
+    for title, measure in MEASURED.items():
+        try:
+            found.append(measure(case, stage(title)))
+        except CircuitkitError as error:
+            notes.append(f"{title}: left out. {error}")
+    return tuple(found)
 
 
 def _prompts(evidence: Evidence) -> tuple[PromptView, ...]:
@@ -93,49 +100,3 @@ def _prompts(evidence: Evidence) -> tuple[PromptView, ...]:
     )
     [whole] = case.values([Circuit.full(case.model.graph)])
     return tuple(replace(view, value=float(whole[row])) for row, view in enumerate(views))
-
-
-def _lens(case: Case, pairs: PromptPairs, notes: list[str]) -> tuple[Sweep, ...]:
-    def measure() -> tuple[Sweep, ...]:
-        lens = logit_lens(case.model, pairs, by_role(pairs), memory=case.memory)
-        return lens.difference, lens.answer_on_top
-
-    return _or_note(notes, "Logit lens", measure)
-
-
-def _tracing(case: Case, pairs: PromptPairs, notes: list[str], stage: Stage) -> tuple[Sweep, ...]:
-    def measure() -> tuple[Sweep, ...]:
-        return trace_facts(
-            case.model,
-            pairs,
-            case.metric,
-            seed=case.seed,
-            memory=case.memory,
-            progress=stage("Causal tracing"),
-        )
-
-    return _or_note(notes, "Causal tracing", measure)
-
-
-def _directions(case: Case, notes: list[str], stage: Stage) -> tuple[DirectionRow, ...]:
-    def measure() -> tuple[DirectionRow, ...]:
-        return measure_directions(
-            case.model,
-            case.discovery,
-            case.validation,
-            case.metric,
-            seed=case.seed,
-            memory=case.memory,
-            progress=stage("Directions"),
-        )
-
-    return _or_note(notes, "Directions", measure)
-
-
-def _or_note(notes: list[str], what: str, measure: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
-    """Return what is measured; or nothing, and note why."""
-    try:
-        return measure()
-    except CircuitkitError as error:
-        notes.append(f"{what}: left out. {error}")
-        return ()

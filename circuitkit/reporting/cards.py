@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import read_of
 from circuitkit.interpretation.findings import Card, Link
-from circuitkit.reporting.content import NONE, Table, interval, number, signed, visible
+from circuitkit.reporting.content import NONE, TableText, interval, number, signed, visible
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 
@@ -30,14 +30,14 @@ class CardText:
     summary: str
     in_circuit: bool
     facts: tuple[tuple[str, str], ...]
-    roles: Table | None
-    tried: Table | None
-    reads: Table | None
-    feeds: Table | None
-    tokens: Table | None
-    losses: Table | None
-    weights: Table | None
-    composes: Table | None
+    roles: TableText | None
+    tried: TableText | None
+    reads: TableText | None
+    feeds: TableText | None
+    tokens: TableText | None
+    losses: TableText | None
+    weights: TableText | None
+    composes: TableText | None
     elsewhere: tuple[str, ...]
 
 
@@ -62,7 +62,7 @@ def card_texts(record: RunRecord, drawn: Circuit) -> tuple[CardText, ...]:
     return tuple(_card_text(known, others, name) for name in names)
 
 
-def components_table(record: RunRecord) -> Table:
+def components_table(record: RunRecord) -> TableText:
     """Return one row for every component of the circuit."""
     known = _known(record)
     ends = [Circuit.ends(edge) for edge in known.edges]
@@ -77,10 +77,10 @@ def components_table(record: RunRecord) -> Table:
     if known.cards:
         headers = (*headers, "group", "roles", "direct", lost)
     numeric = frozenset({"edges in", "edges out", "direct", lost})
-    return Table(headers, tuple(rows), numeric, frozenset({"component"}))
+    return TableText(headers, tuple(rows), numeric, frozenset({"component"}))
 
 
-def all_edges_table(record: RunRecord) -> Table:
+def all_edges_table(record: RunRecord) -> TableText:
     """Return one row for every edge of the circuit, the largest |score| first; ties in edge order.
 
     The exact effect is there if the edges were measured for an interpretation.
@@ -98,7 +98,7 @@ def all_edges_table(record: RunRecord) -> Table:
     if effects:
         headers = (*headers, effect_header, "95 % interval")
     numeric = frozenset({score_header, effect_header, "95 % interval"})
-    return Table(headers, tuple(rows), numeric, frozenset({"edge", "sender", "receiver"}))
+    return TableText(headers, tuple(rows), numeric, frozenset({"edge", "sender", "receiver"}))
 
 
 def place_of(circuit: Circuit, name: str) -> str:
@@ -183,7 +183,7 @@ def _facts(card: Card, unit: str) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def _roles_table(card: Card, *, claimed: bool) -> Table | None:
+def _roles_table(card: Card, *, claimed: bool) -> TableText | None:
     rows = tuple(
         (
             role.name,
@@ -196,10 +196,10 @@ def _roles_table(card: Card, *, claimed: bool) -> Table | None:
         if role.claimed == claimed
     )
     headers = ("role", "score", "by chance", "p", "evidence")
-    return Table(headers, rows, frozenset({"by chance", "p"})) if rows else None
+    return TableText(headers, rows, frozenset({"by chance", "p"})) if rows else None
 
 
-def _links_table(known: _Known, edges: list[str], links: dict[str, Link]) -> Table | None:
+def _links_table(known: _Known, edges: list[str], links: dict[str, Link]) -> TableText | None:
     if not edges:
         return None
     rows = []
@@ -213,19 +213,19 @@ def _links_table(known: _Known, edges: list[str], links: dict[str, Link]) -> Tab
     if links:
         headers = (*headers, "effect", "95 % interval", "says")
     numeric = frozenset({"score", "effect", "95 % interval"})
-    return Table(headers, tuple(rows), numeric, frozenset({"edge"}))
+    return TableText(headers, tuple(rows), numeric, frozenset({"edge"}))
 
 
-def _tokens_table(card: Card) -> Table | None:
+def _tokens_table(card: Card) -> TableText | None:
     raised = [("raises", visible(each.token), signed(each.logits)) for each in card.promotes]
     lowered = [("lowers", visible(each.token), signed(each.logits)) for each in card.demotes]
     if not raised and not lowered:
         return None
     headers = ("", "token", "logits")
-    return Table(headers, (*raised, *lowered), frozenset({"logits"}), frozenset({"token"}))
+    return TableText(headers, (*raised, *lowered), frozenset({"logits"}), frozenset({"token"}))
 
 
-def _weights_table(card: Card) -> Table | None:
+def _weights_table(card: Card) -> TableText | None:
     """Return the largest token pairs of a head's weights."""
     if card.weights is None or not card.weights.writes:
         return None
@@ -237,10 +237,10 @@ def _weights_table(card: Card) -> Table | None:
         for pair in pairs
     )
     headers = ("by weights", "token", "other token", "entry")
-    return Table(headers, rows, frozenset({"entry"}), frozenset({"token", "other token"}))
+    return TableText(headers, rows, frozenset({"entry"}), frozenset({"token", "other token"}))
 
 
-def _composes_table(card: Card) -> Table | None:
+def _composes_table(card: Card) -> TableText | None:
     if card.weights is None or not card.weights.composes:
         return None
     rows = tuple(
@@ -248,13 +248,15 @@ def _composes_table(card: Card) -> Table | None:
         for each in card.weights.composes
     )
     headers = ("edge", "composition", "by chance", "z")
-    return Table(headers, rows, frozenset(headers[1:]), frozenset({"edge"}))
+    return TableText(headers, rows, frozenset(headers[1:]), frozenset({"edge"}))
 
 
-def _losses_table(card: Card, unit: str) -> Table:
+def _losses_table(card: Card, unit: str) -> TableText:
     effect = f"lost ({unit})"
     rows = tuple(
         (", ".join(loss.without), number(loss.effect.value), interval(loss.effect))
         for loss in card.losses
     )
-    return Table(("without", effect, "95 % interval"), rows, frozenset({effect, "95 % interval"}))
+    return TableText(
+        ("without", effect, "95 % interval"), rows, frozenset({effect, "95 % interval"})
+    )

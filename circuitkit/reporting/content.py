@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.interpretation.section import HeatMap
 from circuitkit.statistics.bootstrap import Estimate
-from circuitkit.study.records import HeatMap, RunRecord, Sample
+from circuitkit.study.records import RunRecord, Sample
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.faithfulness import Faithfulness
 
@@ -58,6 +59,12 @@ READING = {
         "m is the mean metric over pairs; faithfulness is (m(circuit) - m(empty)) / (m(model) - "
         "m(empty)). A claim that holds under one ablation only is weak."
     ),
+    "cards": (
+        "One card for each component. A role is claimed if its score is above chance on the same "
+        "prompts, corrected for all roles and components that were tried. Effects are positive "
+        "where the part supports the behaviour; brackets hold 95 % intervals over pairs."
+    ),
+    "notes": "What was left out, and why.",
     "provenance": "What was run, and what to type to get it again.",
 }
 
@@ -91,10 +98,11 @@ def _shortfall(record: RunRecord) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Headers and rows of plain text; the columns named in `numeric` are aligned right.
+class TableText:
+    """A table as shown: headers and rows of plain text.
 
-    Cells of the columns named in `code` are names to be set in a fixed-width face.
+    The columns named in `numeric` are aligned right; cells of those named in `code` are names to be
+    set in a fixed-width face.
     """
 
     headers: tuple[str, ...]
@@ -167,7 +175,7 @@ def caption_of(record: RunRecord) -> str:
     return f"{record.info.task} in {record.info.model}, {record.circuit.n_edges} edges"
 
 
-def checks_table(record: RunRecord) -> Table:
+def checks_table(record: RunRecord) -> TableText:
     """Return the checks behind the verdict."""
     rows = tuple(
         (
@@ -183,13 +191,13 @@ def checks_table(record: RunRecord) -> Table:
         for check in record.validation.verdict.checks
     )
     headers = ("criterion", "outcome", "rule", "value", "95 % interval", "n", "p", "what it says")
-    return Table(headers, rows, frozenset({"value", "95 % interval", "n", "p"}))
+    return TableText(headers, rows, frozenset({"value", "95 % interval", "n", "p"}))
 
 
-def question_table(record: RunRecord) -> Table:
+def question_table(record: RunRecord) -> TableText:
     """Return what was asked of which model."""
     info = record.info
-    return Table(
+    return TableText(
         ("", "asked"),
         (
             ("task", info.task),
@@ -201,7 +209,7 @@ def question_table(record: RunRecord) -> Table:
     )
 
 
-def baseline_table(record: RunRecord) -> Table:
+def baseline_table(record: RunRecord) -> TableText:
     """Return how the whole model does on the task."""
     baseline = record.validation.baseline
     rows = [
@@ -220,13 +228,13 @@ def sample_texts(record: RunRecord) -> tuple[SampleText, ...]:
     return tuple(_sample_text(sample) for sample in record.validation.samples)
 
 
-def counts_table(record: RunRecord) -> Table:
+def counts_table(record: RunRecord) -> TableText:
     """Return how large the circuit is, from the whole graph to what was kept."""
     circuit = record.circuit
     heads = sum(name.startswith("a") for name in circuit.components)
     share = circuit.n_edges / record.graph.n_edges
     of = len(record.graph.components)
-    return Table(
+    return TableText(
         ("size", "count"),
         (
             ("edges of the graph", f"{record.graph.n_edges:,}"),
@@ -239,7 +247,7 @@ def counts_table(record: RunRecord) -> Table:
     )
 
 
-def curve_table(record: RunRecord) -> Table:
+def curve_table(record: RunRecord) -> TableText:
     """Return the points of the faithfulness curve."""
     curve = record.validation.curve
     rows = []
@@ -256,10 +264,10 @@ def curve_table(record: RunRecord) -> Table:
             )
         )
     headers = ("edges", "share", "faithfulness", "95 % interval", "random: mean", "random: range")
-    return Table(headers, tuple(rows), frozenset(headers))
+    return TableText(headers, tuple(rows), frozenset(headers))
 
 
-def ablations_table(record: RunRecord) -> Table:
+def ablations_table(record: RunRecord) -> TableText:
     """Return the circuit's faithfulness under each ablation."""
     rows = tuple(
         (
@@ -284,10 +292,10 @@ def ablations_table(record: RunRecord) -> Table:
         "single pairs: median (5 to 95 %)",
         "n",
     )
-    return Table(headers, rows, frozenset(headers[1:]))
+    return TableText(headers, rows, frozenset(headers[1:]))
 
 
-def edges_table(record: RunRecord) -> Table:
+def edges_table(record: RunRecord) -> TableText:
     """Return the edges with the largest |score|; ties in edge order."""
     scores = record.circuit.scores.by_edge()
     ranked: list[int] = torch.argsort(scores.abs(), descending=True, stable=True).tolist()
@@ -299,10 +307,10 @@ def edges_table(record: RunRecord) -> Table:
         rows.append((str(rank), name, signed(float(scores[at])), in_circuit))
     score = f"score ({record.info.unit})"
     headers = ("rank", "edge", score, "in the circuit")
-    return Table(headers, tuple(rows), frozenset({"rank", score}), frozenset({"edge"}))
+    return TableText(headers, tuple(rows), frozenset({"rank", score}), frozenset({"edge"}))
 
 
-def provenance_table(record: RunRecord) -> Table:
+def provenance_table(record: RunRecord) -> TableText:
     """Return where the numbers come from."""
     info = record.info
     versions = ", ".join(f"{name} {version}" for name, version in sorted(info.versions.items()))
@@ -320,14 +328,14 @@ def provenance_table(record: RunRecord) -> Table:
         ("pairs dropped", str(info.n_dropped)),
         ("versions", versions),
     )
-    return Table(("", "value"), rows)
+    return TableText(("", "value"), rows)
 
 
 def heat_map_files(heat_maps: Iterable[HeatMap]) -> tuple[str, ...]:
     """Return a file name for each heat map, all different and safe: `heatmap-resid.svg`."""
     names: list[str] = []
     for heat_map in heat_maps:
-        stem = "heatmap-" + re.sub(r"[^A-Za-z0-9_-]+", "-", heat_map.site)
+        stem = "heatmap-" + re.sub(r"[^A-Za-z0-9_-]+", "-", heat_map.name)
         if f"{stem}.svg" in names:
             stem += f"-{len(names)}"
         names.append(f"{stem}.svg")
@@ -340,9 +348,9 @@ def component_list(record: RunRecord) -> str:
     return ", ".join(inner) or "none"
 
 
-def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> Table:
+def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> TableText:
     cells = tuple((name, number(e.value), interval(e), n_of(e)) for name, e in rows)
-    return Table(headers, cells, frozenset(headers[1:]))
+    return TableText(headers, cells, frozenset(headers[1:]))
 
 
 def _range(values: tuple[float, ...]) -> str:

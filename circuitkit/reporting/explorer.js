@@ -11,7 +11,7 @@ const circuit = makePicture(stage, { onLight: sayLit, onOpen: openCard, label: n
 for (const element of document.querySelectorAll(".needs-script")) element.hidden = false;
 setUpTheme();
 setUpSizes();
-setUpGroups();
+setUpDiagrams();
 for (const table of document.querySelectorAll("main .scroll:not(.card .scroll) > table:not(.facts)")) makeSortable(table);
 linkNames(document.querySelector("main"));
 const pickPrompt = bind("prompt", promptPicked);
@@ -156,11 +156,10 @@ function promptPicked(value) {
   showPrompt(document.querySelector("main"), prompt);
 }
 
-// ---- groups
+// ---- diagrams
 
-function setUpGroups() {
-  const stageOfGroups = byId("groups-picture");
-  if (stageOfGroups) makePicture(stageOfGroups, {});
+function setUpDiagrams() {
+  for (const stage of document.querySelectorAll("section[id^=finding-] .diagram")) makePicture(stage, {});
 }
 
 // ---- search

@@ -16,9 +16,9 @@ from xml.dom import minidom
 from markupsafe import Markup
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.interpretation.findings import Interpretation, Matrix, PromptView, TemplatePatterns
+from circuitkit.interpretation.findings import Interpretation, PromptView, TemplatePatterns
+from circuitkit.interpretation.section import Matrix
 from circuitkit.reporting.content import number, signed, visible
-from circuitkit.reporting.findings import prompt_title
 from circuitkit.reporting.sizes import Size
 from circuitkit.study.records import RunRecord
 
@@ -129,6 +129,12 @@ def _edges(drawn: Circuit) -> list[dict[str, str]]:
         {"name": edge, "says": f"{edge}, score {signed(scores[at])}"}
         for edge, at in numbers.items()
     ]
+
+
+def prompt_title(view: PromptView, number_of_prompt: int) -> str:
+    """Return what the picker calls a prompt: its number and its text."""
+    text = " ".join("".join(view.tokens).split())
+    return f"Prompt {number_of_prompt}: {visible(text).replace('␣', ' ')}"
 
 
 def _prompt(view: PromptView, at: int, unit: str) -> dict[str, Any]:

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from circuitkit.errors import PictureError
+from circuitkit.interpretation.section import Bars, HeatMap, LineChart
 from circuitkit.study.method_comparison import MethodRow
-from circuitkit.study.records import HeatMap
 from circuitkit.validation.curve import Curve
 
 
-def heat_map_svg(heat_map: HeatMap, whole: str = "Patching everything amounts to") -> str:
-    """Return the heat map as SVG, as plots.py draws it; `whole` says what its gap is.
+def heat_map_svg(heat_map: HeatMap) -> str:
+    """Return the heat map as SVG, as plots.py draws it.
 
     Raises:
         PictureError: Matplotlib cannot be loaded.
     """
-    return str(_plots().heat_map_svg(heat_map, whole))
+    return str(_plots().heat_map_svg(heat_map))
 
 
 def curve_svg(curve: Curve, threshold: float, n_edges_chosen: int) -> str:
@@ -29,6 +29,30 @@ def curve_svg(curve: Curve, threshold: float, n_edges_chosen: int) -> str:
         PictureError: Matplotlib cannot be loaded.
     """
     return str(_plots().curve_svg(curve, threshold, n_edges_chosen))
+
+
+def bars_svg(bars: Bars) -> str:
+    """Return bars as SVG, as charts.py draws them.
+
+    Raises:
+        PictureError: Matplotlib cannot be loaded.
+    """
+    _plots()
+    from circuitkit.reporting import charts
+
+    return charts.bars_svg(bars)
+
+
+def line_chart_svg(chart: LineChart) -> str:
+    """Return a line chart as SVG, as charts.py draws it.
+
+    Raises:
+        PictureError: Matplotlib cannot be loaded.
+    """
+    _plots()
+    from circuitkit.reporting import charts
+
+    return charts.line_chart_svg(chart)
 
 
 def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:

@@ -1,15 +1,15 @@
-"""The circuit at the level of groups, as DOT text: a picture that fits on a slide.
+"""A diagram as DOT text, as of the circuit's groups: a picture that fits on a slide.
 
-A box is a group with its components, an arrow all edges from one group to another, labelled with
-their number and the exact effect of noising them together; its width is the size of the effect, a
-dashed line a negative one. Arrows of less than LEAST of the gap, and groups with no other arrow,
-are left to the tables.
+A box shows its name and what it holds, an arrow what is said of it and its effect; its width is the
+size of the effect, a dashed line a negative one. Arrows of less than the diagram's `least`, and
+boxes with no other arrow, are left to the tables.
 """
 
 import textwrap
 
-from circuitkit.interpretation.findings import Group, GroupEdge, Interpretation
-from circuitkit.interpretation.roles.causes import LEAST
+from circuitkit.interpretation.findings import Interpretation
+from circuitkit.interpretation.groups import diagram
+from circuitkit.interpretation.section import Arrow, Box, Diagram
 from circuitkit.reporting.content import number
 from circuitkit.reporting.dot import (
     EDGE_STYLE,
@@ -27,64 +27,64 @@ SLIDE = "10,5.6"  # inches: larger pictures shrink
 MAX_LINE = 26  # letters of a line in a box
 
 
-def groups_dot(interpretation: Interpretation) -> str:
-    """Return the groups and the edges between them as DOT text, the input on top.
+def groups_dot(found: Interpretation) -> str:
+    """Return the groups and the edges between them as DOT text, the input on top."""
+    return diagram_dot(diagram(found))
 
-    The nodes are named g0, g1, ... in the order of `group_names`, as a name may hold anything; the
+
+def diagram_dot(drawn: Diagram) -> str:
+    """Return a diagram as DOT text.
+
+    The nodes are named g0, g1, ... in the order of `box_names`, as a name may hold anything; the
     id of an edge is `e` and its number.
     """
     style = {**GRAPH_STYLE, "pad": "0.1", "ranksep": "0.55", "nodesep": "0.4", "size": SLIDE}
     labelled = {**EDGE_STYLE, "fontname": FONT, "fontsize": "10", "fontcolor": INK}
     picture = Digraph("groups", graph=style, node=NODE_STYLE, edge=labelled)
-    groups = {group.name: group for group in interpretation.groups}
-    names = group_names(interpretation)
-    least = LEAST * abs(interpretation.gap.value)
-    drawn = {
-        at: edge
-        for at, edge in enumerate(interpretation.group_edges)
-        if abs(edge.effect.value) >= least
+    boxes = {box.name: box for box in drawn.boxes}
+    names = box_names(drawn)
+    arrows = {
+        at: arrow for at, arrow in enumerate(drawn.arrows) if abs(arrow.effect.value) >= drawn.least
     }
-    touched = {end for edge in drawn.values() for end in (edge.sender, edge.receiver)}
+    touched = {end for arrow in arrows.values() for end in (arrow.sender, arrow.receiver)}
     for at, name in enumerate(names):
-        if name in touched or not drawn:
-            _add_group(picture, f"g{at}", groups.get(name, Group(name, (), "")))
-    largest = max((abs(edge.effect.value) for edge in drawn.values()), default=0.0)
-    for number_of_edge, edge in drawn.items():
-        ends = f"g{names.index(edge.sender)}", f"g{names.index(edge.receiver)}"
-        width = pen_width(edge.effect.value, largest)
-        _add_edge(picture, ends, edge, width, f"e{number_of_edge}")
+        if name in touched or not arrows:
+            _add_box(picture, f"g{at}", boxes.get(name, Box(name)))
+    largest = max((abs(arrow.effect.value) for arrow in arrows.values()), default=0.0)
+    for at, arrow in arrows.items():
+        ends = f"g{names.index(arrow.sender)}", f"g{names.index(arrow.receiver)}"
+        _add_arrow(picture, ends, arrow, pen_width(arrow.effect.value, largest), f"e{at}")
     return picture.source
 
 
-def group_names(interpretation: Interpretation) -> tuple[str, ...]:
-    """Return the groups, then the other ends of edges between groups: the input, the logits."""
-    groups = [group.name for group in interpretation.groups]
-    ends = [end for edge in interpretation.group_edges for end in (edge.sender, edge.receiver)]
-    return tuple(dict.fromkeys([*groups, *ends]))
+def box_names(drawn: Diagram) -> tuple[str, ...]:
+    """Return the boxes, then the other ends of arrows: of groups the input, the logits."""
+    ends = [end for arrow in drawn.arrows for end in (arrow.sender, arrow.receiver)]
+    return tuple(dict.fromkeys([*(box.name for box in drawn.boxes), *ends]))
 
 
-def _add_group(picture: Digraph, node: str, group: Group) -> None:
-    lines = textwrap.wrap(", ".join(group.components), MAX_LINE)
+def _add_box(picture: Digraph, node: str, box: Box) -> None:
+    lines = textwrap.wrap(", ".join(box.holds), MAX_LINE)
     picture.node(
         node,
-        box_label(group.name, lines),
+        box_label(box.name, lines),
         shape="box" if lines else "ellipse",
         style="rounded,filled" if lines else "filled",
         fillcolor=FILLS["head" if lines else "input"],
-        tooltip=group.summary or group.name,
+        tooltip=box.says or box.name,
     )
 
 
-def _add_edge(
-    picture: Digraph, ends: tuple[str, str], edge: GroupEdge, width: float, name: str
+def _add_arrow(
+    picture: Digraph, ends: tuple[str, str], arrow: Arrow, width: float, name: str
 ) -> None:
-    count = f"{edge.n_edges} {'edge' if edge.n_edges == 1 else 'edges'}"
+    says = [arrow.says] if arrow.says else []
     picture.edge(
         *ends,
-        label=f" {count}, {number(edge.effect.value)} ",
+        label=f" {', '.join([*says, number(arrow.effect.value)])} ",
         id=name,
         penwidth=f"{width:.2f}",
-        style="dashed" if edge.effect.value < 0 else "solid",
+        style="dashed" if arrow.effect.value < 0 else "solid",
         color="#555555",
-        tooltip=f"{edge.sender} to {edge.receiver}: {count}",
+        tooltip=": ".join([f"{arrow.sender} to {arrow.receiver}", *says]),
     )

@@ -17,12 +17,15 @@ from markupsafe import Markup
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.findings import Interpretation
-from circuitkit.reporting import cards, content, explorer, findings
+from circuitkit.interpretation.section import Diagram, Picture
+from circuitkit.interpretation.sections import sections_of
+from circuitkit.reporting import cards, content, explorer
 from circuitkit.reporting.dot import READ_COLOURS, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
-from circuitkit.reporting.findings_dot import group_names, groups_dot
+from circuitkit.reporting.findings_dot import box_names
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
+from circuitkit.reporting.sections import caption, picture_svg, picture_table, table_text
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
 from circuitkit.study.records import RunRecord
 
@@ -40,7 +43,7 @@ def report_html(record: RunRecord, album: Album | None = None) -> str:
         TEMPLATE,
         record=record,
         title=content.title_of(record),
-        reading={**content.READING, **findings.READING},
+        reading=content.READING,
         badge=content.marked(validation.verdict.outcome),
         sentences=content.verdict_sentences(record),
         checks=content.checks_table(record),
@@ -66,7 +69,8 @@ def report_html(record: RunRecord, album: Album | None = None) -> str:
         script=script,
         script_source=explorer.source_hash(script),
         style=explorer.page_style(),
-        found=_findings(record.interpretation, album) if record.interpretation else None,
+        found=record.interpretation,
+        findings=_findings(record.interpretation, album),
         **_explorer(record, album),
     )
 
@@ -105,31 +109,42 @@ def _tagged(record: RunRecord, drawn: Circuit, svg: str) -> str:
     return explorer.tagged_svg(svg, nodes, edges, record.circuit.edges)
 
 
-def _findings(found: Interpretation, album: Album) -> dict[str, Any]:
+def _findings(found: Interpretation | None, album: Album) -> list[dict[str, Any]]:
+    """Return what the template shows of every section, whichever it is."""
+    return [
+        {
+            "section": section,
+            "tables": [(table.title, table_text(table)) for table in section.tables],
+            "pictures": [
+                _figure(picture, album, f"{section.key}{at}")
+                for at, picture in enumerate(section.pictures)
+            ],
+        }
+        for section in (sections_of(found) if found else ())
+    ]
+
+
+def _figure(picture: Picture, album: Album, prefix: str) -> dict[str, Any]:
     return {
-        "groups": findings.groups_table(found),
-        "group_edges": findings.group_edges_table(found),
-        "groups_picture": (
-            inline_picture(partial(_groups_svg, found), "groups", album) if found.groups else ""
-        ),
-        "directions": findings.directions_table(found),
-        "sweeps": [
-            (sweep, inline_picture(partial(findings.sweep_svg, sweep), f"sweep{at}", album))
-            for at, sweep in enumerate(found.sweeps)
-        ],
-        "notes": found.notes,
-        "n_pairs": found.n_pairs,
-        "ablation": found.ablation,
+        "name": picture.name,
+        "caption": caption(picture),
+        "says": picture.says,
+        "is_diagram": isinstance(picture, Diagram),
+        "svg": inline_picture(partial(_tagged_picture, picture), prefix, album),
+        "numbers": picture_table(picture),
     }
 
 
-def _groups_svg(found: Interpretation) -> str:
-    nodes = {f"g{at}": name for at, name in enumerate(group_names(found))}
+def _tagged_picture(picture: Picture) -> str:
+    """Return a picture drawn; the boxes and arrows of a diagram can be pointed at."""
+    svg = picture_svg(picture)
+    if not isinstance(picture, Diagram):
+        return svg
+    nodes = {f"g{at}": name for at, name in enumerate(box_names(picture))}
     edges = {
-        f"e{at}": (f"{edge.sender} to {edge.receiver}", edge.sender, edge.receiver)
-        for at, edge in enumerate(found.group_edges)
+        f"e{at}": (f"{each.sender} to {each.receiver}", each.sender, each.receiver)
+        for at, each in enumerate(picture.arrows)
     }
-    svg = render_dot(groups_dot(found), "svg").decode()
     return explorer.tagged_svg(svg, nodes, edges, [edge[0] for edge in edges.values()])
 
 

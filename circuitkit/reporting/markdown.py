@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from circuitkit.interpretation.findings import Card, Interpretation
-from circuitkit.reporting import content, findings
+from circuitkit.interpretation.section import Picture, Section
+from circuitkit.interpretation.sections import sections_of
+from circuitkit.reporting import content
 from circuitkit.reporting.cards import all_edges_table, components_table, role_words
-from circuitkit.reporting.content import READING, Parts, SampleText, Table
+from circuitkit.reporting.content import READING, Parts, SampleText, TableText
 from circuitkit.reporting.pictures import Missing
+from circuitkit.reporting.sections import caption, picture_files, table_text
 from circuitkit.study.records import RunRecord
 
 CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE = "circuit.svg", "curve.svg", "groups.svg"
@@ -115,22 +118,19 @@ def _findings(record: RunRecord) -> list[list[str]]:
     found = record.interpretation
     if found is None:
         return [["## Components and edges", *tables]]
+    every = sections_of(found)
+    files = picture_files(every)
     sections = [
-        ["## Components and edges", _said("cards"), *tables],
+        ["## Components and edges", _note("cards"), *tables],
         ["## What each component does", _table(_cards_table(found))],
-        _groups(found),
+        *(_section(section, files) for section in every),
     ]
-    if found.directions:
-        table = _table(findings.directions_table(found))
-        sections.append(["## Directions", _said("directions"), table])
-    if found.sweeps:
-        sections.append(_sweeps(found))
     if found.notes:
-        sections.append(["## Notes", "\n".join(f"- {escaped(note)}" for note in found.notes)])
-    return [section for section in sections if section]
+        sections.append(["## Notes", _list(found.notes)])
+    return sections
 
 
-def _cards_table(found: Interpretation) -> Table:
+def _cards_table(found: Interpretation) -> TableText:
     rows = tuple(
         (
             card.component,
@@ -143,38 +143,36 @@ def _cards_table(found: Interpretation) -> Table:
         for card in found.cards
     )
     headers = ("component", "group", "roles", "in words", "raises", "backed up by")
-    return Table(headers, rows, code=frozenset({"component"}))
+    return TableText(headers, rows, code=frozenset({"component"}))
 
 
 def _tokens(card: Card) -> str:
     return ", ".join(content.visible(each.token) for each in card.promotes) or content.NONE
 
 
-def _groups(found: Interpretation) -> list[str]:
-    if not found.groups:
-        return []
-    blocks = ["## Groups", _said("groups"), f"![The groups]({GROUPS_FILE})"]
-    blocks.append(_table(findings.groups_table(found)))
-    return [*blocks, _table(findings.group_edges_table(found))] if found.group_edges else blocks
+def _section(section: Section, files: Mapping[str, Picture]) -> list[str]:
+    """Return any finding; pictures are shown by the names of their files."""
+    blocks = [f"## {escaped(section.title)}", f"*{escaped(section.reading)}*"]
+    blocks += map(escaped, section.sentences)
+    for picture in section.pictures:
+        file = next(name for name, each in files.items() if each is picture)
+        blocks.append(f"![{escaped(caption(picture))}]({file})")
+        blocks += [escaped(picture.says)] if picture.says else []
+    for table in section.tables:
+        blocks += [f"### {escaped(table.title)}"] if table.title else []
+        blocks.append(_table(table_text(table)))
+    return [*blocks, _list(section.notes)] if section.notes else blocks
 
 
-def _sweeps(found: Interpretation) -> list[str]:
-    blocks = ["## Sweeps", _said("sweeps")]
-    for sweep, file in zip(found.sweeps, findings.sweep_files(found), strict=True):
-        blocks.append(f"![{escaped(f'{sweep.name}: {sweep.description}')}]({file})")
-        blocks += [escaped(sweep.says)] if sweep.says else []
-    return blocks
-
-
-def _said(section: str) -> str:
-    return f"*{escaped(findings.READING[section])}*"
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {escaped(item)}" for item in items)
 
 
 def _patching(record: RunRecord) -> list[str]:
     blocks = ["## Exact effects of patching", _note("patching")]
     files = content.heat_map_files(record.heat_maps)
     for heat_map, file in zip(record.heat_maps, files, strict=True):
-        words = f"{heat_map.site}: {heat_map.description}, {heat_map.direction}"
+        words = f"{heat_map.name}: {heat_map.description}, {heat_map.direction}"
         blocks.append(f"![{escaped(words)}]({file})")
     return blocks if files else [*blocks, "No patching sweep was run."]
 
@@ -195,7 +193,7 @@ def _note(section: str) -> str:
     return f"*{escaped(READING[section])}*"
 
 
-def _table(table: Table) -> str:
+def _table(table: TableText) -> str:
     """Return a table; numbers are aligned right, names set as code."""
     rule = ["---:" if header in table.numeric else "---" for header in table.headers]
     lines = [_row(map(escaped, table.headers)), _row(rule)]
@@ -210,8 +208,8 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _code(name: str) -> str:
-    """Return a component or edge name, which holds no backtick and no pipe, as code."""
-    return f"`{name}`"
+    """Return a name as code; one that code cannot hold in a table, as text."""
+    return escaped(name) if set(name) & set("`|\r\n") or not name else f"`{name}`"
 
 
 def _fenced(code: str) -> str:

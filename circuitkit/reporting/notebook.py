@@ -14,15 +14,15 @@ from markupsafe import Markup
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.findings import Interpretation
-from circuitkit.reporting.content import Table, interval, number, signed
+from circuitkit.interpretation.section import Bars, Diagram, HeatMap, LineChart, Picture, Section
+from circuitkit.interpretation.sections import sections_of
+from circuitkit.reporting.content import TableText, interval, number, signed
 from circuitkit.reporting.dot import picture_dot
-from circuitkit.reporting.figures import curve_svg, heat_map_svg
-from circuitkit.reporting.findings import groups_table
-from circuitkit.reporting.findings_dot import groups_dot
+from circuitkit.reporting.figures import curve_svg
 from circuitkit.reporting.html import inline_svg, missing_text
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
-from circuitkit.study.records import HeatMap
+from circuitkit.reporting.sections import picture_svg, picture_table, table_text
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
 
@@ -30,9 +30,11 @@ from circuitkit.validation.curve import Curve
 def show_in_notebooks() -> None:
     """Give what can be drawn the methods that IPython looks for."""
     _teach(Circuit, circuit_picture, circuit_edges)
-    _teach(HeatMap, heat_map_svg, heat_map_values)
     _teach(Curve, curve_picture, curve_points)
-    _teach(Interpretation, groups_picture, groups_table)
+    for kind in (HeatMap, Bars, LineChart, Diagram):
+        _teach(kind, picture_svg, picture_table)
+    _show(Section, html=section_html, svg=first_picture)
+    _show(Interpretation, html=interpretation_html, svg=groups_picture)
 
 
 def circuit_picture(circuit: Circuit) -> str:
@@ -47,37 +49,56 @@ def curve_picture(curve: Curve) -> str:
     return curve_svg(curve, Thresholds().min_faithfulness, 0)
 
 
-def groups_picture(found: Interpretation) -> str:
-    """Return the graph of groups as SVG."""
-    return render_dot(groups_dot(found), "svg").decode()
+def interpretation_html(found: Interpretation) -> str:
+    """Return everything that was found, section after section."""
+    return "".join(map(section_html, sections_of(found)))
 
 
-def circuit_edges(circuit: Circuit) -> Table:
+def section_html(section: Section) -> str:
+    """Return any finding: its sentences, pictures, tables and notes."""
+    parts = [Markup("<h3>{}</h3><p><i>{}</i></p>").format(section.title, section.reading)]
+    parts += [Markup("<p>{}</p>").format(sentence) for sentence in section.sentences]
+    for picture in section.pictures:
+        parts.append(Markup(_figure(_drawn(picture), picture_table(picture))))
+        parts.append(Markup("<p>{}</p>").format(picture.says))
+    for table in section.tables:
+        parts.append(Markup("<h4>{}</h4>{}").format(table.title, _rows(table_text(table))))
+    parts += [Markup("<p>{}</p>").format(note) for note in section.notes]
+    return str(Markup("").join(parts))
+
+
+def groups_picture(found: Interpretation) -> str | None:
+    """Return the first picture of an interpretation: its groups."""
+    return first_picture(*sections_of(found))
+
+
+def first_picture(*sections: Section) -> str | None:
+    """Return the first picture of some sections, for where only one picture can be shown."""
+    drawn = [_drawn(each) for section in sections for each in section.pictures[:1]][:1]
+    return next((svg for svg in drawn if not isinstance(svg, Missing)), None)
+
+
+def _drawn(picture: Picture) -> str | Missing:
+    return Album().drawn(lambda: picture_svg(picture))
+
+
+def circuit_edges(circuit: Circuit) -> TableText:
     """Return the circuit's edges and their scores, in edge order."""
     scores: list[float] = circuit.scores.by_edge().tolist()
     rows = tuple((edge, signed(scores[circuit.graph.edge_number(edge)])) for edge in circuit.edges)
-    return Table(("edge", "score"), rows)
+    return TableText(("edge", "score"), rows)
 
 
-def heat_map_values(heat_map: HeatMap) -> Table:
-    """Return the values of a heat map."""
-    rows = tuple(
-        (name, *(number(value) for value in values))
-        for name, values in zip(heat_map.rows, heat_map.values, strict=True)
-    )
-    return Table((heat_map.unit, *heat_map.columns), rows)
-
-
-def curve_points(curve: Curve) -> Table:
+def curve_points(curve: Curve) -> TableText:
     """Return the points of a curve."""
     rows = tuple(
         (f"{each.n_edges:,}", number(each.faithfulness.value), interval(each.faithfulness))
         for each in curve.points
     )
-    return Table(("edges", "faithfulness", "95 % interval"), rows)
+    return TableText(("edges", "faithfulness", "95 % interval"), rows)
 
 
-def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], Table]) -> None:
+def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], TableText]) -> None:
     def as_html(self: Any) -> str:
         return _figure(Album().drawn(lambda: picture(self)), table(self))
 
@@ -85,13 +106,25 @@ def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], Tab
         svg = Album().drawn(lambda: picture(self))
         return None if isinstance(svg, Missing) else svg  # IPython then shows plain text
 
-    for name, method in (("_repr_svg_", as_svg), ("_repr_html_", as_html)):
+    _show(kind, html=as_html, svg=as_svg)
+
+
+def _show(kind: type, *, html: Callable[[Any], str], svg: Callable[[Any], str | None]) -> None:
+    for name, method in (("_repr_svg_", svg), ("_repr_html_", html)):
         setattr(kind, name, method)
 
 
-def _figure(svg: str | Missing, table: Table) -> str:
+def _figure(svg: str | Missing, table: TableText) -> str:
     """Return a picture and, folded away, its numbers. Ids are its own on a page of many."""
     shown = missing_text(svg) if isinstance(svg, Missing) else _own_ids(svg)
+    return str(
+        Markup(
+            '<div style="overflow-x: auto">{}</div><details><summary>{} rows</summary>{}</details>'
+        ).format(shown, len(table.rows), _rows(table))
+    )
+
+
+def _rows(table: TableText) -> Markup:
     head = Markup("").join(Markup("<th>{}</th>").format(name) for name in table.headers)
     rows = Markup("").join(
         Markup("<tr>{}</tr>").format(
@@ -99,12 +132,7 @@ def _figure(svg: str | Missing, table: Table) -> str:
         )
         for row in table.rows
     )
-    return str(
-        Markup(
-            '<div style="overflow-x: auto">{}</div><details><summary>{} rows</summary>'
-            "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></details>"
-        ).format(shown, len(table.rows), head, rows)
-    )
+    return Markup("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, rows)
 
 
 def _own_ids(svg: str) -> Markup:

@@ -20,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from circuitkit.study.records import HeatMap
+from circuitkit.interpretation.section import HeatMap
 from circuitkit.validation.curve import Curve, CurvePoint
 
 PAPER, INK, GRID = "#FCFCFA", "#222222", "#D8D8D4"
@@ -52,10 +52,8 @@ _STYLE = {
 }
 
 
-def heat_map_svg(heat_map: HeatMap, whole: str = "Patching everything amounts to") -> str:
+def heat_map_svg(heat_map: HeatMap) -> str:
     """Return the heat map as SVG: blue supports the behaviour, red opposes it, white is zero.
-
-    `whole` says what its gap is.
 
     Values are written into the cells of narrow maps, bold where the 95 % interval leaves out zero.
     Of more than MAX_ROWS rows only those with the largest effects are drawn, and a note says so.
@@ -76,7 +74,7 @@ def heat_map_svg(heat_map: HeatMap, whole: str = "Patching everything amounts to
         bar = figure.colorbar(cells, ax=axes, fraction=0.06, pad=0.02, aspect=max(8, len(rows)))
         bar.set_label(f"effect ({heat_map.unit})")
         bar.outline.set_visible(False)
-        _write_around(figure, heat_map, len(rows), whole)
+        _write_around(figure, heat_map, len(rows))
         return svg_of(figure)
 
 
@@ -151,14 +149,15 @@ def _is_crowded(labels: Sequence[str]) -> bool:
     return _longest(labels) > (2 if len(labels) > MAX_COLUMNS_WITH_TEXT else 8)
 
 
-def _write_around(figure: Figure, heat_map: HeatMap, n_rows: int, whole: str) -> None:
+def _write_around(figure: Figure, heat_map: HeatMap, n_rows: int) -> None:
     letters = int(figure.get_figwidth() * 11)  # that fit on a line at the title's size
-    title = textwrap.fill(f"{heat_map.site}: {heat_map.description}", letters)
+    title = textwrap.fill(f"{heat_map.name}: {heat_map.description}", letters)
     direction = DIRECTIONS.get(heat_map.direction, heat_map.direction)
     figure.suptitle(f"{title}\n{direction}".rstrip(), x=0.02, ha="left", fontsize=10.5)
+    whole = "Patching everything" if heat_map.direction else "The whole of it"
     note = (
         "Blue (positive) supports the behaviour, red opposes it.\n"
-        f"{whole} {heat_map.gap:.3g} {heat_map.unit}."
+        f"{whole} amounts to {heat_map.whole:.3g} {heat_map.unit}."
     )
     if len(heat_map.columns) <= MAX_COLUMNS_WITH_TEXT:
         note += " Bold: 95 % interval without 0."
@@ -175,7 +174,7 @@ def _label_cells(axes: Axes, heat_map: HeatMap, rows: list[int]) -> None:
     )
     axes.tick_params(axis="x", labelrotation=90 if _is_crowded(columns) else 0)
     axes.tick_params(length=0)
-    axes.set_xlabel("token position or role")
+    axes.set_xlabel(heat_map.axis)
     for spine in axes.spines.values():
         spine.set_visible(False)
 

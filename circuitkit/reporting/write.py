@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from circuitkit.errors import OutputError, PictureError
-from circuitkit.interpretation.findings import Interpretation
 from circuitkit.reporting.content import caption_of, heat_map_files
 from circuitkit.reporting.dot import circuit_dot, picture_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
-from circuitkit.reporting.findings import sweep_files, sweep_svg
-from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import report_html
-from circuitkit.reporting.markdown import CURVE_FILE, GROUPS_FILE, report_markdown
+from circuitkit.reporting.markdown import CURVE_FILE, report_markdown
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
+from circuitkit.reporting.sections import found_files, picture_svg
 from circuitkit.study.records import RunRecord
 from circuitkit.work.files import require_writable_directory, write_whole
 
@@ -73,27 +71,16 @@ def _html(record: RunRecord, album: Album) -> Files:
 def _markdown(record: RunRecord, album: Album) -> Files:
     least = record.validation.thresholds.min_faithfulness
     curve = partial(curve_svg, record.validation.curve, least, record.circuit.n_edges)
+    found = found_files(record.interpretation)
     maps = zip(heat_map_files(record.heat_maps), record.heat_maps, strict=True)
     pictures = {
         **_picture(record, "svg", album),
         CURVE_FILE: album.drawn(curve),
         **{name: album.drawn(partial(heat_map_svg, each)) for name, each in maps},
-        **_found(record.interpretation, album),
+        **{name: album.drawn(partial(picture_svg, each)) for name, each in found.items()},
     }
     missing = {name: each for name, each in pictures.items() if isinstance(each, Missing)}
     return {"report.md": report_markdown(record, missing), **pictures}
-
-
-def _found(found: Interpretation | None, album: Album) -> Files:
-    """Return the pictures of an interpretation."""
-    if found is None:
-        return {}
-    files: dict[str, str | bytes | Missing] = {}
-    if found.groups:
-        files[GROUPS_FILE] = album.drawn(lambda: render_dot(groups_dot(found), "svg"))
-    for name, sweep in zip(sweep_files(found), found.sweeps, strict=True):
-        files[name] = album.drawn(partial(sweep_svg, sweep))
-    return files
 
 
 def _svg(record: RunRecord, album: Album) -> Files:

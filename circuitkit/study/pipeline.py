@@ -19,6 +19,7 @@ from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.interpret import interpret
+from circuitkit.interpretation.section import HeatMap, grids
 from circuitkit.interventions.patching import PatchingEffects, patch_activations
 from circuitkit.interventions.path_patching import PathEffects
 from circuitkit.interventions.recorded import Direction
@@ -30,7 +31,7 @@ from circuitkit.prompts.columns import all_positions, by_role
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.study.cases import case_of, judge_case
-from circuitkit.study.records import HeatMap, RunInfo, RunRecord, Sample, Validation
+from circuitkit.study.records import RunInfo, RunRecord, Sample, Validation
 from circuitkit.study.search import best_edges, find_circuit
 from circuitkit.study.settings import Settings, Stage, installed_versions
 from circuitkit.study.subject import Subject
@@ -133,17 +134,18 @@ def _heat_map_sites(model: SubjectModel) -> tuple[str, ...]:
 def heat_map(effects: PatchingEffects, description: str, unit: str) -> HeatMap:
     """Return the mean effects of a sweep over its pairs, with intervals."""
     cells = [[mean_estimate(pairs) for pairs in row] for row in effects.effects.numpy()]
+    values, low, high = grids(cells)
     return HeatMap(
         effects.site,
         description,
-        effects.direction.value,
         unit,
         effects.rows,
         effects.columns,
-        values=tuple(tuple(cell.value for cell in row) for row in cells),
-        low=tuple(tuple(cell.low for cell in row) for row in cells),
-        high=tuple(tuple(cell.high for cell in row) for row in cells),
-        gap=float(effects.gap.mean()),
+        values,
+        low,
+        high,
+        whole=float(effects.gap.mean()),
+        direction=effects.direction.value,
     )
 
 

@@ -4,7 +4,7 @@
     scores.parquet   one row an edge: edge, sender, receiver, score, in_circuit
     validation.json  schema, thresholds, then baseline, samples, faithfulness, curve, verdict
     patching.json    exact effects, one heat map a site
-    interpretation.json  what was found out about its parts: schema, then cards, groups, prompts;
+    interpretation.json  what was found out about its parts: interpretation/file.py;
                      only where `circuitkit interpret` was run
     run.toml         what was run, with which versions, and what to type to get it again
 
@@ -29,7 +29,13 @@ from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.recipe import Recipe, recipe_from_json, recipe_to_json
 from circuitkit.errors import CircuitFileError
+from circuitkit.interpretation.file import (
+    INTERPRETATION_FILE,
+    load_interpretation,
+    save_interpretation,
+)
 from circuitkit.interpretation.findings import Interpretation
+from circuitkit.interpretation.section import HeatMap
 from circuitkit.model.digests import may_agree
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.criteria import Thresholds
@@ -39,8 +45,6 @@ from circuitkit.validation.verdict import Verdict
 from circuitkit.work.files import write_whole
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
-INTERPRETATION_SCHEMA = 1
-INTERPRETATION_FILE = "interpretation.json"
 RUN_FILE = "run.toml"
 CIRCUIT_FILE = "circuit.json"
 
@@ -78,25 +82,6 @@ class Sample:
     wrong_answers: tuple[str, ...]
     top: tuple[tuple[str, float], ...]
     metric: float
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """Mean exact effects of one patching sweep, with 95 % intervals; [row][column].
-
-    Positive supports the behaviour. `gap` is what patching everything amounts to.
-    """
-
-    site: str
-    description: str
-    direction: str
-    unit: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    values: tuple[tuple[float, ...], ...]
-    low: tuple[tuple[float, ...], ...]
-    high: tuple[tuple[float, ...], ...]
-    gap: float
 
 
 @dataclass(frozen=True)
@@ -177,7 +162,7 @@ def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord
             info,
             circuit,
             _read_versioned(directory / "validation.json", Validation),
-            from_json((directory / "patching.json").read_text(), tuple[HeatMap, ...]),
+            _read_heat_maps(directory / "patching.json"),
             _interpretation_of(info, directory) if interpreted else None,
         )
     except CircuitFileError:
@@ -213,51 +198,6 @@ def circuit_file_of(path: Path) -> Path:
     return path / CIRCUIT_FILE if path.is_dir() else path
 
 
-def save_interpretation(interpretation: Interpretation, directory: str | Path) -> None:
-    """Write an interpretation into a run directory, whole or not at all.
-
-    Raises:
-        OutputError: the place cannot be written.
-    """
-    data = {"schema": INTERPRETATION_SCHEMA, **cattrs.unstructure(interpretation)}
-    # a number a line would double what is mostly matrices
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
-    write_whole(Path(directory) / INTERPRETATION_FILE, text)
-
-
-def load_interpretation(directory: str | Path) -> Interpretation | None:
-    """Return the interpretation in a run directory; None where none was made.
-
-    Raises:
-        CircuitFileError: it is of another schema, or damaged.
-    """
-    path = Path(directory) / INTERPRETATION_FILE
-    if not path.exists():
-        return None
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    if isinstance(data, dict) and data.get("schema") != INTERPRETATION_SCHEMA:
-        raise CircuitFileError(
-            f"interpretation file {str(path)!r}: must be of schema {INTERPRETATION_SCHEMA}, got "
-            f"schema {data.get('schema')!r}. Its cards would be misread. Run `circuitkit "
-            "interpret` again."
-        )
-    try:
-        return cattrs.structure(data, Interpretation)
-    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> CircuitFileError:
-    return CircuitFileError(
-        f"interpretation file {str(path)!r}: must be what `circuitkit interpret` writes, got "
-        f"{type(error).__name__}: {error}. There is nothing to show. Run `circuitkit interpret` "
-        "again."
-    )
-
-
 def _interpretation_of(info: RunInfo, directory: Path) -> Interpretation | None:
     found = load_interpretation(directory)
     if found is not None and not may_agree(found.model_digest, info.model_digest):
@@ -290,6 +230,20 @@ def _read_versioned(path: Path, kind: Any) -> Any:
             f"{data.get('schema', 1)}. Its criteria are not those of this version. Run it again."
         )
     return cattrs.structure(data, kind)
+
+
+def _read_heat_maps(path: Path) -> tuple[HeatMap, ...]:
+    """Return the heat maps of a file, which called name and whole `site` and `gap` until 0.1."""
+    data = json.loads(path.read_text())
+    old = {"site": "name", "gap": "whole"}
+    maps = [
+        {old.get(key, key): value for key, value in each.items()}
+        if isinstance(each, dict)
+        else each
+        for each in data
+    ]
+    found: tuple[HeatMap, ...] = cattrs.structure(maps, tuple[HeatMap, ...])
+    return found
 
 
 def to_json(data: Any) -> str:

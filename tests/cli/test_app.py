@@ -79,7 +79,7 @@ def test_run_writes_a_whole_directory(common, tmp_path):
     assert found.circuit.provenance.verdict == found.validation.verdict.outcome
     assert found.info.n_edges_selected >= found.circuit.n_edges
     assert found.info.n_discovery == found.info.n_validation == 20
-    assert {heat.site for heat in found.heat_maps} == {"resid", "attn", "mlp", "heads"}
+    assert {heat.name for heat in found.heat_maps} == {"resid", "attn", "mlp", "heads"}
     assert tomllib.loads((out / "run.toml").read_text())["metric"] == "logit-difference"
     again = call("report", out, "--format", "html,pdf")
     assert again.exit_code == 0, again.output

@@ -26,6 +26,7 @@ from circuitkit.interpretation.comparison import (
     overlap,
     ruzicka,
 )
+from circuitkit.interpretation.file import save_interpretation
 from circuitkit.interpretation.findings import (
     ATTENDS,
     DOES,
@@ -40,7 +41,6 @@ from circuitkit.interpretation.roles.claims import roles_from
 from circuitkit.interpretation.roles.evidence import Evidence
 from circuitkit.reporting.comparison_dot import comparison_dot
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
-from circuitkit.study.records import save_interpretation
 
 RUNNER = CliRunner()
 
@@ -60,7 +60,7 @@ def interpretation(cards, gap=2.0, **others):
         "unit": "logits", "ablation": "mean", "n_pairs": 50, "seed": 0,
     }  # fmt: skip
     empty = dict.fromkeys(
-        ("groups", "group_edges", "prompts", "templates", "sweeps", "directions", "notes"), ()
+        ("groups", "group_edges", "prompts", "templates", "sections", "notes"), ()
     )
     return Interpretation(**{**said, **empty, **others}, gap=exactly(gap), cards=tuple(cards))
 
@@ -376,7 +376,7 @@ def test_what_is_not_interpreted_yet_is_interpreted(interpreted, of_truth, tmp_p
     [
         ("interpretation.json", "{", [], "must be what `circuitkit interpret` writes"),
         ("interpretation.json", '{"schema": 1}', [], "must be what `circuitkit interpret` writes"),
-        ("interpretation.json", '{"schema": 99}', [], "must be of schema 1, got schema 99"),
+        ("interpretation.json", '{"schema": 99}', [], "must be of schema 1 or 2, got schema 99"),
         ("notes.txt", "", [], "circuit.json"),
         ("notes.txt", "", ["-o", "shared.txt"], "must end in one of svg, png, pdf"),
     ],

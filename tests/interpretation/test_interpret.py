@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.cli.app import app
+from circuitkit.interpretation.file import load_interpretation, save_interpretation
 from circuitkit.interpretation.interpret import N_PROMPTS, interpret
 from circuitkit.metrics import LogProbability
-from circuitkit.study.records import load_interpretation, save_interpretation
 from circuitkit.zoo.planted import planted
 
 RUNNER = CliRunner()
@@ -52,15 +52,16 @@ def test_it_says_what_each_part_does_with_everything_to_show_for_it(told, interp
         assert all(len(rows) == len(view.tokens) for rows in view.patterns.values())
         assert set(view.attributions) == parts
     assert sum(template.n for template in told.templates) == told.n_pairs
-    assert told.directions
+    assert [each.key for each in told.sections] == ["logit-lens", "directions"]
+    assert told.sections[1].tables[0].rows
     assert told.gap.value > 4
 
 
 def test_what_cannot_be_measured_is_noted_not_hidden(told):
     # the prompts of this task name no role but the end, which is the same in both of a pair
     assert [note for note in told.notes if note.startswith("Causal tracing: left out. ")]
-    assert all("tracing" not in sweep.name for sweep in told.sweeps)
-    assert {"logit-lens", "logit-lens-top"} <= {sweep.name for sweep in told.sweeps}
+    assert all(section.key != "tracing" for section in told.sections)
+    assert [each.name for each in told.sections[0].pictures] == ["logit-lens", "logit-lens-top"]
 
 
 def test_it_is_saved_and_read_again(told, tmp_path):

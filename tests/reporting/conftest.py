@@ -11,11 +11,12 @@ from playwright.sync_api import sync_playwright
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.recipe import Recipe
+from circuitkit.interpretation.section import HeatMap
 from circuitkit.reporting import render
 from circuitkit.reporting.html import report_html
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
-from circuitkit.study.records import HeatMap, RunInfo, RunRecord, Sample, Validation
+from circuitkit.study.records import RunInfo, RunRecord, Sample, Validation
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import exact
@@ -55,7 +56,7 @@ def circuit():
 def heat_map():
     values = ((0.25, -3.5), (2.75, 0.0), (-0.125, 1.0))
     return HeatMap(
-        site="resid",
+        name="resid",
         description=f"residual stream {SCRIPT}",
         direction="noising",
         unit="logits",
@@ -64,7 +65,7 @@ def heat_map():
         values=values,
         low=tuple(tuple(value - 0.5 for value in row) for row in values),
         high=tuple(tuple(value + 0.5 for value in row) for row in values),
-        gap=6.25,
+        whole=6.25,
     )
 
 
@@ -133,7 +134,7 @@ def record(circuit, heat_map, curve):
         command="circuitkit run toy --model tiny --seed 11",
         versions={"torch": "2.13.0", "circuitkit": "0.1.0"},
     )
-    heads = replace(heat_map, site="heads", rows=("a0.h0", "a0.h1", "a0.h2"))
+    heads = replace(heat_map, name="heads", rows=("a0.h0", "a0.h1", "a0.h2"))
     return RunRecord(info, circuit, validation, (heat_map, heads))
 
 

@@ -4,11 +4,12 @@ import random
 
 from circuitkit.circuits.circuit import kind_of
 from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.interpretation.directions.search import DirectionRow
+from circuitkit.interpretation.directions.search import section as directions
 from circuitkit.interpretation.findings import (
     ATTENDS,
     DOES,
     Card,
-    DirectionRow,
     Group,
     GroupEdge,
     HeadWeights,
@@ -17,11 +18,11 @@ from circuitkit.interpretation.findings import (
     Loss,
     PromptView,
     Role,
-    Sweep,
     TemplatePatterns,
     WeightedPair,
     Written,
 )
+from circuitkit.interpretation.section import HeatMap, Section
 from circuitkit.interpretation.weights.composition import Composition
 from circuitkit.statistics.bootstrap import Estimate
 
@@ -65,13 +66,17 @@ def interpretation_of(record, *, n_prompts=4, seed=0):
                 {name: pattern_of(4, rng) for name in heads},
             ),
         ),
-        sweeps=(sweep_of(heads or inner, rng),),
-        directions=(
-            DirectionRow(
-                "resid 1", "S2", near(0.95), near(0.5), 0.875, near(0.25), near(0.125), "used here"
-            ),
+        sections=(
+            Section("sweeps", "Sweeps", "Means.", pictures=(sweep_of(heads or inner, rng),)),
+            directions([direction_row()]),
         ),
         notes=("Roles of MLPs were not tried <here>.",),
+    )
+
+
+def direction_row():
+    return DirectionRow(
+        "resid 1", "S2", near(0.95), near(0.5), 0.875, near(0.25), near(0.125), "used here"
     )
 
 
@@ -144,7 +149,7 @@ def pattern_of(n, rng):
 
 def sweep_of(names, rng):
     values = tuple(tuple(rng.gauss(0, 1) for _ in range(3)) for _ in names)
-    return Sweep(
+    return HeatMap(
         "direct attribution",
         "what each head adds <directly>",
         "logits",
@@ -154,5 +159,5 @@ def sweep_of(names, rng):
         tuple(tuple(value - 0.5 for value in row) for row in values),
         tuple(tuple(value + 0.5 for value in row) for row in values),
         6.25,
-        "Most comes from one head.",
+        says="Most comes from one head.",
     )

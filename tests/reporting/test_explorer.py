@@ -341,11 +341,13 @@ def test_buttons_wheel_and_dragging_pan_and_zoom(page):
 
 
 def test_the_groups_light_up_too(page):
-    page.locator("#groups-picture [data-node='name movers']").hover()
-    lit = page.locator("#groups-picture .edge:not(.dim)")
+    page.locator("#finding-groups .diagram [data-node='name movers']").hover()
+    lit = page.locator("#finding-groups .diagram .edge:not(.dim)")
     assert lit.count() == 3
-    page.locator("#groups-picture [data-node='input']").focus()
-    assert page.locator("#groups-picture .node.chosen").get_attribute("data-node") == "input"
+    page.locator("#finding-groups .diagram [data-node='input']").focus()
+    assert (
+        page.locator("#finding-groups .diagram .node.chosen").get_attribute("data-node") == "input"
+    )
 
 
 def luminance(colour):
@@ -486,7 +488,7 @@ def names_without_script(page):
 
 def test_without_an_interpretation_nothing_is_empty_or_dead(open_report):
     page = open_report("plain")
-    assert page.locator("select, #groups, #sweeps, #directions, #notes, #prompt-line").count() == 0
+    assert page.locator("select, [id^=finding-], #notes, #prompt-line").count() == 0
     for section in page.locator("main > section").all():
         assert len(section.inner_text()) > 60
     node(page, "m0").click()

@@ -7,7 +7,8 @@ from html import unescape
 import pytest
 
 from circuitkit.interpretation.findings import Group, GroupEdge
-from circuitkit.reporting.findings_dot import group_names, groups_dot
+from circuitkit.interpretation.groups import diagram
+from circuitkit.reporting.findings_dot import box_names, groups_dot
 from circuitkit.reporting.render import render_dot
 
 from .interpretations import near
@@ -26,7 +27,7 @@ def test_every_group_and_edge_is_drawn_with_its_effect(found):
 
 
 def test_ends_that_are_no_group_are_named_after_the_groups(found):
-    assert group_names(found) == ("duplicate finders", "name movers", "input", "logits")
+    assert box_names(diagram(found)) == ("duplicate finders", "name movers", "input", "logits")
 
 
 def test_an_effect_against_the_behaviour_is_dashed_and_a_large_one_wide(found):

@@ -16,7 +16,7 @@ from circuitkit.reporting.html import inline_svg, report_html
 from circuitkit.validation.verdict import Verdict
 
 from .conftest import SCORES
-from .interpretations import interpretation_of
+from .interpretations import direction_row, interpretation_of
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 
@@ -145,7 +145,7 @@ def test_the_badge_says_the_outcome_in_words_and_by_class(record, outcome):
 
 
 def test_every_section_has_a_line_on_how_to_read_it(html):
-    assert html.count("<section") == (12 if 'id="groups"' in html else 8)
+    assert html.count("<section") == (12 if 'id="finding-groups"' in html else 8)
     for section in re.findall(r"<section.*?</section>", html, re.DOTALL):
         assert 'class="reading"' in section
 
@@ -292,17 +292,17 @@ def test_cards_show_claimed_roles_and_what_was_measured(interpreted):
         assert f"{signed(link.effect.value)} {interval(link.effect)}" in text
     for note in interpreted.interpretation.notes:
         assert note in text
-    for row in interpreted.interpretation.directions:
-        assert f"{number(row.accuracy.value)} {interval(row.accuracy)}" in text
+    accuracy = direction_row().accuracy
+    assert f"{number(accuracy.value)} {interval(accuracy)}" in text
 
 
 def test_an_interpretation_with_nothing_in_it_makes_no_empty_section(interpreted):
     nothing = dict.fromkeys(
-        ("cards", "groups", "group_edges", "prompts", "templates", "sweeps", "directions", "notes"),
+        ("cards", "groups", "group_edges", "prompts", "templates", "sections", "notes"),
         (),
     )
     bare = replace(interpreted, interpretation=replace(interpreted.interpretation, **nothing))
     html = report_html(bare)
     assert html.count("<section") == 8
     assert "<select" not in html
-    assert 'href="#groups"' not in html
+    assert 'href="#finding-groups"' not in html

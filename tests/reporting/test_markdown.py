@@ -120,7 +120,7 @@ def test_a_place_that_cannot_be_written_is_refused(record, tmp_path):
 
 
 def test_heat_map_files_are_safe_and_all_different(heat_map):
-    sites = [replace(heat_map, site=site) for site in ("../up", "resid", "resid", "a b")]
+    sites = [replace(heat_map, name=name) for name in ("../up", "resid", "resid", "a b")]
     names = heat_map_files(sites)
     assert len(set(names)) == 4
     assert all(re.fullmatch(r"heatmap-[A-Za-z0-9_-]+\.svg", name) for name in names)

@@ -80,7 +80,7 @@ def test_an_interpretation_is_saved_and_loaded_with_its_run(interpreted, tmp_pat
     save_record(interpreted, tmp_path)
     loaded = load_record(tmp_path)
     assert loaded.interpretation == interpreted.interpretation
-    assert json.loads((tmp_path / "interpretation.json").read_text())["schema"] == 1
+    assert json.loads((tmp_path / "interpretation.json").read_text())["schema"] == 2
     save_record(loaded, tmp_path / "again")
     first, again = tmp_path / "interpretation.json", tmp_path / "again" / "interpretation.json"
     assert first.read_bytes() == again.read_bytes()
@@ -98,13 +98,14 @@ def test_a_run_without_an_interpretation_leaves_none_of_an_earlier_run(
 def test_an_interpretation_of_another_schema_is_refused(interpreted, tmp_path):
     save_record(interpreted, tmp_path)
     file = tmp_path / "interpretation.json"
-    file.write_text(file.read_text().replace('"schema":1', '"schema":2', 1))
-    with pytest.raises(CircuitFileError, match="must be of schema 1, got schema 2"):
+    file.write_text(file.read_text().replace('"schema":2', '"schema":3', 1))
+    with pytest.raises(CircuitFileError, match="must be of schema 1 or 2, got schema 3"):
         load_record(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "null", "[]", "3", '{"schema": 1}', '{"schema": 1, "cards']
+    "content",
+    ["", "null", "[]", "3", '{"schema": 1}', '{"schema": 2}', '{"schema": 2, "cards'],
 )
 def test_a_damaged_interpretation_is_refused(interpreted, tmp_path, content):
     save_record(interpreted, tmp_path)

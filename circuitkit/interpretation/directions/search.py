@@ -21,7 +21,7 @@ tokens would; what is used need not be told from memorised tokens.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,13 +42,14 @@ from circuitkit.interpretation.directions.effects import (
     require_recovery_gap,
 )
 from circuitkit.interpretation.directions.probes import Examples, probe, require_probes
-from circuitkit.interpretation.findings import DirectionRow
+from circuitkit.interpretation.experiment import Experiment
+from circuitkit.interpretation.section import Column, Section, Table
 from circuitkit.interventions.recorded import Direction
-from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.statistics.bootstrap import Estimate, estimate, ratio_of_means
+from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
+from circuitkit.validation.criterion import Case
 from circuitkit.work.progress import Progress, silent
 
 N_RANDOM = 39
@@ -62,25 +63,73 @@ USED_ONLY = "used, not linearly encoded"
 NEITHER = "neither shown"
 
 
-def measure_directions(
-    model: SubjectModel,
-    discovery: PromptPairs,
-    validation: PromptPairs,
-    metric: Metric,
-    *,
-    roles: Sequence[str] = (),
-    points: Sequence[Point] = (),
-    concept: Concept = CLEAN,
-    n_random: int = N_RANDOM,
-    seed: int = 0,
-    memory: int | None = None,
-    progress: Progress = silent,
-) -> tuple[DirectionRow, ...]:
-    """Return a row for each hook point and role: directions of discovery, numbers of validation.
+@dataclass(frozen=True)
+class DirectionRow:
+    """Is a concept encoded at a place, and is it used there?
 
-    By default: every role that all pairs have, and the residual stream around every layer.
+    `accuracy` of a linear probe on held-out pairs, `control` that of probes for labels that mean
+    nothing; `ablated` and `added` are what the metric loses when the direction is taken out of
+    clean runs, and gains when it is put into corrupted ones, as shares of the gap.
+    """
+
+    place: str
+    position: str
+    accuracy: Estimate
+    control: Estimate
+    cosine: float
+    ablated: Estimate
+    added: Estimate
+    says: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is looked for, and where: by default `CLEAN`, at every role that all pairs have and the
+    residual stream around every layer. `n_random` directions of the same length are the null.
+    """
+
+    roles: Sequence[str] = ()
+    points: Sequence[Point] = ()
+    concept: Concept = CLEAN
+    n_random: int = N_RANDOM
+    seed: int = 0
+
+
+def measured(case: Case, progress: Progress = silent) -> Section:
+    """Return which concepts a case's model encodes and uses, and where.
 
     Raises:
+        PromptError: too few pairs.
+        VanishingGapError: the metric of clean and corrupted runs cannot be told apart.
+    """
+    experiment = Experiment(case.model, case.validation, case.metric, case.memory)
+    return section(measure_directions(experiment, case.discovery, Asked(seed=case.seed), progress))
+
+
+def section(rows: Sequence[DirectionRow]) -> Section:
+    """Return rows as a section."""
+    reading = (
+        "A linear probe finds the concept (accuracy on held-out pairs, against probes for labels "
+        "that mean nothing); ablated and added are what taking the direction out loses and putting "
+        "it in gains, as shares of the gap. What is there need not be used."
+    )
+    names = ("place", "position", "accuracy", "control", "cosine", "ablated", "added", "says")
+    columns = tuple(Column(name, "number" if name == "cosine" else "text") for name in names)
+    cells = tuple(tuple(getattr(row, name) for name in names) for row in rows)
+    return Section("directions", "Directions", reading, tables=(Table("", columns, cells),))
+
+
+def measure_directions(
+    experiment: Experiment,
+    discovery: PromptPairs,
+    asked: Asked | None = None,
+    progress: Progress = silent,
+) -> tuple[DirectionRow, ...]:
+    """Return a row for each hook point and role: directions of `discovery` pairs, numbers of the
+    experiment's.
+
+    Raises:
+        DependencyError: scikit-learn is not installed.
         DependencyError: scikit-learn is not installed.
         PromptError: fewer than MIN_PAIRS pairs, a missing role, or missing labels of the metric.
         MethodError: the concept's labels are too few, too many or all alike.
@@ -90,11 +139,49 @@ def measure_directions(
         MemoryBudgetError: not even one run of one pair fits.
     """
     require_probes()
-    metric.check(validation.labels)
-    splits = {"discovery": discovery, "validation": validation}
-    labels = {name: labels_of(concept, pairs, name) for name, pairs in splits.items()}
-    roles = tuple(roles) or _common_roles(splits)
-    points = tuple(points) or _residual_points(model)
+    asked = asked or Asked()
+    places = _places(experiment, discovery, asked)
+    changes = [place.change(kind) for place in places for kind in Direction]
+    own, gap = _effects(experiment, changes, _part(progress, 0, 100))
+    require_recovery_gap(gap, experiment.metric)
+    shares = [estimate((effects[0], gap), ratio_of_means) for effects in own]
+    rng = np.random.default_rng(asked.seed)
+    # where the effect may be none, no random direction need be tried
+    tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
+    random = [places[i // 2].random(changes[i], asked.n_random, rng) for i in tried]
+    null, _ = _effects(experiment, random, _part(progress, 100, 1000))
+    used = {
+        i // 2
+        for i, effects in zip(tried, null, strict=True)
+        if shares[i].value > max(effects.mean(1) / gap.mean())
+    }
+    return tuple(
+        place.row(shares[2 * i], shares[2 * i + 1], i in used, asked.seed)
+        for i, place in enumerate(places)
+    )
+
+
+def _effects(
+    experiment: Experiment, changes: Sequence[DirectionChange], progress: Progress
+) -> tuple[list[Float[np.ndarray, "direction pair"]], Values]:
+    return direction_effects(
+        experiment.model,
+        experiment.pairs,
+        experiment.metric,
+        changes,
+        memory=experiment.memory,
+        progress=progress,
+    )
+
+
+def _places(experiment: Experiment, discovery: PromptPairs, asked: Asked) -> list["_Place"]:
+    """Return every hook point and role that is asked about, with its examples of both splits."""
+    model = experiment.model
+    experiment.metric.check(experiment.pairs.labels)
+    splits = {"discovery": discovery, "validation": experiment.pairs}
+    labels = {name: labels_of(asked.concept, pairs, name) for name, pairs in splits.items()}
+    roles = tuple(asked.roles) or _common_roles(splits)
+    points = tuple(asked.points) or _residual_points(model)
     for name, pairs in splits.items():
         _require_roles(pairs, roles, name)
     for point in points:
@@ -102,37 +189,15 @@ def measure_directions(
     seen, held_out = (
         [
             examples_of(activations, pairs, roles, labels[name], sides)
-            for activations in activations_at(model, pairs, points, roles, memory)
+            for activations in activations_at(model, pairs, points, roles, experiment.memory)
         ]
         for (name, pairs), sides in zip(splits.items(), ("both", "one"), strict=True)
     )
-    places = [
+    return [
         _Place(point, role, seen[i][j], held_out[i][j])
         for i, point in enumerate(points)
         for j, role in enumerate(roles)
     ]
-    changes = [place.change(kind) for place in places for kind in Direction]
-    own, gap = direction_effects(
-        model, validation, metric, changes, memory=memory, progress=_part(progress, 0, 100)
-    )
-    require_recovery_gap(gap, metric)
-    shares = [estimate((effects[0], gap), ratio_of_means) for effects in own]
-    rng = np.random.default_rng(seed)
-    # where the effect may be none, no random direction need be tried
-    tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
-    random = [places[i // 2].random(changes[i], n_random, rng) for i in tried]
-    null, _ = direction_effects(
-        model, validation, metric, random, memory=memory, progress=_part(progress, 100, 1000)
-    )
-    used = {
-        i // 2
-        for i, effects in zip(tried, null, strict=True)
-        if shares[i].value > max(effects.mean(1) / gap.mean())
-    }
-    return tuple(
-        place.row(shares[2 * i], shares[2 * i + 1], i in used, seed)
-        for i, place in enumerate(places)
-    )
 
 
 def selectivity(row: DirectionRow) -> float:

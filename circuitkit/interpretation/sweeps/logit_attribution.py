@@ -32,6 +32,7 @@ from torch import Tensor
 from circuitkit.circuits.graph import READS, ComponentGraph
 from circuitkit.errors import GraphError
 from circuitkit.interpretation.findings import Written
+from circuitkit.interpretation.section import Bars, Section
 from circuitkit.interpretation.sweeps.answer_directions import answer_directions, in_float64
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.recorded import RecordedRun
@@ -172,6 +173,37 @@ def promoted(model: SubjectModel, attribution: Attribution, component: str, k: i
         tuple(
             Written(model.text_of([int(i)]), float(x)) for x, i in zip(*low, strict=True) if x < 0
         ),
+    )
+
+
+def section(attribution: Attribution, n: int = 20) -> Section:
+    """Return the `n` components with the largest direct parts as a section, largest first.
+
+    Raises:
+        CriterionError: too few pairs for an interval.
+    """
+    found = {name: attribution.estimate(name) for name in attribution.components}
+    largest = sorted(found, key=lambda name: -abs(found[name].value))[:n]
+    bars = Bars(
+        "logit-attribution",
+        "what each component adds to the logits of the answers over the wrong ones, directly",
+        "logits",
+        tuple(largest),
+        tuple(found[name] for name in largest),
+    )
+    reading = (
+        "One part of the logit difference for each component, with the final norm's scale held as "
+        "it was; what it does through later components is not in it."
+    )
+    whole, bias = (mean_estimate(each.numpy()) for each in (attribution.value, attribution.bias))
+    says = f"The logit difference is {whole}, of which biases are {bias}."
+    return Section(
+        "logit-attribution",
+        "Direct logit attribution",
+        reading,
+        (says,),
+        pictures=(bars,),
+        notes=attribution.notes,
     )
 
 

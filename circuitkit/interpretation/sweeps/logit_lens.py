@@ -15,14 +15,16 @@ or all of them, targets that are single tokens. Where both apply they agree
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.errors import CriterionError
-from circuitkit.interpretation.findings import Matrix, Sweep
+from circuitkit.interpretation.experiment import first_pairs
+from circuitkit.interpretation.section import HeatMap, Section, grids
 from circuitkit.interpretation.sweeps.answer_directions import answer_directions, in_float64
 from circuitkit.interventions.budget import COMFORTABLE, pairs_per_batch
 from circuitkit.interventions.recorded import RecordedRun
@@ -30,9 +32,11 @@ from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import counted_from
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts.columns import Columns
+from circuitkit.prompts.columns import Columns, by_role
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import MIN_PAIRS, Estimate, mean_estimate
+from circuitkit.validation.criterion import Case
+from circuitkit.work.progress import Progress, silent
 
 WIDTHS = 3  # tensors [row, vocab] that finding the top token keeps at once
 
@@ -47,10 +51,10 @@ class TopToken:
 
 @dataclass(frozen=True)
 class LogitLens:
-    """The two sweeps over places and positions, and the token most often on top in each cell."""
+    """The two heat maps over places and positions, and the token most often on top in each cell."""
 
-    difference: Sweep
-    answer_on_top: Sweep
+    difference: HeatMap
+    answer_on_top: HeatMap
     top: tuple[tuple[TopToken, ...], ...]
 
 
@@ -62,12 +66,39 @@ class _Readings:
     top: Int[Tensor, "place pair pos"]
 
 
+@dataclass(frozen=True)
+class _Axes:
+    """The names of places and of the columns that enough pairs have, and what `says` so."""
+
+    places: tuple[str, ...]
+    columns: tuple[str, ...]
+    masks: Bool[Tensor, "column pair pos"]
+    says: str
+
+
+def measured(case: Case, progress: Progress = silent) -> Section:
+    """Return the lens on a case's first validation pairs, by role."""
+    pairs = first_pairs(case)
+    lens = logit_lens(case.model, pairs, by_role(pairs), memory=case.memory)
+    progress(1, 1)
+    return section((lens.difference, lens.answer_on_top))
+
+
+def section(maps: Sequence[HeatMap]) -> Section:
+    """Return the maps of a lens as a section."""
+    reading = (
+        "What the model would say if it stopped at each place: means over pairs, each cell on its "
+        "own. Early layers need not write in these terms, so a low value proves nothing."
+    )
+    return Section("logit-lens", "Logit lens", reading, pictures=tuple(maps))
+
+
 def logit_lens(
     model: SubjectModel, pairs: PromptPairs, columns: Columns, *, memory: int | None = None
 ) -> LogitLens:
     """Return the lens at every place of the residual stream, for each column of positions.
 
-    Columns that fewer than MIN_PAIRS pairs have are left out, and named in the sweeps.
+    Columns that fewer than MIN_PAIRS pairs have are left out, and named in the heat maps.
 
     Raises:
         CriterionError: too few pairs for an interval.
@@ -82,44 +113,47 @@ def logit_lens(
         )
     readings = _read(model, pairs, memory)
     is_answer = (readings.top.unsqueeze(-1) == pairs.labels.answers[:, None]).any(-1).double()
-    rows = tuple(places_of_stream(model))
+    axes = _axes(model, columns)
+    at_label = torch.arange(len(pairs)), pairs.label_pos
+    difference = _map(axes, readings.difference, float(readings.difference[-1][at_label].mean()))
+    on_top = _map(axes, is_answer, float(is_answer[-1][at_label].mean()))
+    return LogitLens(
+        difference,
+        replace(
+            on_top,
+            name="logit-lens-top",
+            description="how often an answer would be the most likely token, if the model stopped "
+            "there",
+            unit="share of pairs",
+        ),
+        tuple(tuple(_most_common(model, top[mask]) for mask in axes.masks) for top in readings.top),
+    )
+
+
+def _axes(model: SubjectModel, columns: Columns) -> _Axes:
     kept = columns.masks.any(2).sum(1) >= MIN_PAIRS
-    masks = columns.masks[kept]
     names = tuple(name for name, keep in zip(columns.names, kept, strict=True) if keep)
     left_out = [name for name, keep in zip(columns.names, kept, strict=True) if not keep]
     says = f"Left out, as fewer than {MIN_PAIRS} pairs have them: {', '.join(left_out)}."
-    says = says if left_out else ""
-    at_label = torch.arange(len(pairs)), pairs.label_pos
+    return _Axes(
+        tuple(places_of_stream(model)), names, columns.masks[kept], says if left_out else ""
+    )
 
-    def sweep(name: str, description: str, unit: str, values: Tensor) -> Sweep:
-        cells = [[_cell(value, mask) for mask in masks] for value in values]
-        return Sweep(
-            name,
-            description,
-            unit,
-            rows,
-            names,
-            values=_matrix(cells, "value"),
-            low=_matrix(cells, "low"),
-            high=_matrix(cells, "high"),
-            whole=float(values[-1][at_label].mean()),
-            says=says,
-        )
 
-    return LogitLens(
-        sweep(
-            "logit-lens",
-            "logits of the answers over the wrong ones, if the model stopped there",
-            "logits",
-            readings.difference,
-        ),
-        sweep(
-            "logit-lens-top",
-            "how often an answer would be the most likely token, if the model stopped there",
-            "share of pairs",
-            is_answer,
-        ),
-        tuple(tuple(_most_common(model, top[mask]) for mask in masks) for top in readings.top),
+def _map(axes: _Axes, readings: Float[Tensor, "place pair pos"], whole: float) -> HeatMap:
+    """Return the means of readings as the heat map of the difference."""
+    values, low, high = grids([[_cell(each, mask) for mask in axes.masks] for each in readings])
+    return HeatMap(
+        "logit-lens",
+        "logits of the answers over the wrong ones, if the model stopped there",
+        "logits",
+        axes.places,
+        axes.columns,
+        values,
+        low,
+        high,
+        whole,
+        says=axes.says,
     )
 
 
@@ -163,10 +197,6 @@ def _cell(value: Float[Tensor, "pair pos"], mask: Bool[Tensor, "pair pos"]) -> E
     present = mask.any(1)
     means = (value * mask).sum(1)[present] / mask.sum(1)[present]
     return mean_estimate(means.numpy())
-
-
-def _matrix(cells: list[list[Estimate]], field: str) -> Matrix:
-    return tuple(tuple(float(getattr(cell, field)) for cell in row) for row in cells)
 
 
 def _most_common(model: SubjectModel, tokens: Int[Tensor, " place"]) -> TopToken:

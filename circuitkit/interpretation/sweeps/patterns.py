@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.errors import MemoryBudgetError
-from circuitkit.interpretation.findings import Matrix, PromptView, TemplatePatterns
+from circuitkit.interpretation.findings import PromptView, TemplatePatterns
+from circuitkit.interpretation.section import Matrix
 from circuitkit.interpretation.sweeps.logit_attribution import Attribution
 from circuitkit.interventions.budget import free_bytes, pairs_per_batch
 from circuitkit.model import Hook, SubjectModel, hook_points

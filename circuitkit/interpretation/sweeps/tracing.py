@@ -16,6 +16,7 @@ therefore stand in for the noised one.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -23,13 +24,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
-from circuitkit.interpretation.findings import Sweep
+from circuitkit.interpretation.experiment import Experiment, first_pairs
+from circuitkit.interpretation.section import HeatMap, Section, grids
 from circuitkit.interpretation.sweeps.subject_noise import N_NOISE, subject_noise
 from circuitkit.interventions.ablation import NOISE_FACTOR, CorruptedRun
 from circuitkit.interventions.patching import patch_places
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import Place, site_named
-from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.prompts.columns import Columns, by_role
 from circuitkit.prompts.pairs import PromptPairs
@@ -41,6 +42,7 @@ from circuitkit.statistics.bootstrap import (
     mean_estimate,
     ratio_of_means,
 )
+from circuitkit.validation.criterion import Case
 from circuitkit.work.progress import Progress, silent
 
 WINDOW_SHARE = 10 / 48  # of the layers, as Meng et al. choose for GPT-2 XL
@@ -48,23 +50,47 @@ RESIDUAL = "residual stream"
 RESTORED = {RESIDUAL: "resid", "mlp out": "mlp", "attention out": "attn"}  # to the site's name
 
 
-def trace_facts(
-    model: SubjectModel,
-    pairs: PromptPairs,
-    metric: Metric,
-    *,
-    subject: str = "",
-    n_noise: int = N_NOISE,
-    factor: float = NOISE_FACTOR,
-    window: int = 0,
-    seed: int = 0,
-    memory: int | None = None,
-    progress: Progress = silent,
-) -> tuple[Sweep, ...]:
-    """Return the sweeps of the residual stream, of MLPs (if there are any) and of attention.
+@dataclass(frozen=True)
+class Blur:
+    """How a subject is blurred: the role ("": `default_subject`), samples, spread, and the seed."""
 
-    `subject` is the role that is blurred ("": `default_subject`), `window` the number of layers
-    restored together (0: `default_window`). Each `says` where most is given back.
+    subject: str = ""
+    n: int = N_NOISE
+    factor: float = NOISE_FACTOR
+    seed: int = 0
+
+
+def measured(case: Case, progress: Progress = silent) -> Section:
+    """Return where a case's subject is kept and fetched, on its first validation pairs.
+
+    Raises:
+        PromptError: no role differs between the prompts of every pair.
+    """
+    experiment = Experiment(case.model, first_pairs(case), case.metric, case.memory)
+    return section(trace_facts(experiment, Blur(seed=case.seed), progress=progress))
+
+
+def section(maps: Sequence[HeatMap]) -> Section:
+    """Return the maps of tracing as a section."""
+    reading = (
+        "The subject's tokens are blurred with noise, then the clean value is put back at one "
+        "place: means over pairs of what that gives back, each cell on its own. A place that gives "
+        "nothing back may still hold the fact."
+    )
+    return Section("tracing", "Causal tracing", reading, pictures=tuple(maps))
+
+
+def trace_facts(
+    experiment: Experiment,
+    blur: Blur | None = None,
+    *,
+    window: int = 0,
+    progress: Progress = silent,
+) -> tuple[HeatMap, ...]:
+    """Return the heat maps of the residual stream, of MLPs (if there are any) and of attention.
+
+    `window` is the number of layers restored together (0: `default_window`). Each `says` where most
+    is given back.
 
     Raises:
         PromptError: a pair lacks the role, the metric's labels are missing, or too few pairs.
@@ -72,31 +98,31 @@ def trace_facts(
         ActivationError: an activation of either run is NaN or infinite.
         MemoryBudgetError: not even one run of one pair fits.
     """
-    noises = subject_noise(model, pairs, subject, n=n_noise, factor=factor, seed=seed)
+    blur, model = blur or Blur(), experiment.model
+    noises = subject_noise(
+        model, experiment.pairs, blur.subject, n=blur.n, factor=blur.factor, seed=blur.seed
+    )
     what = [name for name in RESTORED if name != "mlp out" or model.graph.has_mlps]
-    window_of(model, window)  # a window that is not in the model is refused before the first sweep
+    window_of(model, window)  # a window that is not in the model is refused before the first map
 
     def part(i: int) -> Progress:
         return lambda done, total: progress(i * 1000 + 1000 * done // total, len(what) * 1000)
 
     return tuple(
-        trace(model, pairs, metric, noises, name, window=window, memory=memory, progress=part(i))
+        trace(experiment, noises, name, window=window, progress=part(i))
         for i, name in enumerate(what)
     )
 
 
 def trace(
-    model: SubjectModel,
-    pairs: PromptPairs,
-    metric: Metric,
+    experiment: Experiment,
     corruptions: Sequence[CorruptedRun],
     restored: str,
     *,
     window: int = 0,
     columns: Callable[[PromptPairs], Columns] = by_role,
-    memory: int | None = None,
     progress: Progress = silent,
-) -> Sweep:
+) -> HeatMap:
     """Return the indirect effects of restoring one of RESTORED in each layer at each column.
 
     `corruptions` give the runs that are repaired: those of `subject_noise`, or others.
@@ -106,36 +132,32 @@ def trace(
         MethodError: a window that is not in the model, no corruption, or an unknown `restored`.
         GraphError: the model has no MLPs to restore.
     """
+    model, pairs, unit = experiment.model, experiment.pairs, experiment.metric.unit
     _require_pairs(pairs)
     places = _places(model, restored, window_of(model, window))
     at = columns(pairs)
-    effects, total = indirect_effects(
-        model, pairs, metric, places, at, corruptions, memory, progress
-    )
-    cells = [[mean_estimate(cell) for cell in row] for row in effects.numpy()]
+    effects, total = indirect_effects(experiment, places, at, corruptions, progress)
+    values, low, high = grids([[mean_estimate(cell) for cell in row] for row in effects.numpy()])
     rows = tuple(place.name for place in places)
-    return Sweep(
-        name=f"tracing, {restored}",
-        description=f"what restoring the {restored} gives back of {metric.name}",
-        unit=metric.unit,
-        rows=rows,
-        columns=at.names,
-        values=tuple(tuple(cell.value for cell in row) for row in cells),
-        low=tuple(tuple(cell.low for cell in row) for row in cells),
-        high=tuple(tuple(cell.high for cell in row) for row in cells),
+    return HeatMap(
+        f"tracing, {restored}",
+        f"what restoring the {restored} gives back of {experiment.metric.name}",
+        unit,
+        rows,
+        at.names,
+        values,
+        low,
+        high,
         whole=float(total.mean()),
-        says=_says(restored, rows, at.names, effects.numpy(), total.numpy(), metric.unit),
+        says=_says(restored, rows, at.names, effects.numpy(), total.numpy(), unit),
     )
 
 
 def indirect_effects(
-    model: SubjectModel,
-    pairs: PromptPairs,
-    metric: Metric,
+    experiment: Experiment,
     places: Sequence[Place],
     columns: Columns,
     corruptions: Sequence[CorruptedRun],
-    memory: int | None = None,
     progress: Progress = silent,
 ) -> tuple[Float[Tensor, "place column pair"], Float[Tensor, " pair"]]:
     """Return indirect and total effects on each pair, each the mean over the corruptions.
@@ -148,23 +170,23 @@ def indirect_effects(
             "causal tracing: needs at least one corrupted run, got none. There is nothing to "
             "repair. Give one, as `subject_noise` does."
         )
-    n = len(corruptions)
-    effects: Tensor = torch.zeros(len(places), len(columns.names), len(pairs), dtype=torch.float64)
-    total: Tensor = torch.zeros(len(pairs), dtype=torch.float64)
+    n, n_pairs = len(corruptions), len(experiment.pairs)
+    effects: Tensor = torch.zeros(len(places), len(columns.names), n_pairs, dtype=torch.float64)
+    total: Tensor = torch.zeros(n_pairs, dtype=torch.float64)
     for i, corruption in enumerate(corruptions):
 
         def part(done: int, cells: int, before: int = i) -> None:
             progress(before * cells + done, n * cells)
 
         found = patch_places(
-            model,
-            pairs,
+            experiment.model,
+            experiment.pairs,
             places,
             columns,
-            metric=metric,
+            metric=experiment.metric,
             direction=Direction.DENOISING,
             corruption=corruption,
-            memory=memory,
+            memory=experiment.memory,
             progress=part,
         )
         effects += found.effects / n

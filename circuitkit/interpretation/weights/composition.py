@@ -28,6 +28,7 @@ from transformer_lens.utilities.matrix import composition_scores
 
 from circuitkit.circuits.graph import component_of, read_of
 from circuitkit.errors import MethodError
+from circuitkit.interpretation.section import Column, Section, Table
 from circuitkit.interpretation.weights.products import ov_factors, qk_factors
 from circuitkit.model import SubjectModel
 
@@ -79,6 +80,20 @@ def compose(
         Composition(edge, score, mean, std, n_random)
         for edge, score in zip(edges, scores, strict=True)
     )
+
+
+def section(compositions: Sequence[Composition]) -> Section:
+    """Return the composition of edges as a section."""
+    reading = (
+        "How much of what the later head reads the earlier one could have written, by weights "
+        "alone. Read z, not the score: random heads score above 0. A high z is no proof of use."
+    )
+    columns = (
+        Column("edge", "code"),
+        *(Column(name, "number") for name in ("score", "by chance", "z")),
+    )
+    rows = tuple((each.edge, each.score, each.random_mean, each.z) for each in compositions)
+    return Section("composition", "Composition", reading, tables=(Table("", columns, rows),))
 
 
 @cache

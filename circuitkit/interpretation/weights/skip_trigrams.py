@@ -17,12 +17,14 @@ The `k` strongest are exact: none of them can have a destination or an output th
 `k` best of its source.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitkit.interpretation.section import Column, Section, Table
 from circuitkit.interpretation.weights.products import (
     WIDTHS,
     Best,
@@ -95,6 +97,28 @@ def skip_trigrams(
         logit = float(logits.left[source] @ written[:, out])
         trigrams.append(SkipTrigram(words[0], words[1], words[2], score, logit, own))
     return tuple(trigrams)
+
+
+def section(head: str, trigrams: Sequence[SkipTrigram]) -> Section:
+    """Return the skip trigrams of a head as a section."""
+    reading = (
+        "If the token at the destination attends to the source, the head raises the output: by "
+        "weights alone, strongest first. Strengths are an order, not a size; direct is what the "
+        "destination's own embedding adds to the output with no head."
+    )
+    words = ("source", "destination", "output")
+    numbers = ("strength", "QK score", "OV logits", "direct logits")
+    columns = (
+        *(Column(name, "token") for name in words),
+        *(Column(name, "number") for name in numbers),
+    )
+    rows = tuple(
+        (each.source, each.destination, each.out, each.strength, each.qk, each.ov, each.direct)
+        for each in trigrams
+    )
+    key = f"skip-trigrams-{head.replace('.', '-')}"
+    title = f"Skip trigrams of {head}"
+    return Section(key, title, reading, tables=(Table("", columns, rows),))
 
 
 def _positive(values: Float[Tensor, " token"], k: int) -> Int[Tensor, " chosen"]:

@@ -21,11 +21,13 @@ from circuitkit.interpretation.directions.search import (
     ENCODED_ONLY,
     NEITHER,
     USED_ONLY,
+    Asked,
     _Place,
     measure_directions,
     says,
     selectivity,
 )
+from circuitkit.interpretation.experiment import Experiment
 from circuitkit.interventions.recorded import Direction
 from circuitkit.metrics import LogitDifference, LogProbability
 from circuitkit.model import hook_points
@@ -33,6 +35,7 @@ from circuitkit.model.recording import record
 from circuitkit.model.state_dicts import Reading, load_state_dict
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.work.progress import silent
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import ioi
 from circuitkit.zoo.planted.blueprint import (
@@ -59,6 +62,11 @@ PLACES = [hook_points.resid_pre(0), hook_points.resid_post(0), hook_points.resid
 WORDS = ("start", "yes", "no", "one", "two", "three", "mid", "end", "right", "wrong")
 FLAG = torch.zeros(len(WORDS), 1, dtype=torch.float64)
 FLAG[1], FLAG[2] = 1.0, -1.0
+
+
+def directions_of(model, discovery, validation, metric, *, memory=None, progress=silent, **asked):
+    experiment = Experiment(model, validation, metric, memory)
+    return measure_directions(experiment, discovery, Asked(**asked), progress)
 
 
 def flagged_model():
@@ -116,7 +124,7 @@ def flag_pairs(n, seed):
 
 
 def test_a_direction_that_carries_all_of_a_behaviour_is_used_and_its_idle_copy_is_not(flagged):
-    rows = measure_directions(
+    rows = directions_of(
         flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC, roles=["MID", "END"]
     )
     by_place = {(row.place, row.position): row for row in rows}
@@ -136,7 +144,7 @@ def test_a_direction_that_carries_all_of_a_behaviour_is_used_and_its_idle_copy_i
 
 
 def test_the_flag_of_the_token_itself_is_used_before_it_is_read_only(flagged):
-    rows = measure_directions(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC, roles=["FLAG"])
+    rows = directions_of(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC, roles=["FLAG"])
     first, behind, _ = rows
     assert first.says == ENCODED_AND_USED
     assert first.added.value > 0.9
@@ -150,11 +158,9 @@ def test_directions_are_estimated_on_discovery_and_measured_on_validation(flagge
     tokens = half.corrupted.clone()
     tokens[:, 0] = 3
     other = replace(half, corrupted=tokens)
-    [row] = measure_directions(
-        flagged, other, flag_pairs(20, 1), METRIC, roles=["END"], points=point
-    )
+    [row] = directions_of(flagged, other, flag_pairs(20, 1), METRIC, roles=["END"], points=point)
     assert row.added.value < 0.9
-    [row] = measure_directions(
+    [row] = directions_of(
         flagged, half, replace(flag_pairs(20, 1)), METRIC, roles=["END"], points=point
     )
     assert row.accuracy.n == row.ablated.n == row.added.n == 20
@@ -162,7 +168,7 @@ def test_directions_are_estimated_on_discovery_and_measured_on_validation(flagge
 
 def test_a_concept_that_memorised_tokens_explain_is_not_called_encoded(flagged):
     first = concept_of("first filler is `one`", lambda pair: pair.clean[1] == 3)
-    [row] = measure_directions(
+    [row] = directions_of(
         flagged,
         flag_pairs(48, 0),
         flag_pairs(24, 1),
@@ -206,7 +212,7 @@ def ioi_pairs(model, n, seed):
 def ioi_rows():
     """Return the rows of clean against corrupted for the planted model with decoys."""
     model = load_model("planted-ioi:decoys", dtype=torch.float64)
-    rows = measure_directions(
+    rows = directions_of(
         model, ioi_pairs(model, 96, 0), ioi_pairs(model, 64, 1), METRIC, points=PLACES
     )
     return {(row.place, row.position): row for row in rows}
@@ -256,7 +262,7 @@ def test_a_decoys_space_is_encoded_but_not_used():
         "the first of two names is early in the list",
         lambda pair: pair.clean.split()[0] in ioi.NAMES[:6],
     )
-    rows = measure_directions(
+    rows = directions_of(
         model,
         ioi_pairs(model, 128, 0),
         ioi_pairs(model, 96, 1),
@@ -292,7 +298,7 @@ def doable(model, n, seed):
 @pytest.mark.parametrize("role", ["B", "END"])
 def test_effects_equal_the_definition_one_pair_at_a_time(toy, point, role):
     discovery, raw = tokenize_pairs(doable(toy, 16, 0)), doable(toy, 18, 1)
-    [row] = measure_directions(
+    [row] = directions_of(
         toy, discovery, tokenize_pairs(raw), METRIC, roles=[role], points=[point], n_random=1
     )
 
@@ -338,9 +344,7 @@ def test_effects_equal_the_definition_one_pair_at_a_time(toy, point, role):
 def test_results_do_not_depend_on_memory(toy):
     discovery, validation = (tokenize_pairs(doable(toy, 17, seed)) for seed in (0, 1))
     whole, small = (
-        measure_directions(
-            toy, discovery, validation, METRIC, roles=["B"], n_random=3, memory=memory
-        )
+        directions_of(toy, discovery, validation, METRIC, roles=["B"], n_random=3, memory=memory)
         for memory in (None, 420_000)
     )
     for a, b in zip(whole, small, strict=True):
@@ -353,7 +357,7 @@ def test_the_same_seed_gives_the_same_rows_and_the_model_is_left_as_it_was(toy):
     discovery, validation = (tokenize_pairs(doable(toy, 16, seed)) for seed in (0, 1))
     before, calls = fingerprint(toy), []
     rows = [
-        measure_directions(
+        directions_of(
             toy,
             discovery,
             validation,
@@ -388,7 +392,7 @@ def test_what_is_said_follows_from_both_tests():
 def measured(model, **changes):
     pairs = [tokenize_pairs(random_pairs(16, seed=seed)) for seed in (0, 1)]
     given = {"discovery": pairs[0], "validation": pairs[1], "metric": METRIC} | changes
-    return measure_directions(model, **given)
+    return directions_of(model, **given)
 
 
 @pytest.mark.parametrize("split", ["discovery", "validation"])
@@ -450,4 +454,4 @@ def test_activations_that_are_not_finite_name_the_place(toy_directory):
 def test_without_scikit_learn_the_error_says_what_to_install(flagged, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DependencyError, match=r"directions: .*'circuitkit-mi\[probes\]'"):
-        measure_directions(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC)
+        directions_of(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC)

@@ -7,7 +7,7 @@ import torch
 from transformer_lens.tools.analysis import direct_logit_attribution
 
 from circuitkit.errors import CriterionError, GraphError
-from circuitkit.interpretation.sweeps.logit_attribution import attribute, promoted
+from circuitkit.interpretation.sweeps.logit_attribution import attribute, promoted, section
 from circuitkit.metrics import LogitDifference
 from circuitkit.model import hook_points
 from circuitkit.prompts.splits import sample_splits
@@ -247,3 +247,13 @@ def test_the_model_is_left_as_it_was(toy, pairs):
     before = fingerprint(toy)
     attribute(toy, pairs)
     assert fingerprint(toy) == before
+
+
+def test_the_section_shows_the_largest_parts_and_the_whole(toy, pairs):
+    found = attribute(toy, pairs)
+    shown = section(found, 3)
+    [bars] = shown.pictures
+    sizes = {name: abs(found.estimate(name).value) for name in found.components}
+    assert list(bars.labels) == sorted(sizes, key=lambda name: -sizes[name])[:3]
+    assert [each.value for each in bars.values] == [found.estimate(n).value for n in bars.labels]
+    assert shown.sentences[0].startswith(f"The logit difference is {float(found.value.mean()):.3g}")

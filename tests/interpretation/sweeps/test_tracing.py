@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from circuitkit.errors import GraphError, MethodError, PromptError
+from circuitkit.interpretation.experiment import Experiment
 from circuitkit.interpretation.sweeps.subject_noise import default_subject, subject_noise
 from circuitkit.interpretation.sweeps.tracing import (
     RESTORED,
+    Blur,
     _says,
     default_window,
     indirect_effects,
@@ -75,7 +77,7 @@ POINTS = {
 @pytest.mark.parametrize("restored", RESTORED)
 def test_batched_sweeps_equal_one_restoration_at_a_time(toy, pairs, metric, restored):
     noises = subject_noise(toy, pairs, "B", n=3, seed=2)
-    sweep = trace(toy, pairs, metric, noises, restored, window=3, columns=by_position)
+    sweep = trace(Experiment(toy, pairs, metric), noises, restored, window=3, columns=by_position)
     row, points = POINTS[restored]
     for column in (3, 4, 6):
         each = [
@@ -94,7 +96,9 @@ def test_windows_are_restored_in_other_families_too(tmp_path, metric, family):
     model = make_family(family, tmp_path)
     pairs = tokenize_pairs(random_pairs(4))
     noises = subject_noise(model, pairs, "A", n=1)
-    sweep = trace(model, pairs, metric, noises, "attention out", window=2, columns=by_position)
+    sweep = trace(
+        Experiment(model, pairs, metric), noises, "attention out", window=2, columns=by_position
+    )
     points = [hook_points.attn_out(0), hook_points.attn_out(1)]
     slow = [
         one_restoration(model, pair, metric, noises[0], points, [5])[0] for pair in random_pairs(4)
@@ -106,21 +110,25 @@ def test_windows_are_restored_in_other_families_too(tmp_path, metric, family):
 def test_restoring_every_position_of_the_embedding_gives_the_clean_run_back(toy, pairs, metric):
     noises = subject_noise(toy, pairs, "A")
     embedding = [Place("embedding", hook_points.resid_pre(0))]
-    effects, total = indirect_effects(toy, pairs, metric, embedding, all_positions(pairs), noises)
+    effects, total = indirect_effects(
+        Experiment(toy, pairs, metric), embedding, all_positions(pairs), noises
+    )
     torch.testing.assert_close(effects[0, 0], total, rtol=0, atol=1e-12)
     assert total.abs().min() > 1e-3
 
 
 def test_noise_of_no_size_has_no_effect(toy, pairs, metric):
     nothing = [NoiseAblation(("A",), factor=0.0)]
-    sweep = trace(toy, pairs, metric, nothing, "mlp out")
+    sweep = trace(Experiment(toy, pairs, metric), nothing, "mlp out")
     assert sweep.whole == 0
     assert np.abs(sweep.values).max() == 0
     assert sweep.says == "nothing to trace: the total effect is 0 [0, 0] logits"
 
 
 def test_no_layer_before_the_subject_reaches_a_position_matters(toy, pairs, metric):
-    sweep = trace(toy, pairs, metric, subject_noise(toy, pairs, "B"), "attention out", window=1)
+    sweep = trace(
+        Experiment(toy, pairs, metric), subject_noise(toy, pairs, "B"), "attention out", window=1
+    )
     assert sweep.columns == ("A", "B", "END", "rest")
     assert [row[0] for row in sweep.values] == [0, 0, 0]  # A stands in front of B
     assert sweep.values[0][1] != 0
@@ -141,7 +149,7 @@ def test_the_noise_is_a_multiple_of_the_spread_of_the_subjects_embeddings(toy, p
 def test_seeds_give_other_noise_and_the_same_seed_the_same(toy, pairs, metric):
     def total(seed):
         noises = subject_noise(toy, pairs, "A", n=1, seed=seed)
-        return trace(toy, pairs, metric, noises, "residual stream").whole
+        return trace(Experiment(toy, pairs, metric), noises, "residual stream").whole
 
     assert total(1) == total(1) != total(2)
 
@@ -151,19 +159,20 @@ def test_results_do_not_depend_on_memory_or_on_the_other_pairs(toy, metric):
     noises = subject_noise(toy, pairs, "A", n=2)
     places = [Place("m1", hook_points.mlp_out(1), also=(hook_points.mlp_out(2),))]
     columns = by_position(pairs)
-    effects, total = indirect_effects(toy, pairs, metric, places, columns, noises)
-    small = indirect_effects(toy, pairs, metric, places, columns, noises, memory=420_000)
+    effects, total = indirect_effects(Experiment(toy, pairs, metric), places, columns, noises)
+    tight = Experiment(toy, pairs, metric, memory=420_000)
+    small = indirect_effects(tight, places, columns, noises)
     torch.testing.assert_close(small[0], effects, rtol=0, atol=1e-12)
     torch.testing.assert_close(small[1], total, rtol=0, atol=1e-12)
     some = pairs.select([4, 1, 2])
-    alone, _ = indirect_effects(toy, some, metric, places, by_position(some), noises)
+    alone, _ = indirect_effects(Experiment(toy, some, metric), places, by_position(some), noises)
     torch.testing.assert_close(alone, effects[:, : alone.shape[1], [4, 1, 2]], rtol=0, atol=1e-12)
 
 
 def test_windows_are_centred_and_cut_off_at_the_ends(toy, pairs, metric):
     def rows(window):
         noises = subject_noise(toy, pairs, "A", n=1)
-        return trace(toy, pairs, metric, noises, "mlp out", window=window).rows
+        return trace(Experiment(toy, pairs, metric), noises, "mlp out", window=window).rows
 
     assert rows(1) == rows(0) == ("layer 0", "layer 1", "layer 2")
     assert rows(2) == ("layer 0", "layers 0-1", "layers 1-2")
@@ -179,7 +188,9 @@ def test_the_default_window_is_ten_layers_of_forty_eight():
 
 def test_a_metric_of_which_less_is_better_has_positive_effects_too(toy, pairs):
     noises = subject_noise(toy, pairs, "A")
-    sweep = trace(toy, pairs, KLDivergence(), noises, "residual stream", columns=all_positions)
+    sweep = trace(
+        Experiment(toy, pairs, KLDivergence()), noises, "residual stream", columns=all_positions
+    )
     assert sweep.whole > 0
     assert sweep.values[0][0] == pytest.approx(sweep.whole)
     assert sweep.unit == "nats"
@@ -187,15 +198,14 @@ def test_a_metric_of_which_less_is_better_has_positive_effects_too(toy, pairs):
 
 def test_the_model_is_left_as_it_was(toy, pairs, metric):
     before = fingerprint(toy)
-    trace_facts(toy, pairs, metric, subject="A", n_noise=1)
+    trace_facts(Experiment(toy, pairs, metric), Blur("A", n=1))
     assert fingerprint(toy) == before
 
 
 def test_progress_begins_with_none_and_ends_with_all(toy, pairs, metric):
     calls = []
-    trace_facts(
-        toy, pairs, metric, subject="A", n_noise=2, progress=lambda d, n: calls.append((d, n))
-    )
+    experiment, blur = Experiment(toy, pairs, metric), Blur("A", n=2)
+    trace_facts(experiment, blur, progress=lambda d, n: calls.append((d, n)))
     assert calls[0][0] == 0
     assert calls == sorted(calls)
     assert calls[-1][0] == calls[-1][1]
@@ -257,7 +267,7 @@ class BlurredNames(CorruptedRun):
 @pytest.mark.parametrize("corruptions", [[ResampleAblation()], [BlurredNames(0), BlurredNames(1)]])
 def test_the_memory_of_a_planted_model_gives_back_all_at_the_subject(planted, metric, corruptions):
     pairs = fact_pairs(planted)
-    memory = trace(planted, pairs, metric, corruptions, "mlp out", window=1)
+    memory = trace(Experiment(planted, pairs, metric), corruptions, "mlp out", window=1)
     assert memory.columns[0] == "subject"
     assert memory.whole > 1
     assert memory.values[0][0] == pytest.approx(memory.whole, rel=1e-9)
@@ -267,7 +277,9 @@ def test_the_memory_of_a_planted_model_gives_back_all_at_the_subject(planted, me
 
 def test_attention_of_a_planted_model_fetches_the_fact_at_the_end(planted, metric):
     pairs = fact_pairs(planted)
-    fetched = trace(planted, pairs, metric, [ResampleAblation()], "attention out", window=1)
+    fetched = trace(
+        Experiment(planted, pairs, metric), [ResampleAblation()], "attention out", window=1
+    )
     subject, end = (fetched.columns.index(name) for name in ("subject", "END"))
     assert fetched.values[0][subject] == fetched.values[0][end] == 0
     assert fetched.values[1][end] == pytest.approx(fetched.whole, rel=1e-9)
@@ -276,7 +288,7 @@ def test_attention_of_a_planted_model_fetches_the_fact_at_the_end(planted, metri
 
 def test_the_residual_stream_of_a_planted_model_hands_the_fact_over(planted, metric):
     pairs = fact_pairs(planted)
-    sweep = trace(planted, pairs, metric, [ResampleAblation()], "residual stream")
+    sweep = trace(Experiment(planted, pairs, metric), [ResampleAblation()], "residual stream")
     assert sweep.says.endswith(
         "at subject from embedding to layer 0 (at least 1 [1, 1]), "
         "then at END from layer 1 (at least 1 [1, 1])"
@@ -285,7 +297,7 @@ def test_the_residual_stream_of_a_planted_model_hands_the_fact_over(planted, met
 
 def test_blind_noise_hides_a_memory_whose_subject_cannot_be_found_any_more(planted, metric):
     pairs = fact_pairs(planted)
-    sweep = trace(planted, pairs, metric, subject_noise(planted, pairs, n=8), "mlp out")
+    sweep = trace(Experiment(planted, pairs, metric), subject_noise(planted, pairs, n=8), "mlp out")
     assert sweep.whole > 0.5
     assert max(map(max, sweep.values)) < 0.1 * sweep.whole
     assert "gives back nothing of the total effect" in sweep.says
@@ -316,26 +328,26 @@ def test_the_default_subject_is_the_first_role_that_differs_in_every_pair():
 
 def test_a_role_that_is_not_there_names_those_that_are(toy, pairs, metric):
     with pytest.raises(PromptError, match="must have the role 'subject'.*A, B, END"):
-        trace_facts(toy, pairs, metric, subject="subject")
+        trace_facts(Experiment(toy, pairs, metric), Blur("subject"))
 
 
 def test_a_subject_that_some_pairs_lack_is_refused(toy, metric):
     some = [*random_pairs(5), roles_of(random_pairs(6)[5], B=(3, 5))]
     with pytest.raises(PromptError, match=r"must have the role 'A', got \['B', 'END'\]"):
-        trace_facts(toy, tokenize_pairs(some), metric, subject="A")
+        trace_facts(Experiment(toy, tokenize_pairs(some), metric), Blur("A"))
 
 
 @pytest.mark.parametrize("factor", [0.0, -3.0, float("nan"), float("inf")])
 def test_noise_must_be_positive(toy, pairs, metric, factor):
     with pytest.raises(MethodError, match="noise must be a positive number"):
-        trace_facts(toy, pairs, metric, subject="A", factor=factor)
+        trace_facts(Experiment(toy, pairs, metric), Blur("A", factor=factor))
 
 
 def test_there_must_be_a_sample_of_noise(toy, pairs, metric):
     with pytest.raises(MethodError, match="number of noise samples must be at least 1, got 0"):
-        trace_facts(toy, pairs, metric, subject="A", n_noise=0)
+        trace_facts(Experiment(toy, pairs, metric), Blur("A", n=0))
     with pytest.raises(MethodError, match="at least one corrupted run, got none"):
-        trace(toy, pairs, metric, [], "mlp out")
+        trace(Experiment(toy, pairs, metric), [], "mlp out")
 
 
 def test_embeddings_that_do_not_vary_give_no_noise(toy, pairs, monkeypatch):
@@ -352,24 +364,24 @@ def test_a_window_must_be_in_the_model(toy, pairs, metric, window):
         raise AssertionError("work has begun")
 
     with pytest.raises(MethodError, match=f"from 1 to 3 layers .*got {window}"):
-        trace_facts(toy, pairs, metric, subject="A", window=window, progress=fail)
+        trace_facts(Experiment(toy, pairs, metric), Blur("A"), window=window, progress=fail)
 
 
 def test_what_is_restored_must_be_known(toy, pairs, metric):
     with pytest.raises(MethodError, match="must be one of residual stream, mlp out"):
-        trace(toy, pairs, metric, subject_noise(toy, pairs, "A"), "heads")
+        trace(Experiment(toy, pairs, metric), subject_noise(toy, pairs, "A"), "heads")
 
 
 def test_a_model_without_mlps_has_two_sweeps(tmp_path, pairs, metric):
     model = make_family("native-attention-only", tmp_path)
-    assert [s.name for s in trace_facts(model, pairs, metric, subject="A", n_noise=1)] == [
+    assert [s.name for s in trace_facts(Experiment(model, pairs, metric), Blur("A", n=1))] == [
         "tracing, residual stream",
         "tracing, attention out",
     ]
     with pytest.raises(GraphError, match="attention-only"):
-        trace(model, pairs, metric, subject_noise(model, pairs, "A"), "mlp out")
+        trace(Experiment(model, pairs, metric), subject_noise(model, pairs, "A"), "mlp out")
 
 
 def test_a_spread_needs_three_pairs(toy, pairs, metric):
     with pytest.raises(PromptError, match="at least 3 pairs, got 2"):
-        trace_facts(toy, pairs.select([0, 1]), metric, subject="A")
+        trace_facts(Experiment(toy, pairs.select([0, 1]), metric), Blur("A"))

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from circuitkit.errors import GraphError, MethodError
-from circuitkit.interpretation.weights.composition import compose, random_scores
+from circuitkit.interpretation.weights.composition import (
+    Composition,
+    compose,
+    random_scores,
+    section,
+)
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 from tests.conftest import DATA
@@ -91,3 +96,8 @@ def test_a_later_head_does_not_write_for_an_earlier_one(toy):
 def test_one_random_matrix_has_no_spread(toy):
     with pytest.raises(MethodError, match="n_random must be at least 2, got 1"):
         compose(toy, ["a0.h0->a1.h1<k>"], n_random=1)
+
+
+def test_the_section_tells_the_score_from_chance():
+    made = Composition("a0.h0->a1.h1<k>", 0.5, 0.25, 0.125, 50)
+    assert section([made]).tables[0].rows == (("a0.h0->a1.h1<k>", 0.5, 0.25, 2.0),)

@@ -5,7 +5,7 @@ import torch
 
 from circuitkit.errors import GraphError
 from circuitkit.interpretation.weights.products import embeddings, ov_circuit, qk_circuit
-from circuitkit.interpretation.weights.skip_trigrams import skip_trigrams
+from circuitkit.interpretation.weights.skip_trigrams import SkipTrigram, section, skip_trigrams
 from circuitkit.zoo.planted import planted
 
 
@@ -68,3 +68,11 @@ def test_a_head_without_weights_has_none_and_what_is_no_head_is_refused():
     assert skip_trigrams(model, idle) == ()
     with pytest.raises(GraphError, match="must be a head"):
         skip_trigrams(model, "m0")
+
+
+def test_the_section_has_a_row_for_each_trigram_and_tokens_as_tokens():
+    found = (SkipTrigram(" keep", " in", " mind", 2.0, 3.0, 0.5),)
+    shown = section("a0.h1", found)
+    assert shown.key == "skip-trigrams-a0-h1"
+    assert shown.tables[0].rows == ((" keep", " in", " mind", 6.0, 2.0, 3.0, 0.5),)
+    assert [each.style for each in shown.tables[0].columns] == ["token"] * 3 + ["number"] * 4

@@ -17,7 +17,7 @@ from circuitkit.study.cases import case_of, require_same_tokenizer
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.task import registered_tasks
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 MOVED_TOKENIZER = "Load that tokenizer, or find the circuit again and commit it."
 

@@ -30,7 +30,7 @@ from circuitkit.interpretation.roles.functions import (
     WRITER,
 )
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 UNCLEAR = "unclear"
 TELLING = (PREVIOUS, DUPLICATE, INDUCTION, POSITIONAL)  # ways to look that name a group

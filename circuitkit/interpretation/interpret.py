@@ -27,7 +27,7 @@ from circuitkit.interpretation.sweeps.tracing import trace_facts
 from circuitkit.prompts.columns import by_role
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from circuitkit.work.progress import Progress, silent
 

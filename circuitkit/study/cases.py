@@ -18,7 +18,7 @@ from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.search import choose, trimmed
 from circuitkit.study.settings import Settings, Stage, method_of, settings_of, work_of
 from circuitkit.study.subject import Subject
-from circuitkit.validation.criterion import Case, Find, Select, not_found_again
+from circuitkit.validation.case import Case, Find, Select, not_found_again
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Verdict

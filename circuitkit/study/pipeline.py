@@ -34,7 +34,7 @@ from circuitkit.study.search import best_edges, choose_circuit, connected, disco
 from circuitkit.study.settings import Settings, Stage, installed_versions, with_provenance
 from circuitkit.study.subject import Subject
 from circuitkit.validation.baseline import measure_baseline, require_able
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.curve import Curve, measure_curve, sizes_for
 from circuitkit.validation.faithfulness import Faithfulness, faithfulness_under
 from circuitkit.work.progress import Progress, silent

@@ -10,7 +10,7 @@ from circuitkit.circuits.selection import prune_dead_ends, select_above, select_
 from circuitkit.errors import MethodError
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from circuitkit.validation.minimality import needed_edges

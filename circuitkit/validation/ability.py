@@ -12,7 +12,8 @@ from circuitkit.statistics.bootstrap import share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
 from circuitkit.validation.baseline import measure_baseline
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.equivalence import share_above
 from circuitkit.validation.verdict import Finding
 

@@ -19,7 +19,8 @@ from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import Values, share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import ROUNDING
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 
 N_RANDOM = 39

@@ -21,7 +21,8 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.verdict import Finding
 

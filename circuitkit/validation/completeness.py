@@ -11,7 +11,8 @@ validation pairs. Wang et al. 2022 (arXiv:2211.00593, section 4), there in logit
 import numpy as np
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion, magnitude
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, magnitude
 from circuitkit.validation.knock_outs import (
     component_classes,
     greedy_sets,

@@ -21,7 +21,8 @@ from circuitkit.circuits.random_circuits import random_connected, random_like, r
 from circuitkit.errors import CriterionError
 from circuitkit.prompts.pairs import Labels, PromptPairs
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 
 N_RANDOM = 19

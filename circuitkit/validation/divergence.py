@@ -9,7 +9,8 @@ The metric looks at the answers alone: a circuit can keep it and say something e
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 
 
@@ -20,9 +21,8 @@ class KL(Criterion):
     summary = "KL(M to C) summed over the vocabulary, mean over pairs, in nats"
 
     def measure(self, case: Case) -> Finding:
-        ablation = case.ablations[case.ablation]
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
-        circuit, empty = case.run(circuits, case.validation, ablation, KLDivergence())
+        circuit, empty = case.values(circuits, metric=KLDivergence())
         return Finding(mean_estimate(circuit), f"of the empty circuit: {mean_estimate(empty)}")
 
 
@@ -33,7 +33,6 @@ class TopAnswerAgreement(Criterion):
     summary = "share of pairs on which circuit and model have the same most likely token"
 
     def measure(self, case: Case) -> Finding:
-        ablation = case.ablations[case.ablation]
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
-        circuit, empty = case.run(circuits, case.validation, ablation, Agreement())
+        circuit, empty = case.values(circuits, metric=Agreement())
         return Finding(mean_estimate(circuit), f"of the empty circuit: {empty.mean():.3g}")

@@ -19,7 +19,8 @@ from scipy.stats import binom, t
 from circuitkit.statistics.bootstrap import Values, share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 
 MARGIN = 0.2

@@ -23,7 +23,8 @@ from circuitkit.statistics.bootstrap import Estimate, Values, estimate, mean_est
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.statistics.power import least_visible
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 from circuitkit.work.progress import Progress, silent
 

@@ -8,7 +8,8 @@ task says which exist; each kind has its own reference prompts for mean ablation
 """
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness, measured
 from circuitkit.validation.verdict import Finding
 

@@ -11,7 +11,8 @@ et al. 2007; Shi et al. 2024 (arXiv:2410.13032, section 3.1).
 import numpy as np
 
 from circuitkit.statistics.bootstrap import Values
-from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, exact
 from circuitkit.validation.verdict import Finding
 
 N_PERMUTATIONS = 999

@@ -6,8 +6,8 @@ from dataclasses import replace
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.power import pairs_to_decide
+from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import CRITERIA, Thresholds
-from circuitkit.validation.criterion import Case
 from circuitkit.validation.verdict import (
     UNDECIDED,
     Check,

@@ -27,7 +27,8 @@ from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import Estimate, Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.knock_outs import Components, component_classes
 from circuitkit.validation.verdict import Finding
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from circuitkit.errors import CriterionError, VanishingGapError
 from circuitkit.statistics.bootstrap import Values, estimate
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 
 COMPARED = ("zero", "mean", "resample")

@@ -1,7 +1,8 @@
 """Size: a circuit that holds most of the model explains little of it."""
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, exact
 from circuitkit.validation.verdict import Finding
 
 

@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 from circuitkit.circuits.diff import diff_circuits
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import N_REFOUND, Case, Criterion
+from circuitkit.validation.case import N_REFOUND, Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import Finding
 
 

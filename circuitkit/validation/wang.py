@@ -8,7 +8,8 @@ ablation this is |1 - f|, with the interval of the difference itself.
 """
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion, magnitude
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, magnitude
 from circuitkit.validation.verdict import Finding
 
 MEAN = "mean"

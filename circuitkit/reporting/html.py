@@ -40,6 +40,8 @@ def report_html(record: RunRecord) -> str:
         reading={**content.READING, **findings.READING},
         badge=content.marked(validation.verdict.outcome),
         sentences=content.verdict_sentences(record),
+        questions=content.questions_table(record),
+        measurements=content.measurements(record),
         checks=content.checks_table(record),
         question=content.question_table(record),
         baseline=content.baseline_table(record),

@@ -20,6 +20,7 @@ from circuitkit.validation.knock_outs import (
     inner_components,
     random_sets,
 )
+from circuitkit.validation.questions import ALL
 from circuitkit.validation.verdict import Finding
 
 
@@ -27,6 +28,8 @@ class Completeness(Criterion):
     """The largest difference between circuit and model when both lose the same components."""
 
     name = "completeness"
+    question = ALL
+    measures = "largest difference from the model when both lose the same parts"
     summary = "worst |F(C minus K) - F(M minus K)| over sets of components K, as a share of the gap"
     default = Bound(max=0.4)
 
@@ -43,4 +46,5 @@ class Completeness(Criterion):
         [change] = incompleteness(case, [sets[worst]])
         members = ", ".join(sets[worst]) or "no component"
         note = f"worst of {len(sets)} sets: {worst} ({members})"
-        return Finding(magnitude(case.share_of_gap(change)), note)
+        same_as = "" if sets[worst] else "faithfulness"  # |F(C) - F(M)|: how far f is from 1
+        return Finding(magnitude(case.share_of_gap(change)), note, same_as=same_as)

@@ -10,14 +10,22 @@ from typing import ClassVar
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
+from circuitkit.validation.questions import Question
 from circuitkit.validation.verdict import Finding
 
 
 class Criterion(ABC):
-    """A judgement on a circuit. `default` is its bound; an open one means: reported only."""
+    """A judgement on a circuit. `default` is its bound; an open one means: reported only.
+
+    `question` is what it answers. `measures` says in plain words what its value is, `summary` how
+    it is defined. `value_is_p` is set where the value itself is a p-value.
+    """
 
     name: ClassVar[str]
+    question: ClassVar[Question]
+    measures: ClassVar[str]
     summary: ClassVar[str]
+    value_is_p: ClassVar[bool] = False
     default: ClassVar[Bound] = Bound()
 
     @abstractmethod

@@ -11,6 +11,7 @@ from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
 
 
@@ -18,6 +19,8 @@ class KL(Criterion):
     """Divergence of the circuit's next-token distribution from the model's."""
 
     name = "kl"
+    question = ENOUGH
+    measures = "distance of its next-token probabilities from the model's, in nats"
     summary = "KL(M to C) summed over the vocabulary, mean over pairs, in nats"
 
     def measure(self, case: Case) -> Finding:
@@ -30,6 +33,8 @@ class TopAnswerAgreement(Criterion):
     """How often the circuit's most likely token is the model's."""
 
     name = "agreement"
+    question = ENOUGH
+    measures = "share of prompts with the model's most likely token"
     summary = "share of pairs on which circuit and model have the same most likely token"
 
     def measure(self, case: Case) -> Finding:

@@ -162,7 +162,7 @@ def show_baseline(baseline: Baseline, task: str, model: str) -> None:
 def show_verdict(verdict: Verdict) -> None:
     """Print the questions, their checks, what there is to say of those that fail, the sentence."""
     show_table(
-        "The questions, and the checks that answer them",
+        "Verdict by question",
         ("question", "answer", "checks", "the same measurement"),
         answer_rows(verdict),
     )

@@ -198,7 +198,8 @@ def measurements(record: RunRecord) -> str:
     n, distinct = verdict.n_judged, verdict.n_measurements
     if n == distinct:
         return f"{n} checks have a threshold, each a measurement of its own."
-    return f"{n} checks have a threshold; they rest on {distinct} separate measurements."
+    s = "s" * (distinct != 1)
+    return f"{n} checks have a threshold; they rest on {distinct} separate measurement{s}."
 
 
 def checks_table(record: RunRecord) -> Table:

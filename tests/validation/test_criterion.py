@@ -196,11 +196,11 @@ def test_a_case_with_another_field_has_the_values_of_a_case_built_anew(new_case,
         np.testing.assert_allclose(row, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_noise_is_made_again_where_the_roles_differ(new_case, others, random_circuit):
+def test_noise_is_made_again_where_the_roles_differ(new_case, random_circuit):
     ablations = {"noise": NoiseAblation(["A"])}
-    case = new_case(ablations=ablations, ablation="noise", validation=others["roles"])
+    case = new_case(ablations=ablations, ablation="noise")
     circuit = random_circuit(0.4, 7)
-    elsewhere = tuple({"A": (1, 2)} for _ in case.validation.roles)
+    elsewhere = tuple({"A": roles["B"]} for roles in case.validation.roles)
     moved = replace(case.validation, roles=elsewhere)
     before = case.values([circuit])
     assert np.abs(replace(case, validation=moved).values([circuit]) - before).max() > 1e-3

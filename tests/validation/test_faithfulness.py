@@ -8,6 +8,7 @@ from circuitkit.discovery import eap
 from circuitkit.errors import BaselineError, VanishingGapError
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.interventions.work import Work
 from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs

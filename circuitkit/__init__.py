@@ -71,8 +71,9 @@ from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from circuitkit.task import Task, find_task, registered_tasks
 from circuitkit.validation.baseline import Baseline, measure_baseline
+from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.curve import measure_curve
 from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
 from circuitkit.validation.judge import judge_circuit

@@ -27,7 +27,7 @@ from circuitkit.interpretation.section import HeatMap
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict, answer_rows
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
 EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
@@ -178,21 +178,23 @@ def show_baseline(baseline: Baseline, task: str, model: str) -> None:
 
 
 def show_verdict(verdict: Verdict) -> None:
-    """Print the checks, what there is to say about those that did not hold, and the sentence."""
+    """Print the questions, their checks, what there is to say of those that fail, the sentence."""
     show_table(
-        "Verdict",
-        ("criterion", "value [95 % interval]", "n", "must be", "outcome"),
-        [
-            (
-                check.criterion,
-                check.got,
-                "" if check.value is None or check.value.n == 1 else str(check.value.n),
-                check.rule,
-                check.outcome,
-            )
-            for check in verdict.checks
-        ],
+        "Verdict by question",
+        ("question", "answer", "checks", "the same measurement"),
+        answer_rows(verdict),
     )
+    table = Table(title="The checks", title_justify="left", title_style="bold")
+    for name in ("what was measured", "value [95 % interval]", "n", "must be", "outcome"):
+        table.add_column(name, overflow="fold")
+    for answer in verdict.questions:
+        table.add_row(f"[bold]{escape(answer.asks)}[/]")
+        for check in (each for each in verdict.checks if each.criterion in answer.checks):
+            n = "" if check.value is None or check.value.n == 1 else str(check.value.n)
+            name = f"{escape(check.criterion)}\n  [dim]{escape(check.measures)}[/]"
+            table.add_row(name, escape(check.got), n, escape(check.rule), check.outcome)
+        table.add_section()
+    OUT.print(table)
     for check in verdict.checks:
         if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
             OUT.print(f"{check.criterion}: {escape(check.note)}", soft_wrap=True)

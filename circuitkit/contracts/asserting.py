@@ -20,8 +20,8 @@ from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of_task
 from circuitkit.task import Task, find_task
+from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import Thresholds
-from circuitkit.validation.criterion import Case
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.verdict import SUPPORTED, Check
 from circuitkit.zoo import load_model

@@ -18,7 +18,7 @@ from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.task import registered_tasks
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 MOVED_TOKENIZER = "Load that tokenizer, or find the circuit again and commit it."
 

@@ -18,7 +18,7 @@ from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 from circuitkit.study.cases import require_unseen
 from circuitkit.study.refinding import finder
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 FIND_LIMIT = 600.0  # seconds that finding the circuit again may take: it is done once
 N_NAMED = 10  # edges of each list that a message names
@@ -122,9 +122,8 @@ def changes_of(case: Case, baseline: Circuit, now: Circuit) -> tuple[CriterionCh
     before, after = case.faithfulness([baseline, now])
     change = case.share_of_gap(rows[1] - rows[0])
     found = [CriterionChange("faithfulness", float(before), float(after), change)]
-    ablation = case.ablations[case.ablation]
     for metric in (KLDivergence(), Agreement()):
-        old, new = case.run([baseline, now], case.validation, ablation, metric)
+        old, new = case.values([baseline, now], metric=metric)
         change = mean_estimate(new - old)
         found.append(CriterionChange(metric.name, float(old.mean()), float(new.mean()), change))
     return tuple(found)

@@ -34,7 +34,7 @@ from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.errors import MethodError
-from circuitkit.interventions.circuit_bench import CircuitBench, bench_plan
+from circuitkit.interventions.repeated_circuits import RepeatedCircuits, repeated_plan
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
@@ -79,10 +79,10 @@ class ACDC(Method):
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> EdgeScores:
         self.require_usable(model, metric, work)
-        plan = bench_plan(model, pairs, LOOK_AHEAD, work)
+        plan = repeated_plan(model, pairs, LOOK_AHEAD, work)
         with open_search(self, model, pairs, metric, work, f"{LOOK_AHEAD} candidates") as done:
-            bench = CircuitBench(model, pairs, metric, work, **done.plan(plan))
-            search = Search(self, model.graph, bench, done)
+            repeated = RepeatedCircuits(model, pairs, metric, work, **done.plan(plan))
+            search = Search(self, model.graph, repeated, done)
             steps = list(_receivers(model.graph))
             work.progress(0, len(steps))
             for number, receivers in enumerate(steps):
@@ -103,9 +103,9 @@ class Search:
     """What is kept so far, its gain, and the scores of what was tried."""
 
     def __init__(
-        self, method: ACDC, graph: ComponentGraph, bench: CircuitBench, done: Checkpoint
+        self, method: ACDC, graph: ComponentGraph, repeated: RepeatedCircuits, done: Checkpoint
     ) -> None:
-        self.method, self.graph, self.bench, self.done = method, graph, bench, done
+        self.method, self.graph, self.repeated, self.done = method, graph, repeated, done
         self.kept = graph.edge_mask.clone()
         self.scores = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
         self.order = _sender_order(graph)
@@ -160,7 +160,7 @@ class Search:
                     masks[i:, s, r] = False
             if self.gain is None:
                 masks = torch.cat([self.kept.unsqueeze(0), masks])
-            gains = self.bench.gains(masks, first).tolist()
+            gains = self.repeated.gains(masks, first).tolist()
             self.done.keep(key, gains)
         if self.gain is None:
             self.gain, gains = gains[0], gains[1:]

@@ -25,7 +25,7 @@ from circuitkit.discovery.exact import CHUNK, chunks_by_receiver
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
-from circuitkit.interventions.circuit_bench import CircuitBench, bench_plan
+from circuitkit.interventions.repeated_circuits import RepeatedCircuits, repeated_plan
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
@@ -63,22 +63,26 @@ class ExactJoint(Method):
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> Iterator[tuple[list[int], Float[Tensor, " edge"]]]:
         graph = model.graph
-        plan = bench_plan(model, pairs, graph.n_edges, work)
+        plan = repeated_plan(model, pairs, graph.n_edges, work)
         chunks = list(chunks_by_receiver(graph))
         knocked_out = ("", *graph.senders[1:])
         with open_search(self, model, pairs, metric, work, f"{CHUNK} edges") as done:
-            bench = CircuitBench(model, pairs, metric, work, **done.plan(plan))
+            repeated = RepeatedCircuits(model, pairs, metric, work, **done.plan(plan))
             n_done, n_items = 0, len(knocked_out) * len(chunks)
             work.progress(0, n_items)
             for component in knocked_out:
                 for chunk in chunks:
-                    yield chunk, _effects(bench, graph, component, chunk, done)
+                    yield chunk, _effects(repeated, graph, component, chunk, done)
                     n_done += 1
                     work.progress(n_done, n_items)
 
 
 def _effects(
-    bench: CircuitBench, graph: ComponentGraph, component: str, chunk: list[int], done: Checkpoint
+    repeated: RepeatedCircuits,
+    graph: ComponentGraph,
+    component: str,
+    chunk: list[int],
+    done: Checkpoint,
 ) -> Float[Tensor, " edge"]:
     """Return the effects of some edges while a component is knocked out ("": none)."""
     key = f"without {component or 'nothing'}, edges from {chunk[0]}"
@@ -89,7 +93,7 @@ def _effects(
         if component:
             base[graph.senders.index(component)] = False
             first = min(first, layer_of(component, graph))
-        gains = bench.gains(_without_each(graph, base, chunk), first)
+        gains = repeated.gains(_without_each(graph, base, chunk), first)
         values = (gains[0] - gains[1:]).tolist()
         done.keep(key, values)
     return torch.tensor(values, dtype=torch.float64)

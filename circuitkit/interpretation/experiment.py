@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 N_SWEPT = 32  # pairs of the lens and of tracing
 

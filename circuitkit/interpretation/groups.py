@@ -38,7 +38,7 @@ from circuitkit.interpretation.roles.functions import (
 )
 from circuitkit.interpretation.section import Arrow, Box, Column, Diagram, Section, Table
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 UNCLEAR = "unclear"
 TELLING = (PREVIOUS, DUPLICATE, INDUCTION, POSITIONAL)  # ways to look that name a group

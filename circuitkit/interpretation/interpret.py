@@ -22,7 +22,7 @@ from circuitkit.interpretation.section import Section
 from circuitkit.interpretation.sections import MEASURED
 from circuitkit.interpretation.sweeps.patterns import by_template, prompt_views, resting_heads
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from circuitkit.work.progress import Progress, silent
 

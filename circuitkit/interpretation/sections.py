@@ -11,7 +11,7 @@ from circuitkit.interpretation.directions import search as directions
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import Section
 from circuitkit.interpretation.sweeps import logit_lens, tracing
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.work.progress import Progress
 
 MEASURED: Mapping[str, Callable[[Case, Progress], Section]] = {

@@ -4,6 +4,7 @@ Nothing here is escaped; the writers do that.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord, Sample
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.faithfulness import Faithfulness
+from circuitkit.validation.judge import questioned
+from circuitkit.validation.questions import QUESTIONS
+from circuitkit.validation.verdict import LEAST_P, Check, answer_rows, count_text
 
 N_TOP_EDGES = 25
 EXACT = "exact"
 NONE = "–"
 OUTCOME_MARKS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
+LEAST_PLAIN = 1e-6  # smaller numbers are written with their power of ten
 
 READING = {
     "verdict": (
@@ -29,6 +34,11 @@ READING = {
         "refuted if the whole interval is on the wrong side, else undecided. One refuted check "
         "refutes the circuit; all must be supported to support it. The thresholds were fixed "
         "before anything was measured."
+    ),
+    "questions": (
+        "Each question is answered by the checks beside it: refuted if one is, supported if all "
+        "that have a threshold are. Checks that are one measurement in several dresses are named "
+        "under “the same measurement”, and are no evidence of their own."
     ),
     "question": (
         "A circuit is only worth drawing of something the model can do: the gap between clean and "
@@ -124,12 +134,17 @@ class SampleText:
 
 
 def number(value: float) -> str:
-    """Return at least three significant digits, with places that line up: 0.910, 12.30, 1,234."""
+    """Return at least three significant digits, with places that line up: 0.910, 12.30, 1,234.
+
+    Two of what is under 0.0005: 0.00046.
+    """
     size = abs(value)
     if size == 0:
         return "0"
-    if size >= 1e7 or size < 5e-4:
+    if size >= 1e7 or size < LEAST_PLAIN:
         return f"{value:.2e}"
+    if size < 5e-4:
+        return f"{value:.{1 - math.floor(math.log10(size))}f}"
     places = next((n for limit, n in ((1000, 0), (100, 1), (10, 2)) if size >= limit), 3)
     return f"{value:,.{places}f}"
 
@@ -175,23 +190,71 @@ def caption_of(record: RunRecord) -> str:
     return f"{record.info.task} in {record.info.model}, {record.circuit.n_edges} edges"
 
 
+def questions_table(record: RunRecord) -> TableText:
+    """Return the questions of the verdict with their answers, and the checks behind each."""
+    verdict = questioned(record.validation.verdict)
+    rows = tuple(
+        (asks, marked(outcome), own or NONE, same or NONE)
+        for asks, outcome, own, same in answer_rows(verdict)
+    )
+    return TableText(("question", "outcome", "checks", "the same measurement"), rows)
+
+
+def measurements(record: RunRecord) -> str:
+    """Return how many measurements the judged checks rest on, as a sentence."""
+    verdict = record.validation.verdict
+    n, distinct = verdict.n_judged, verdict.n_measurements
+    if n == distinct:
+        return f"{n} checks have a threshold, each a measurement of its own."
+    s = "s" * (distinct != 1)
+    return f"{n} checks have a threshold; they rest on {distinct} separate measurement{s}."
+
+
 def checks_table(record: RunRecord) -> TableText:
-    """Return the checks behind the verdict."""
+    """Return the checks behind the verdict, those of one question together."""
+    order = list(QUESTIONS)
+    checks = sorted(
+        questioned(record.validation.verdict).checks, key=lambda c: order.index(c.question)
+    )
     rows = tuple(
         (
             check.criterion,
+            QUESTIONS[check.question].asks,
             marked(check.outcome),
             check.rule,
-            NONE if check.value is None else number(check.value.value),
-            NONE if check.value is None else interval(check.value),
-            NONE if check.value is None else n_of(check.value),
-            NONE if check.p is None else number(check.p),
-            CRITERIA[check.criterion].summary + (f". {check.note}" if check.note else ""),
+            *_values_of(check),
+            _says(check),
         )
-        for check in record.validation.verdict.checks
+        for check in checks
     )
-    headers = ("criterion", "outcome", "rule", "value", "95 % interval", "n", "p", "what it says")
-    return TableText(headers, rows, frozenset({"value", "95 % interval", "n", "p"}))
+    numeric = ("value", "95 % interval", "n", "p")
+    headers = ("criterion", "question", "outcome", "rule", *numeric, "what it says")
+    return TableText(headers, rows, frozenset(numeric))
+
+
+def _values_of(check: Check) -> tuple[str, str, str, str]:
+    """Return value, interval, n and p of a check. A value that is itself a p stands under p."""
+    if check.value is None:
+        return NONE, NONE, NONE, NONE
+    if CRITERIA[check.criterion].value_is_p:
+        return NONE, NONE, NONE, _p(check.value.value)
+    exact = check.value.n == 1
+    value = count_text(check.value.value) if exact and check.value.value.is_integer() else ""
+    p = NONE if check.p is None else _p(check.p)
+    return value or number(check.value.value), interval(check.value), n_of(check.value), p
+
+
+def _p(p: float) -> str:
+    return f"< {LEAST_P:g}" if p < LEAST_P else number(p)
+
+
+def _says(check: Check) -> str:
+    """Return what the value is in plain words, its definition, and what is to be noted."""
+    criterion = CRITERIA[check.criterion]
+    first = f"{check.measures[0].upper()}{check.measures[1:]}"
+    parts = [first, f"Definition: {criterion.summary}"]
+    parts += [f"The same measurement as {check.same_as}"] if check.same_as else []
+    return ". ".join([*parts, check.note] if check.note else parts)
 
 
 def question_table(record: RunRecord) -> TableText:

@@ -63,6 +63,10 @@ def _verdict(record: RunRecord) -> list[str]:
         escaped(record.info.description),
         f"**{escaped(content.marked(verdict.outcome))}**",
         *(escaped(sentence) for sentence in content.verdict_sentences(record)),
+        _table(content.questions_table(record)),
+        _note("questions"),
+        content.measurements(record),
+        "## Checks",
         _note("verdict"),
         _table(content.checks_table(record)),
     ]

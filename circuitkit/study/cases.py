@@ -17,7 +17,7 @@ from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.refinding import finder
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
-from circuitkit.validation.criterion import Case, Find, Select, not_found_again
+from circuitkit.validation.case import Case, Find, Select, not_found_again
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Verdict

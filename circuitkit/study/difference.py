@@ -19,7 +19,7 @@ from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 from circuitkit.study.cases import rows_seen
 from circuitkit.study.subject import Subject
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.work.progress import Progress, silent
 

@@ -24,6 +24,7 @@ from circuitkit.interventions.patching import PatchingEffects, patch_activations
 from circuitkit.interventions.path_patching import PathEffects
 from circuitkit.interventions.recorded import Direction
 from circuitkit.interventions.sites import site_named
+from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import record
@@ -36,8 +37,8 @@ from circuitkit.study.search import best_edges, find_circuit
 from circuitkit.study.settings import Settings, Stage, installed_versions
 from circuitkit.study.subject import Subject
 from circuitkit.validation.baseline import measure_baseline, require_able
-from circuitkit.validation.criterion import Case
-from circuitkit.validation.curve import Curve, measure_curve, sizes_for
+from circuitkit.validation.case import Case
+from circuitkit.validation.curve import Curve, Ladder, measure_curve, sizes_for
 from circuitkit.validation.faithfulness import Faithfulness, faithfulness_under
 from circuitkit.work.progress import Progress, silent
 
@@ -185,14 +186,14 @@ def _curve(
     return measure_curve(
         subject.model,
         subject.splits.validation,
-        lambda size: prune_dead_ends(best_edges(scores, size, settings)),
-        lambda size, seed: select_random(scores, size, seed=seed),
-        ablation=subject.ablations[settings.ablation],
-        metric=subject.metric,
-        sizes=sizes_for(scores.graph.n_edges),
-        n_random=settings.n_random,
-        memory=settings.memory,
-        progress=progress,
+        Ladder(
+            select=lambda size: prune_dead_ends(best_edges(scores, size, settings)),
+            draw=lambda size, seed: select_random(scores, size, seed=seed),
+            sizes=sizes_for(scores.graph.n_edges),
+            n_random=settings.n_random,
+        ),
+        subject.metric,
+        Work(subject.ablations[settings.ablation], memory=settings.memory, progress=progress),
     )
 
 

@@ -11,7 +11,7 @@ from circuitkit.study.recipe import request_of, require_no_code, settings_of
 from circuitkit.study.search import choose, connected, discover, trimmed
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject, subject_of
-from circuitkit.validation.criterion import Find
+from circuitkit.validation.case import Find
 from circuitkit.work.progress import silent
 
 FIND_LIMIT = 3.0  # seconds that finding a circuit again may take, of an estimate

@@ -8,10 +8,11 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.selection import prune_dead_ends, select_above, select_best
 from circuitkit.errors import MethodError
+from circuitkit.interventions.work import Work
 from circuitkit.study.recipe import with_provenance
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from circuitkit.validation.minimality import needed_edges
@@ -182,10 +183,12 @@ def smallest_faithful(
         subject.model,
         subject.splits.discovery,
         [prune_dead_ends(best_edges(scores, n, settings)) for n in sizes],
-        ablation=subject.ablations[settings.ablation],
-        metric=subject.metric,
-        memory=settings.memory,
-        progress=stage("Choosing the size"),
+        subject.metric,
+        Work(
+            subject.ablations[settings.ablation],
+            memory=settings.memory,
+            progress=stage("Choosing the size"),
+        ),
     )
     for size, faithfulness in zip(sizes, points, strict=True):
         if faithfulness >= AIM:

@@ -11,7 +11,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
 from circuitkit.prompts.splits import Splits, sample_held_out, sample_splits
 from circuitkit.task import Task, find_task
-from circuitkit.validation.criterion import HeldOut
+from circuitkit.validation.case import HeldOut
 from circuitkit.zoo import load_model
 
 

@@ -12,8 +12,10 @@ from circuitkit.statistics.bootstrap import share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
 from circuitkit.validation.baseline import measure_baseline
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.equivalence import share_above
+from circuitkit.validation.questions import ABLE
 from circuitkit.validation.verdict import Finding
 
 
@@ -21,6 +23,8 @@ class Ability(Criterion):
     """How much better the model does on clean than on corrupted prompts."""
 
     name = "ability"
+    question = ABLE
+    measures = "gain of the clean prompt over the corrupted one"
     summary = "metric gained by the clean prompt over the corrupted one: the model does the task"
     default = Bound(min=0.0)
 
@@ -38,6 +42,8 @@ class AbilityShare(Criterion):
     """
 
     name = "ability-share"
+    question = ABLE
+    measures = "share of prompts on which the model does the task"
     summary = "share of pairs on which the clean prompt's metric beats the corrupted one's"
     default = Bound(min=0.75)
 

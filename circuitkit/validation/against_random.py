@@ -19,7 +19,9 @@ from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import Values, share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import ROUNDING
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import LUCK, NEEDED
 from circuitkit.validation.verdict import Finding
 
 N_RANDOM = 39
@@ -30,6 +32,8 @@ class Sufficiency(Criterion):
     """The share of random circuits that are at least as faithful."""
 
     name = "sufficiency"
+    question = LUCK
+    measures = "share of random circuits that are as faithful"
     summary = f"share of {N_RANDOM} random circuits of the same size that are as faithful"
     default = Bound(max=0.05)
 
@@ -43,6 +47,8 @@ class PartialNecessity(Criterion):
     """The share of random sets of other edges without which the model loses as much."""
 
     name = "necessity"
+    question = NEEDED
+    measures = "share of random sets of other edges whose loss costs as much"
     summary = f"share of {N_RANDOM} random sets of other edges whose removal costs as much"
     default = Bound(max=0.05)
 

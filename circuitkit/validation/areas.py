@@ -17,12 +17,15 @@ import numpy as np
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
+from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness_points
+from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -53,9 +56,8 @@ def measure_areas(
         VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
     """
     circuits = [select(int(fraction * model.graph.n_edges)) for fraction in FRACTIONS]
-    points = measure_faithfulness_points(
-        model, pairs, circuits, ablation=ablation, metric=metric, memory=memory
-    )
+    work = Work(ablation, memory=memory)
+    points = measure_faithfulness_points(model, pairs, circuits, metric, work)
     return areas_of(points)
 
 
@@ -71,6 +73,8 @@ class CPR(Criterion):
     """The area under the faithfulness of the circuit's ranking."""
 
     name = "cpr"
+    question = ENOUGH
+    measures = "mean share kept by circuits of all sizes; the best is about 1"
     summary = "area under f over the sizes of MIB's grid, under resample ablation"
 
     def measure(self, case: Case) -> Finding:
@@ -81,6 +85,8 @@ class CMD(Criterion):
     """The area between the faithfulness of the circuit's ranking and 1."""
 
     name = "cmd"
+    question = ENOUGH
+    measures = "mean distance from the model of circuits of all sizes; the best is 0"
     summary = "area under |1 - f| over the sizes of MIB's grid, under resample ablation"
 
     def measure(self, case: Case) -> Finding:

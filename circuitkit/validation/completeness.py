@@ -11,7 +11,8 @@ validation pairs. Wang et al. 2022 (arXiv:2211.00593, section 4), there in logit
 import numpy as np
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion, magnitude
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, magnitude
 from circuitkit.validation.knock_outs import (
     component_classes,
     greedy_sets,
@@ -19,6 +20,7 @@ from circuitkit.validation.knock_outs import (
     inner_components,
     random_sets,
 )
+from circuitkit.validation.questions import ALL
 from circuitkit.validation.verdict import Finding
 
 
@@ -26,6 +28,8 @@ class Completeness(Criterion):
     """The largest difference between circuit and model when both lose the same components."""
 
     name = "completeness"
+    question = ALL
+    measures = "largest difference from the model when both lose the same parts"
     summary = "worst |F(C minus K) - F(M minus K)| over sets of components K, as a share of the gap"
     default = Bound(max=0.4)
 
@@ -42,4 +46,5 @@ class Completeness(Criterion):
         [change] = incompleteness(case, [sets[worst]])
         members = ", ".join(sets[worst]) or "no component"
         note = f"worst of {len(sets)} sets: {worst} ({members})"
-        return Finding(magnitude(case.share_of_gap(change)), note)
+        same_as = "" if sets[worst] else "faithfulness"  # |F(C) - F(M)|: how far f is from 1
+        return Finding(magnitude(case.share_of_gap(change)), note, same_as=same_as)

@@ -21,7 +21,9 @@ from circuitkit.circuits.random_circuits import random_connected, random_like, r
 from circuitkit.errors import CriterionError
 from circuitkit.prompts.pairs import Labels, PromptPairs
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ALL, LUCK
 from circuitkit.validation.verdict import Finding
 
 N_RANDOM = 19
@@ -32,6 +34,8 @@ class RandomControl(Criterion):
     """How much more faithful the circuit is than the best of N_RANDOM random ones."""
 
     name = "random"
+    question = LUCK
+    measures = "lead over the best random circuit of the same size"
     summary = f"f(C) minus that of the best of {N_RANDOM} random circuits of the same size"
     default = Bound(min=0.0)
 
@@ -48,6 +52,8 @@ class ProfileControl(RandomControl):
     """The same with as many edges of each kind between the same layers."""
 
     name = "random-profile"
+    question = LUCK
+    measures = "lead over the best random circuit with the same layers"
     default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} with the same layer profile"
 
@@ -60,6 +66,8 @@ class ConnectedControl(RandomControl):
     """The same with random paths from the input to the logits."""
 
     name = "random-connected"
+    question = LUCK
+    measures = "lead over the best circuit of random whole paths"
     default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} made of random whole paths"
 
@@ -72,6 +80,8 @@ class ShuffledControl(Criterion):
     """How much more faithful the circuit is than those found where the answers mean nothing."""
 
     name = "shuffled"
+    question = LUCK
+    measures = "lead over the best circuit found with exchanged answers"
     summary = f"f(C) minus that of the best of {N_SHUFFLED} found on pairs with exchanged answers"
 
     def measure(self, case: Case) -> Finding:
@@ -88,6 +98,8 @@ class Complement(Criterion):
     """What the model still does without any edge of the circuit."""
 
     name = "complement"
+    question = ALL
+    measures = "share of the behaviour that is left without the circuit"
     summary = "f of the edges that are not in the circuit: what works without it"
 
     def measure(self, case: Case) -> Finding:

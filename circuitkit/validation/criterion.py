@@ -1,190 +1,31 @@
-"""The contract of all criteria, and the case that they judge.
+"""The contract of all criteria.
 
 A criterion is one class in one file: a name, a sentence, its default bound, and `measure(case)`. It
-knows the circuit, the model and the pairs, never the method that found the circuit; where circuits
-must be found again (stability, shuffled pairs), the case brings a function that does.
-
-Whatever is chosen among many (the worst knock-out, the set that exposes an edge) is chosen on other
-pairs than those it is judged on, so that the worst is not worst by chance.
+knows what the case holds (case.py), never the method that found the circuit.
 """
 
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
-import numpy as np
-
-from circuitkit.circuits.circuit import Circuit
-from circuitkit.errors import CriterionError, MethodError, PromptError
-from circuitkit.interventions.ablation import Ablation
-from circuitkit.interventions.run_circuit import evaluate_circuits
-from circuitkit.metrics import Metric
-from circuitkit.model import SubjectModel
-from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
+from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
-from circuitkit.statistics.gaps import require_gap
+from circuitkit.validation.case import Case
+from circuitkit.validation.questions import Question
 from circuitkit.validation.verdict import Finding
-from circuitkit.work.progress import Progress, silent
-
-N_CHOOSING = 32  # pairs on which sets are chosen: enough to rank them
-N_REFOUND = 8  # bootstrap samples on which the circuit is found again
-T = TypeVar("T")
-Find = Callable[[PromptPairs, int], Circuit]
-Select = Callable[[int], Circuit]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Pairs of another kind than those of discovery, and the ablations made for them."""
-
-    pairs: PromptPairs
-    ablations: Mapping[str, Ablation]
-
-
-@dataclass(eq=False)
-class Case:
-    """A circuit of a model on trial, with everything its judges may use.
-
-    `validation` judges; on `discovery` sets are chosen. `ablations` holds every ablation by name,
-    `ablation` names the one of the verdict. `find(pairs, seed)` finds a circuit of the same size
-    again, `select(n_edges)` gives its best edges; None where that is not known. Results do not
-    depend on `memory`.
-    """
-
-    model: SubjectModel
-    circuit: Circuit
-    metric: Metric
-    validation: PromptPairs
-    discovery: PromptPairs
-    ablations: Mapping[str, Ablation]
-    ablation: str
-    seed: int = 0
-    memory: int | None = None
-    find: Find | None = None
-    select: Select | None = None
-    held_out: Mapping[str, HeldOut] = field(default_factory=dict)
-    progress: Progress = silent
-    _made: dict[str, Any] = field(default_factory=dict, repr=False)
-    _known: dict[tuple[str, str, bytes], Values] = field(default_factory=dict, repr=False)
-
-    @cached_property
-    def choosing(self) -> PromptPairs:
-        """The discovery pairs on which sets are chosen."""
-        return self.discovery.select(range(min(N_CHOOSING, len(self.discovery))))
-
-    @cached_property
-    def refound(self) -> tuple[Circuit, ...]:
-        """The circuits found again on bootstrap samples of the discovery pairs.
-
-        Raises:
-            CriterionError: it cannot be found again.
-        """
-        n = len(self.discovery)
-        rows = [random.Random(seed).choices(range(n), k=n) for seed in self.seeds(N_REFOUND)]
-        return self.found_on([self.discovery.select(sample) for sample in rows])
-
-    def found_on(self, samples: Sequence[PromptPairs]) -> tuple[Circuit, ...]:
-        """Return the circuit found on each of some sets of pairs, each with a seed of its own.
-
-        Raises:
-            CriterionError: it cannot be found again.
-        """
-        if self.find is None:
-            raise not_found_again("it does not say how it was found")
-        seeds = self.seeds(len(samples))
-        try:
-            return tuple(self.find(pairs, s) for pairs, s in zip(samples, seeds, strict=True))
-        except MethodError as error:
-            raise CriterionError(f"circuit: could not be found again: {error}") from error
-
-    def seeds(self, n: int) -> list[int]:
-        """Return `n` seeds of this case."""
-        return [self.seed * 1000 + i for i in range(n)]
-
-    def values(
-        self, circuits: Sequence[Circuit], *, choosing: bool = False, ablation: str = ""
-    ) -> Values:
-        """Return the metric of each circuit on each pair, [circuit, pair], in the metric's unit.
-
-        All that were not run before run in the same batches.
-
-        Raises:
-            CriterionError: an ablation other than the verdict's does not fit the pairs.
-        """
-        name = ablation or self.ablation
-        keys = [(name, "c" if choosing else "v", _mask_bytes(circuit)) for circuit in circuits]
-        missing = {k: c for k, c in zip(keys, circuits, strict=True) if k not in self._known}
-        if missing:
-            pairs = self.choosing if choosing else self.validation
-            try:
-                rows = self.run(list(missing.values()), pairs, self.ablations[name], self.metric)
-            except PromptError as error:
-                if name == self.ablation:
-                    raise
-                raise CriterionError(f"under {name} ablation: {error}") from error
-            self._known.update(zip(missing, rows, strict=True))
-        return np.stack([self._known[key] for key in keys])
-
-    def run(
-        self, circuits: Sequence[Circuit], pairs: PromptPairs, ablation: Ablation, metric: Metric
-    ) -> Values:
-        """Return a metric of each circuit on each of some pairs, [circuit, pair]."""
-        values = evaluate_circuits(
-            self.model,
-            pairs,
-            circuits,
-            ablation=ablation,
-            metric=metric,
-            memory=self.memory,
-            progress=self.progress,
-        )
-        return np.asarray(values.numpy())
-
-    def once(self, key: str, make: Callable[[], T]) -> T:
-        """Return what `make` makes, made the first time it is asked for by this key."""
-        if key not in self._made:
-            self._made[key] = make()
-        made: T = self._made[key]
-        return made
-
-    def ends(self, *, choosing: bool = False, ablation: str = "") -> tuple[Values, Values]:
-        """Return the metric of each pair for the whole model and for the empty circuit.
-
-        Raises:
-            VanishingGapError: they cannot be told apart.
-        """
-        graph = self.model.graph
-        full, empty = self.values(
-            [Circuit.full(graph), Circuit.empty(graph)], choosing=choosing, ablation=ablation
-        )
-        require_gap(full, empty, ablation or self.ablation, self.metric)
-        return full, empty
-
-    def faithfulness(self, circuits: Sequence[Circuit], *, ablation: str = "") -> Values:
-        """Return the faithfulness of each circuit, a ratio of means without interval."""
-        full, empty = self.ends(ablation=ablation)
-        means = self.values(circuits, ablation=ablation).mean(1)
-        return np.asarray((means - empty.mean()) / (full.mean() - empty.mean()))
-
-    def share_of_gap(self, change: Values, *, ablation: str = "") -> Estimate:
-        """Return the mean change of the metric as a share of m(M) - m(0), signed.
-
-        Raises:
-            VanishingGapError: m(M) - m(0) cannot be told from zero.
-        """
-        full, empty = self.ends(ablation=ablation)
-        return estimate((change, full - empty), ratio_of_means)
 
 
 class Criterion(ABC):
-    """A judgement on a circuit. `default` is its bound; an open one means: reported only."""
+    """A judgement on a circuit. `default` is its bound; an open one means: reported only.
+
+    `question` is what it answers. `measures` says in plain words what its value is, `summary` how
+    it is defined. `value_is_p` is set where the value itself is a p-value.
+    """
 
     name: ClassVar[str]
+    question: ClassVar[Question]
+    measures: ClassVar[str]
     summary: ClassVar[str]
+    value_is_p: ClassVar[bool] = False
     default: ClassVar[Bound] = Bound()
 
     @abstractmethod
@@ -194,14 +35,6 @@ class Criterion(ABC):
         Raises:
             CriterionError: it cannot be measured on this case.
         """
-
-
-def not_found_again(reason: str) -> CriterionError:
-    """Return the error of a circuit that cannot be found again on other pairs."""
-    return CriterionError(
-        f"circuit: must be found again on other pairs, got none: {reason}. "
-        "Judge a circuit that `circuitkit discover` wrote with a gradient method."
-    )
 
 
 def magnitude(signed: Estimate) -> Estimate:
@@ -214,7 +47,3 @@ def magnitude(signed: Estimate) -> Estimate:
 def exact(value: float) -> Estimate:
     """Return a count or share that has no interval."""
     return Estimate(value, value, value, 1)
-
-
-def _mask_bytes(circuit: Circuit) -> bytes:
-    return np.packbits(circuit.edge_mask.numpy()).tobytes()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.interventions.ablation import Ablation
+from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
@@ -19,7 +19,6 @@ from circuitkit.validation.faithfulness import (
     measure_faithfulness,
     measure_faithfulness_points,
 )
-from circuitkit.work.progress import Progress, silent
 
 SHARES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
@@ -47,6 +46,16 @@ class Curve:
     points: tuple[CurvePoint, ...]
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """Circuits of growing size: `select(size)` against `draw(size, seed)` for `n_random` seeds."""
+
+    select: Callable[[int], Circuit]
+    draw: Callable[[int, int], Circuit]
+    sizes: Sequence[int]
+    n_random: int
+
+
 def sizes_for(n_edges: int) -> tuple[int, ...]:
     """Return the circuit sizes of the curve for a graph of this many edges."""
     return tuple(sorted({max(1, round(share * n_edges)) for share in SHARES}))
@@ -55,17 +64,13 @@ def sizes_for(n_edges: int) -> tuple[int, ...]:
 def measure_curve(
     model: SubjectModel,
     pairs: PromptPairs,
-    select: Callable[[int], Circuit],
-    draw: Callable[[int, int], Circuit],
-    *,
-    ablation: Ablation,
+    ladder: Ladder,
     metric: Metric,
-    sizes: Sequence[int],
-    n_random: int,
-    memory: int | None = None,
-    progress: Progress = silent,
+    work: Work,
 ) -> Curve:
-    """Return the curve: `select(size)` against `draw(size, seed)` for `n_random` seeds.
+    """Return the curve of a ladder of circuits.
+
+    `work` says under which ablation, in how much memory, and who is told of the progress.
 
     Raises:
         VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
@@ -73,22 +78,16 @@ def measure_curve(
     judged = measure_faithfulness(
         model,
         pairs,
-        [select(size) for size in sizes],
-        ablation=ablation,
+        [ladder.select(size) for size in ladder.sizes],
+        ablation=work.ablation,
         metric=metric,
-        memory=memory,
+        memory=work.memory,
     )
-    controls = measure_faithfulness_points(
-        model,
-        pairs,
-        [draw(size, seed) for size in sizes for seed in range(n_random)],
-        ablation=ablation,
-        metric=metric,
-        memory=memory,
-        progress=progress,
-    )
+    n = ladder.n_random
+    drawn = [ladder.draw(size, seed) for size in ladder.sizes for seed in range(n)]
+    controls = measure_faithfulness_points(model, pairs, drawn, metric, work)
     points = tuple(
-        CurvePoint(size, found.value, tuple(controls[i * n_random : (i + 1) * n_random]))
-        for i, (size, found) in enumerate(zip(sizes, judged, strict=True))
+        CurvePoint(size, found.value, tuple(controls[i * n : (i + 1) * n]))
+        for i, (size, found) in enumerate(zip(ladder.sizes, judged, strict=True))
     )
-    return Curve(ablation.name, model.graph.n_edges, points)
+    return Curve(work.ablation.name, model.graph.n_edges, points)

@@ -9,7 +9,9 @@ The metric looks at the answers alone: a circuit can keep it and say something e
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
 
 
@@ -17,12 +19,13 @@ class KL(Criterion):
     """Divergence of the circuit's next-token distribution from the model's."""
 
     name = "kl"
+    question = ENOUGH
+    measures = "distance of its next-token probabilities from the model's, in nats"
     summary = "KL(M to C) summed over the vocabulary, mean over pairs, in nats"
 
     def measure(self, case: Case) -> Finding:
-        ablation = case.ablations[case.ablation]
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
-        circuit, empty = case.run(circuits, case.validation, ablation, KLDivergence())
+        circuit, empty = case.values(circuits, metric=KLDivergence())
         return Finding(mean_estimate(circuit), f"of the empty circuit: {mean_estimate(empty)}")
 
 
@@ -30,10 +33,11 @@ class TopAnswerAgreement(Criterion):
     """How often the circuit's most likely token is the model's."""
 
     name = "agreement"
+    question = ENOUGH
+    measures = "share of prompts with the model's most likely token"
     summary = "share of pairs on which circuit and model have the same most likely token"
 
     def measure(self, case: Case) -> Finding:
-        ablation = case.ablations[case.ablation]
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
-        circuit, empty = case.run(circuits, case.validation, ablation, Agreement())
+        circuit, empty = case.values(circuits, metric=Agreement())
         return Finding(mean_estimate(circuit), f"of the empty circuit: {empty.mean():.3g}")

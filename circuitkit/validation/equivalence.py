@@ -19,7 +19,9 @@ from scipy.stats import binom, t
 from circuitkit.statistics.bootstrap import Values, share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
 
 MARGIN = 0.2
@@ -30,6 +32,8 @@ class Equivalence(Criterion):
     """The mean paired difference of circuit and model, as a share of the gap."""
 
     name = "equivalence"
+    question = ENOUGH
+    measures = "mean difference from the model"
     summary = "mean of m(C) - m(M) as a share of the gap; p of two one-sided t-tests"
     default = Bound(min=-MARGIN, max=MARGIN)
 
@@ -38,13 +42,16 @@ class Equivalence(Criterion):
         [circuit] = case.values([case.circuit])
         gap = full - empty
         p = p_equivalent(circuit - full, MARGIN * gap * np.sign(gap.mean()))
-        return Finding(case.share_of_gap(circuit - full), p=p, tested=Bound(-MARGIN, MARGIN))
+        value = case.share_of_gap(circuit - full)  # f - 1
+        return Finding(value, p=p, tested=Bound(-MARGIN, MARGIN), same_as="faithfulness")
 
 
 class ShareEquivalence(Criterion):
     """The share of pairs on which the circuit's metric is above the model's."""
 
     name = "equivalence-share"
+    question = ENOUGH
+    measures = "share of prompts on which the circuit beats the model"
     summary = "share of pairs with m(C) > m(M); p of two one-sided binomial tests"
 
     def measure(self, case: Case) -> Finding:

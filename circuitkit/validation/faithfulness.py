@@ -16,6 +16,7 @@ import numpy as np
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
@@ -23,15 +24,18 @@ from circuitkit.statistics.bootstrap import Estimate, Values, estimate, mean_est
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.statistics.power import least_visible
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
-from circuitkit.work.progress import Progress, silent
 
 
 class FaithfulnessCriterion(Criterion):
     """The faithfulness of the circuit's edges."""
 
     name = "faithfulness"
+    question = ENOUGH
+    measures = "share of the behaviour that the circuit keeps"
     summary = "f(C): share of the behaviour that the circuit's edges keep"
     default = Bound(min=0.8)
 
@@ -45,11 +49,14 @@ class NodeFaithfulness(Criterion):
     """The faithfulness of the circuit's components with every edge between them."""
 
     name = "node-faithfulness"
+    question = ENOUGH
+    measures = "share kept by all edges between the circuit's components"
     summary = "f of all edges between the circuit's components"
 
     def measure(self, case: Case) -> Finding:
         circuit = case.circuit.between_components
-        return Finding(measured(case, circuit), f"{circuit.n_edges} edges")
+        same_as = "faithfulness" if circuit.edges == case.circuit.edges else ""
+        return Finding(measured(case, circuit), f"{circuit.n_edges} edges", same_as=same_as)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,6 @@ def measure_faithfulness(
     ablation: Ablation,
     metric: Metric,
     memory: int | None = None,
-    progress: Progress = silent,
 ) -> list[Faithfulness]:
     """Return the faithfulness of each circuit with intervals, all run in the same batches.
 
@@ -84,7 +90,8 @@ def measure_faithfulness(
         VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
         GraphError: a circuit belongs to another architecture.
     """
-    values, full, empty = _run(model, pairs, circuits, ablation, metric, memory, progress)
+    work = Work(ablation, memory=memory)
+    values, full, empty = _run(model, pairs, circuits, metric, work)
     return [_faithfulness(ablation.name, row, full, empty) for row in values]
 
 
@@ -104,18 +111,17 @@ def measure_faithfulness_points(
     model: SubjectModel,
     pairs: PromptPairs,
     circuits: Sequence[Circuit],
-    *,
-    ablation: Ablation,
     metric: Metric,
-    memory: int | None = None,
-    progress: Progress = silent,
+    work: Work,
 ) -> list[float]:
     """Return the faithfulness of each circuit without intervals: for controls and searches.
+
+    `work` says under which ablation, in how much memory, and who is told of the progress.
 
     Raises:
         VanishingGapError, GraphError: as `measure_faithfulness`.
     """
-    values, full, empty = _run(model, pairs, circuits, ablation, metric, memory, progress)
+    values, full, empty = _run(model, pairs, circuits, metric, work)
     return [float(_ratio(row, full, empty)) for row in values]
 
 
@@ -123,10 +129,8 @@ def _run(
     model: SubjectModel,
     pairs: PromptPairs,
     circuits: Sequence[Circuit],
-    ablation: Ablation,
     metric: Metric,
-    memory: int | None,
-    progress: Progress,
+    work: Work,
 ) -> tuple[Values, Values, Values]:
     """Return the metric of each pair for each circuit, for the model and for the empty circuit."""
     ends = [Circuit.full(model.graph), Circuit.empty(model.graph)]
@@ -134,13 +138,13 @@ def _run(
         model,
         pairs,
         [*ends, *circuits],
-        ablation=ablation,
+        ablation=work.ablation,
         metric=metric,
-        memory=memory,
-        progress=progress,
+        memory=work.memory,
+        progress=work.progress,
     ).numpy()
     full, empty = values[0], values[1]
-    require_gap(full, empty, ablation.name, metric)
+    require_gap(full, empty, work.ablation.name, metric)
     return values[2:], full, empty
 
 

@@ -8,8 +8,10 @@ task says which exist; each kind has its own reference prompts for mean ablation
 """
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness, measured
+from circuitkit.validation.questions import ELSEWHERE
 from circuitkit.validation.verdict import Finding
 
 
@@ -17,6 +19,8 @@ class HoldOut(Criterion):
     """The faithfulness on the kind of held-out pairs on which it is lowest."""
 
     name = "hold-out"
+    question = ELSEWHERE
+    measures = "lowest share kept on other prompts, wordings and answers"
     summary = "lowest f on prompts, wordings and answers that discovery never saw"
     default = Bound(min=0.7)
 
@@ -34,4 +38,5 @@ class HoldOut(Criterion):
             found[kind] = other.value
         worst = min(found, key=lambda kind: found[kind].low)
         note = "; ".join(f"{kind}: {value} (n = {value.n})" for kind, value in found.items())
-        return Finding(found[worst], note)
+        same_as = "faithfulness" if worst == "prompts" else ""
+        return Finding(found[worst], note, same_as=same_as)

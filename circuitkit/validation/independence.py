@@ -11,7 +11,9 @@ et al. 2007; Shi et al. 2024 (arXiv:2410.13032, section 3.1).
 import numpy as np
 
 from circuitkit.statistics.bootstrap import Values
-from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, exact
+from circuitkit.validation.questions import ALL
 from circuitkit.validation.verdict import Finding
 
 N_PERMUTATIONS = 999
@@ -21,7 +23,10 @@ class Independence(Criterion):
     """The p-value of HSIC between the complement's metric and the model's."""
 
     name = "independence"
-    summary = "p that the complement's metric is independent of the model's (HSIC); small: it knows"
+    question = ALL
+    measures = "p-value: small if edges outside the circuit still carry the task"
+    summary = "p of HSIC between the metric of the edges outside and the model's, by permutation"
+    value_is_p = True
 
     def measure(self, case: Case) -> Finding:
         full, _ = case.ends()

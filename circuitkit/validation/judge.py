@@ -6,12 +6,13 @@ from dataclasses import replace
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.power import pairs_to_decide
+from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import CRITERIA, Thresholds
-from circuitkit.validation.criterion import Case
 from circuitkit.validation.verdict import (
     UNDECIDED,
     Check,
     Verdict,
+    answers_of,
     check_of,
     reach_verdict,
     unmeasured,
@@ -42,9 +43,21 @@ def judge_circuit(
     checks = []
     for done, name in enumerate(names):
         progress(done, len(names))
-        checks.append(_judged(case, name, thresholds.bounds[name]))
+        checks.append(with_question(_judged(case, name, thresholds.bounds[name])))
     progress(len(names), len(names))
     return reach_verdict(checks, _facts(case, checks))
+
+
+def with_question(check: Check) -> Check:
+    """Return the check with the question of its criterion and what that measures."""
+    criterion = CRITERIA[check.criterion]
+    return replace(check, question=criterion.question.name, measures=criterion.measures)
+
+
+def questioned(verdict: Verdict) -> Verdict:
+    """Return a verdict with its questions, also if it was written before there were any."""
+    checks = tuple(with_question(check) for check in verdict.checks)
+    return replace(verdict, checks=checks, questions=answers_of(checks))
 
 
 def require_known(names: Sequence[str]) -> None:
@@ -84,11 +97,11 @@ def _judged(case: Case, name: str, bound: Bound) -> Check:
 
 def _facts(case: Case, checks: Sequence[Check]) -> str:
     n_edges, total = case.circuit.n_edges, case.circuit.graph.n_edges
-    size = f"{n_edges} edges ({n_edges / total:.1%} of the graph)"
+    size = f"the circuit's {n_edges:,} edge{'s' * (n_edges != 1)} ({n_edges / total:.1%} of all)"
     value = next((c.value for c in checks if c.criterion == "faithfulness"), None)
     if value is None:
-        return size
+        return f"{size} were judged under {case.ablation} ablation"
     return (
-        f"{size} keep {value.value:.0%} of the behaviour (95 % interval {value.low:.0%} to "
-        f"{value.high:.0%}, {value.n} held-out pairs)"
+        f"{size} keep {value.value:.0%} of the behaviour under {case.ablation} ablation (95 % "
+        f"interval {value.low:.0%} to {value.high:.0%}), on {value.n} prompts that did not find it"
     )

@@ -20,7 +20,7 @@ from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
 from circuitkit.prompts.columns import all_positions, by_role
 from circuitkit.statistics.bootstrap import Values
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 
 Components = tuple[str, ...]
 N_RANDOM = 10

@@ -27,8 +27,10 @@ from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import Estimate, Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.knock_outs import Components, component_classes
+from circuitkit.validation.questions import NEEDED
 from circuitkit.validation.verdict import Finding
 
 N_REFERENCE = 40
@@ -42,6 +44,8 @@ class Minimality(Criterion):
     """The share of the circuit's edges whose removal does more than that of a random edge."""
 
     name = "minimality"
+    question = NEEDED
+    measures = "share of its edges that matter more than a random edge"
     summary = "share of edges that are needed: their removal does more than a random edge's"
     default = Bound(min=0.8)
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from circuitkit.errors import CriterionError, VanishingGapError
 from circuitkit.statistics.bootstrap import Values, estimate
-from circuitkit.validation.criterion import Case, Criterion
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ELSEWHERE
 from circuitkit.validation.verdict import Finding
 
 COMPARED = ("zero", "mean", "resample")
@@ -20,6 +22,8 @@ class AblationSpread(Criterion):
     """The largest difference in faithfulness between two ablations."""
 
     name = "ablation-spread"
+    question = ELSEWHERE
+    measures = "how far the share kept moves with the ablation"
     summary = f"largest f minus smallest f over {', '.join(COMPARED)} ablation"
 
     def measure(self, case: Case) -> Finding:

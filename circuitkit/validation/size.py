@@ -1,7 +1,9 @@
 """Size: a circuit that holds most of the model explains little of it."""
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion, exact
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, exact
+from circuitkit.validation.questions import NEEDED
 from circuitkit.validation.verdict import Finding
 
 
@@ -9,6 +11,8 @@ class EdgeShare(Criterion):
     """The circuit's edges as a share of all."""
 
     name = "edge-share"
+    question = NEEDED
+    measures = "share of all edges that the circuit holds"
     summary = "edges of the circuit as a share of all in the graph"
     default = Bound(max=0.15)
 
@@ -21,7 +25,9 @@ class EdgeCount(Criterion):
     """The number of the circuit's edges: a claim about size that a contract can pin."""
 
     name = "edges"
+    question = NEEDED
+    measures = "number of edges"
     summary = "edges of the circuit"
 
     def measure(self, case: Case) -> Finding:
-        return Finding(exact(float(case.circuit.n_edges)))
+        return Finding(exact(float(case.circuit.n_edges)), same_as="edge-share")

@@ -13,7 +13,9 @@ from scipy.stats import spearmanr
 from circuitkit.circuits.diff import diff_circuits
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import mean_estimate
-from circuitkit.validation.criterion import N_REFOUND, Case, Criterion
+from circuitkit.validation.case import N_REFOUND, Case
+from circuitkit.validation.criterion import Criterion
+from circuitkit.validation.questions import ELSEWHERE
 from circuitkit.validation.verdict import Finding
 
 
@@ -21,6 +23,8 @@ class Stability(Criterion):
     """Overlap with circuits found on bootstrap samples."""
 
     name = "stability"
+    question = ELSEWHERE
+    measures = "overlap with circuits found again on other samples"
     summary = f"mean Jaccard overlap with circuits found on {N_REFOUND} bootstrap samples"
 
     def measure(self, case: Case) -> Finding:
@@ -32,6 +36,8 @@ class RankStability(Criterion):
     """Correlation of the edges' ranks with those found on bootstrap samples."""
 
     name = "rank-stability"
+    question = ELSEWHERE
+    measures = "agreement of edge ranks found again on other samples"
     summary = f"mean Spearman correlation of |score| with those of {N_REFOUND} bootstrap samples"
 
     def measure(self, case: Case) -> Finding:

@@ -8,7 +8,9 @@ ablation this is |1 - f|, with the interval of the difference itself.
 """
 
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.criterion import Case, Criterion, magnitude
+from circuitkit.validation.case import Case
+from circuitkit.validation.criterion import Criterion, magnitude
+from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
 
 MEAN = "mean"
@@ -18,6 +20,8 @@ class WangFaithfulness(Criterion):
     """Distance of the circuit's metric from the model's under mean ablation."""
 
     name = "wang-faithfulness"
+    question = ENOUGH
+    measures = "distance to the model under mean ablation"
     summary = "|F(M) - F(C)| under mean ablation, as a share of the gap"
     default = Bound(max=0.2)
 
@@ -26,4 +30,6 @@ class WangFaithfulness(Criterion):
         [circuit] = case.values([case.circuit], ablation=MEAN)
         lost = full - circuit
         note = f"F(M) - F(C) = {lost.mean():.3g} {case.metric.unit}"
-        return Finding(magnitude(case.share_of_gap(lost, ablation=MEAN)), note)
+        same_as = "faithfulness" if case.ablation == MEAN else ""
+        value = magnitude(case.share_of_gap(lost, ablation=MEAN))
+        return Finding(value, note, same_as=same_as)

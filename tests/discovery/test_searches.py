@@ -25,9 +25,9 @@ from circuitkit.discovery.time_estimate import TimeEstimate
 from circuitkit.errors import CheckpointError
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.budget import bytes_per_pair
-from circuitkit.interventions.circuit_bench import CircuitBench
 from circuitkit.interventions.edges import EdgeBench, measure_edges
 from circuitkit.interventions.recorded import Direction
+from circuitkit.interventions.repeated_circuits import RepeatedCircuits
 from circuitkit.interventions.run_circuit import CircuitRunner, evaluate_circuits
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import KLDivergence, LogitDifference
@@ -128,7 +128,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(kind, name, counted)
 
-    count(CircuitBench, "gains")
+    count(RepeatedCircuits, "gains")
     count(EdgeBench, "effects")
     return made
 
@@ -422,13 +422,13 @@ def test_gains_from_a_layer_on_are_those_of_whole_runs(family, name):
     full = Circuit.full(model.graph)
     mean = MeanAblation(tokenize_pairs(random_pairs(6, seed=1)))
     for ablation in (ResampleAblation(), mean, ZeroAblation()):
-        bench = CircuitBench(model, pairs, metric, Work(ablation), n_pairs=2, n_circuits=2)
+        repeated = RepeatedCircuits(model, pairs, metric, Work(ablation), n_pairs=2, n_circuits=2)
         for first in range(model.graph.n_layers + 1):
             masks = torch.cat(circuits_from(model.graph, first))
             circuits = [full.with_edges(mask) for mask in masks]
             slow = evaluate_circuits(model, pairs, circuits, ablation=ablation, metric=metric)
             gains = slow.mean(1) if metric.higher_is_better else -slow.mean(1)
-            torch.testing.assert_close(bench.gains(masks, first), gains, rtol=1e-9, atol=1e-10)
+            torch.testing.assert_close(repeated.gains(masks, first), gains, rtol=1e-9, atol=1e-10)
             assert len(gains.unique()) >= 4
 
 

@@ -274,7 +274,7 @@ def of_truth(interpreted):
     def made(name):
         found = interpreted(name)
         truth = found.instance.truth(found.case.model)
-        case = replace(found.case, circuit=truth, _made={}, _known={})
+        case = replace(found.case, circuit=truth)
         evidence = Evidence(case)
         return interpretation(
             cards_of(evidence, roles_from(evidence)),

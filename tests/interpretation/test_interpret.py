@@ -23,7 +23,7 @@ def told(interpreted):
     """The interpretation of the planted truth."""
     found = interpreted(NAME)
     truth = found.instance.truth(found.case.model)
-    return interpret(replace(found.case, circuit=truth, _made={}, _known={}), "planted-ioi")
+    return interpret(replace(found.case, circuit=truth), "planted-ioi")
 
 
 def call(*words):
@@ -73,7 +73,7 @@ def test_a_circuit_without_heads_has_no_patterns(interpreted):
     case = interpreted("planted-facts:decoys:0").case
     edges = ["input->m0", "m0->m1", "m1->logits"]
     bare = Circuit.of_edges(case.model.graph, edges)
-    told = interpret(replace(case, circuit=bare, _made={}, _known={}), "planted-facts")
+    told = interpret(replace(case, circuit=bare), "planted-facts")
     assert told.templates == ()
     assert "Attention: the circuit has no heads, so there are no patterns." in told.notes
     assert [card.component for card in told.cards] == ["m0", "m1"]
@@ -131,7 +131,7 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path):
 
 
 def test_a_prompt_shows_the_metric_of_the_whole_model(interpreted):
-    case = replace(interpreted(NAME).case, metric=LogProbability(), _made={}, _known={})
+    case = replace(interpreted(NAME).case, metric=LogProbability())
     told = interpret(case, "planted-ioi")
     [whole] = case.values([Circuit.full(case.model.graph)])
     assert [view.value for view in told.prompts] == pytest.approx(whole[:N_PROMPTS].tolist())

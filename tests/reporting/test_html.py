@@ -10,10 +10,20 @@ from html.parser import HTMLParser
 import pytest
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.reporting.content import checks_table, edges_table, interval, number, signed
+from circuitkit.reporting.content import (
+    checks_table,
+    edges_table,
+    interval,
+    number,
+    questions_table,
+    signed,
+)
 from circuitkit.reporting.explorer import page_script, safe_json, source_hash, tagged_svg
 from circuitkit.reporting.html import inline_svg, report_html
-from circuitkit.validation.verdict import Verdict
+from circuitkit.reporting.markdown import report_markdown
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.statistics.bound import Bound
+from circuitkit.validation.verdict import Finding, Verdict, check_of, reach_verdict
 
 from .conftest import SCORES
 from .interpretations import direction_row, interpretation_of
@@ -186,10 +196,48 @@ def test_the_edges_table_ranks_by_absolute_score_and_says_which_are_kept(record)
     assert rows[2][2] == "-2.000"
 
 
+def with_checks(record, *checks):
+    verdict = reach_verdict(checks, "facts")
+    return replace(record, validation=replace(record.validation, verdict=verdict))
+
+
+def test_the_questions_stand_before_the_checks_with_what_is_the_same_measurement(record):
+    checks = [
+        check_of("faithfulness", Finding(Estimate(0.9, 0.85, 0.95, 50)), Bound(min=0.8)),
+        check_of("kl", Finding(Estimate(0.1, 0.0, 0.2, 50)), Bound()),
+        check_of(
+            "hold-out", Finding(Estimate(0.9, 0.85, 0.95, 50), same_as="faithfulness"), Bound(min=1)
+        ),
+    ]
+    judged = with_checks(record, *checks)
+    assert questions_table(judged).rows == (
+        ("Is the circuit enough?", "✓ supported", "faithfulness", "–"),
+        ("Does it hold elsewhere?", "✗ refuted", "–", "hold-out as faithfulness"),
+    )
+    html = report_html(judged)
+    assert html.index("Does it hold elsewhere?") < html.index('id="circuit"')
+    assert "2 checks have a threshold; they rest on 1 separate measurement." in html
+    markdown = report_markdown(judged)
+    assert markdown.index("hold-out as faithfulness") < markdown.index("## Checks")
+
+
+def test_a_value_that_is_a_p_stands_under_p_and_counts_are_whole(record):
+    checks = [
+        check_of("edges", Finding(Estimate(43.0, 43.0, 43.0, 1)), Bound()),
+        check_of("independence", Finding(Estimate(0.02, 0.02, 0.02, 1)), Bound()),
+        check_of("equivalence", Finding(Estimate(0.1, 0.0, 0.2, 9), p=1e-160), Bound()),
+    ]
+    table = checks_table(with_checks(record, *checks))
+    cells = {row[0]: dict(zip(table.headers, row, strict=True)) for row in table.rows}
+    assert cells["edges"]["value"] == "43"
+    assert (cells["independence"]["value"], cells["independence"]["p"]) == ("–", "0.020")
+    assert cells["equivalence"]["p"] == "< 0.001"
+
+
 def test_a_count_has_no_interval(record):
     share = checks_table(record).rows[2]
     assert share[0] == "edge-share"
-    assert share[4:6] == ("exact", "–")
+    assert share[5:7] == ("exact", "–")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +249,9 @@ def test_a_count_has_no_interval(record):
         (12.345, "12.35"),
         (123.45, "123.5"),
         (12345.6, "12,346"),
-        (0.00001, "1.00e-05"),
+        (0.00001, "0.000010"),
+        (0.000461, "0.00046"),
+        (2.5e-8, "2.50e-08"),
         (1.5e9, "1.50e+09"),
     ],
 )

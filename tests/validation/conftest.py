@@ -1,6 +1,7 @@
 """A circuit of the toy on trial, for every criterion."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from circuitkit.metrics import LogitDifference
 from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.validation.criterion import Case, HeldOut
+from circuitkit.validation.case import Case, HeldOut
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs, save_toy
 
@@ -87,7 +88,7 @@ def new_case(small):
             select=lambda n: select_top(scores, n),
             held_out=elsewhere,
         )
-        return replace(usual, **changes, _made={}, _known={})
+        return replace(usual, **changes)
 
     return made
 
@@ -98,12 +99,20 @@ def case(new_case):
     return new_case()
 
 
+@dataclass(frozen=True, eq=False)
 class Told(Case):
-    """A case in which `tell(circuit, choosing, ablation)` says what the metric of each pair is."""
+    """A case in which `tell(circuit, choosing, ablation)` says what the metric of each pair is.
 
-    tell = None
+    `made` is what is made once, by name.
+    """
 
-    def values(self, circuits, *, choosing=False, ablation=""):
+    tell: Callable | None = None
+    made: dict = field(default_factory=dict)
+
+    def once(self, name, make, *given):
+        return self.made[name] if name in self.made else super().once(name, make, *given)
+
+    def values(self, circuits, *, choosing=False, ablation="", metric=None):
         rows = [self.tell(c, choosing, ablation or self.ablation) for c in circuits]
         return np.array(rows, dtype=np.float64)
 
@@ -114,9 +123,7 @@ def told(case):
 
     def made(tell, circuit=None, **changes):
         given = {name: getattr(case, name) for name in USED} | changes
-        made = Told(**given, circuit=circuit or case.circuit)
-        made.tell = tell
-        return made
+        return Told(**given, circuit=circuit or case.circuit, tell=tell)
 
     return made
 

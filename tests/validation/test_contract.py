@@ -15,6 +15,7 @@ from circuitkit.metrics import KLDivergence
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds
 from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit
+from circuitkit.validation.questions import QUESTIONS
 from tests.conftest import fingerprint
 
 ASKED = Thresholds({name: Bound(min=-1e6, max=1e6) for name in CRITERIA})  # what all would pass
@@ -93,5 +94,7 @@ def test_too_few_pairs_never_pass(criterion, case, new_case):
 def test_it_says_what_it_is(criterion):
     assert criterion.name == criterion.name.strip().lower()
     assert 10 < len(criterion.summary) <= 100
+    assert criterion.question in QUESTIONS.values()
+    assert 10 <= len(criterion.measures) <= 70
     assert inspect.getdoc(type(criterion)).endswith(".")
     assert len(inspect.getdoc(sys.modules[type(criterion).__module__]).splitlines()) >= 1

@@ -8,11 +8,12 @@ from circuitkit.discovery import eap
 from circuitkit.errors import BaselineError, VanishingGapError
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.interventions.work import Work
 from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.validation.baseline import measure_baseline, require_able
-from circuitkit.validation.curve import measure_curve, sizes_for
+from circuitkit.validation.curve import Ladder, measure_curve, sizes_for
 from circuitkit.validation.faithfulness import (
     FaithfulnessCriterion,
     NodeFaithfulness,
@@ -98,12 +99,14 @@ def test_the_curve_ends_at_one_and_selected_circuits_beat_random_ones(toy, doabl
     curve = measure_curve(
         toy,
         doable,
-        lambda n: select_top(scores, n, signed=True),
-        lambda n, seed: select_random(scores, n, seed=seed),
-        ablation=ResampleAblation(),
-        metric=metric,
-        sizes=sizes,
-        n_random=3,
+        Ladder(
+            select=lambda n: select_top(scores, n, signed=True),
+            draw=lambda n, seed: select_random(scores, n, seed=seed),
+            sizes=sizes,
+            n_random=3,
+        ),
+        metric,
+        Work(ResampleAblation()),
     )
     assert [point.n_edges for point in curve.points] == list(sizes)
     assert curve.points[-1].n_edges == toy.graph.n_edges

@@ -2,7 +2,7 @@ import pytest
 
 from circuitkit.errors import VanishingGapError
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.validation.criterion import HeldOut
+from circuitkit.validation.case import HeldOut
 from circuitkit.validation.faithfulness import measure_faithfulness
 from circuitkit.validation.hold_out import HoldOut
 from tests.conftest import random_pairs

@@ -1,10 +1,13 @@
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds
-from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit
+from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit, questioned
+from circuitkit.validation.questions import QUESTIONS
 
 OPEN = Thresholds({name: Bound() for name in CRITERIA})
 
@@ -46,7 +49,8 @@ def test_the_verdict_follows_the_bound(told, f, outcome):
     value = verdict.check("faithfulness").value
     assert value.value == pytest.approx(f)
     assert f"keep {value.value:.0%} of the behaviour" in verdict.sentence
-    assert "17 held-out pairs" in verdict.sentence
+    assert "under resample ablation" in verdict.sentence
+    assert "on 17 prompts that did not find it" in verdict.sentence
 
 
 def test_what_cannot_be_measured_leaves_the_verdict_open(told):
@@ -55,7 +59,9 @@ def test_what_cannot_be_measured_leaves_the_verdict_open(told):
     verdict = judged(case, **bounds)  # it cannot be found again here
     assert verdict.outcome == "undecided"
     assert verdict.check("stability").value is None
-    assert "stability could not be measured (circuit: must be found again" in verdict.sentence
+    assert verdict.sentence.startswith("Undecided: ")
+    assert "it is open whether it holds elsewhere: overlap with circuits found" in verdict.sentence
+    assert "could not be measured (circuit: must be found again" in verdict.sentence
     verdict = judged(case, faithfulness=Bound(min=0.8), stability=Bound())
     assert verdict.outcome == "supported"
     assert verdict.check("stability").outcome == "reported"
@@ -99,3 +105,76 @@ def test_the_same_holds_for_tests(told):
 def test_an_unknown_criterion_is_refused(case):
     with pytest.raises(CriterionError, match="must be among ability, .* got truth"):
         judge_circuit(case, OPEN, only=["faithfulness", "truth"])
+
+
+def answers(verdict):
+    return {answer.question: answer for answer in verdict.questions}
+
+
+def test_every_criterion_answers_one_question_and_each_question_is_asked(case):
+    verdict = judge_circuit(case, OPEN)
+    asked = [name for answer in verdict.questions for name in answer.checks]
+    assert sorted(asked) == sorted(CRITERIA)
+    assert [answer.question for answer in verdict.questions] == list(QUESTIONS)
+    assert {answer.outcome for answer in verdict.questions} == {"not asked"}
+
+
+def test_checks_that_are_one_measurement_count_once(new_case):
+    names = ["faithfulness", "wang-faithfulness", "hold-out", "equivalence", "edge-share", "edges"]
+    bounds = Thresholds({name: Bound(min=-9, max=90) for name in CRITERIA})
+    alone = new_case(held_out={}, ablation="mean")
+    verdict = judge_circuit(alone, bounds, only=names)
+    same = {check.criterion: check.same_as for check in verdict.checks}
+    assert same == {
+        "faithfulness": "",
+        "wang-faithfulness": "faithfulness",
+        "hold-out": "faithfulness",
+        "equivalence": "faithfulness",
+        "edge-share": "",
+        "edges": "edge-share",
+    }
+    assert (verdict.n_judged, verdict.n_measurements) == (6, 2)
+    assert answers(verdict)["elsewhere"].repeats == ("hold-out",)
+    value = {check.criterion: check.value for check in verdict.checks}
+    assert value["hold-out"] == value["faithfulness"]
+    assert value["wang-faithfulness"].value == pytest.approx(abs(value["faithfulness"].value - 1))
+    assert value["equivalence"].value == pytest.approx(value["faithfulness"].value - 1)
+
+
+def test_a_check_repeats_nothing_that_was_not_measured_beside_it(new_case):
+    bounds = Thresholds({name: Bound(min=-9, max=90) for name in CRITERIA})
+    verdict = judge_circuit(new_case(held_out={}), bounds, only=["hold-out", "edges"])
+    assert [check.same_as for check in verdict.checks] == ["", ""]
+    assert verdict.n_measurements == 2
+
+
+def test_another_ablation_or_other_prompts_are_measurements_of_their_own(new_case, case):
+    bounds = Thresholds({name: Bound(min=-9, max=90) for name in CRITERIA})
+    names = ["faithfulness", "wang-faithfulness", "hold-out"]
+    verdict = judge_circuit(new_case(ablation="resample"), bounds, only=names)
+    assert verdict.check("wang-faithfulness").same_as == ""  # under mean ablation
+    of = verdict.check("hold-out")
+    is_own = of.value == verdict.check("faithfulness").value
+    assert of.same_as == ("faithfulness" if is_own else "")
+
+
+def test_completeness_repeats_faithfulness_where_no_set_is_worse_than_none(told):
+    def tell(c, *_):  # the circuit is half as good as the model; without parts both are nothing
+        return np.linspace(0.9, 1.1, 17 if not _[0] else 7) * {75: 1.0, 0: 0.0}.get(c.n_edges, 0.5)
+
+    bounds = {"faithfulness": Bound(min=0.1), "completeness": Bound(max=0.9)}
+    case = told(lambda c, *_: tell(c, *_), made={"component classes": {}})
+    verdict = judged(case, **bounds)
+    worst_is_none = "nothing (no component)" in verdict.check("completeness").note
+    assert worst_is_none
+    assert verdict.check("completeness").same_as == "faithfulness"
+
+
+def test_a_verdict_from_before_there_were_questions_gets_them(told):
+    verdict = judged(at(told, 0.95), faithfulness=Bound(min=0.8), edge_share=Bound(max=0.5))
+    old = replace(
+        verdict,
+        questions=(),
+        checks=tuple(replace(c, question="", measures="") for c in verdict.checks),
+    )
+    assert asdict(questioned(old)) == asdict(verdict)

@@ -165,7 +165,7 @@ def planted(told, case, effect, spread=0.1):
         outside = set(c.edges) - set(edges)
         return total + sum(0.01 * (1 + len(edge)) for edge in outside)
 
-    return told(tell, _made={"component classes": {}})
+    return told(tell, made={"component classes": {}})
 
 
 def test_what_is_shown_idle_refutes_and_what_is_not_shown_leaves_it_open(told, case):
@@ -210,7 +210,7 @@ def test_an_edge_that_rounding_moves_is_not_needed(told, case):
         n = 7 if choosing else 17
         return 5.0 * (c.n_edges > 60) + 1e-7 * c.n_edges + rng.normal(0, 1e-9, n)
 
-    finding = Minimality().measure(told(tell, _made={"component classes": {}}))
+    finding = Minimality().measure(told(tell, made={"component classes": {}}))
     assert finding.value.value == finding.value.high == 0.0
 
 

@@ -6,7 +6,7 @@ from scipy.stats import rankdata
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.errors import CriterionError
-from circuitkit.validation.criterion import N_REFOUND
+from circuitkit.validation.case import N_REFOUND
 from circuitkit.validation.stability import RankStability, Stability
 
 

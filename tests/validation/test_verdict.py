@@ -1,8 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.verdict import Finding, check_of, outcome_of, reach_verdict, unmeasured
+from circuitkit.validation.verdict import (
+    Finding,
+    answer_rows,
+    check_of,
+    outcome_of,
+    reach_verdict,
+    unmeasured,
+)
 
 LEAST, MOST = Bound(min=0.8), Bound(max=0.2)
 GOOD = Estimate(0.9, 0.85, 0.95, 50)
@@ -109,3 +118,85 @@ def test_a_supported_verdict_names_what_it_survived():
     verdict = verdict_of(one=(GOOD, LEAST), two=(GOOD, LEAST))
     assert verdict.sentence == "Supported: facts; it holds in one, two."
     assert verdict.check("two").value == GOOD
+
+
+BAD, OPEN = Estimate(0.4, 0.3, 0.5, 50), Estimate(0.8, 0.7, 0.9, 50)
+
+
+def asking(name, question, value, bound=LEAST, **more):
+    return replace(check_of(name, Finding(value), bound), question=question, **more)
+
+
+def test_a_question_is_answered_by_all_its_checks_and_by_no_other():
+    verdict = reach_verdict(
+        [
+            asking("a", "able", GOOD),
+            asking("b", "enough", GOOD),
+            asking("c", "enough", BAD),
+            asking("d", "luck", GOOD),
+            asking("e", "luck", OPEN),
+            asking("f", "elsewhere", BAD, Bound()),
+            asking("g", "all", GOOD),
+            asking("h", "all", BAD, Bound()),
+        ],
+        "facts",
+    )
+    found = {answer.question: (answer.outcome, answer.checks) for answer in verdict.questions}
+    assert found == {
+        "able": ("supported", ("a",)),
+        "enough": ("refuted", ("b", "c")),
+        "all": ("supported", ("g", "h")),
+        "luck": ("undecided", ("d", "e")),
+        "elsewhere": ("not asked", ("f",)),
+    }
+    assert list(found) == ["able", "enough", "all", "luck", "elsewhere"]
+    assert verdict.outcome == "refuted"
+
+
+def test_the_sentence_speaks_of_questions_in_plain_words():
+    good = [asking("a", "able", GOOD), asking("b", "needed", GOOD)]
+    supported = reach_verdict(good, "facts")
+    assert (
+        supported.sentence == "Supported: facts; the model can do the task; its parts are needed."
+    )
+    bad = asking("c", "all", BAD, measures="what is lost")
+    assert reach_verdict([*good, bad], "facts").sentence == (
+        "Refuted: facts, but it lacks what takes over for its parts: what is lost must be at "
+        "least 0.8, got 0.4 [0.3, 0.5]."
+    )
+    unclear = asking("d", "luck", OPEN, measures="the lead")
+    assert reach_verdict([*good, unclear], "facts").sentence == (
+        "Undecided: facts; it is open whether it is luck: the lead must be at least 0.8, got 0.8 "
+        "[0.7, 0.9]."
+    )
+
+
+def test_a_measurement_is_named_once_where_it_fails():
+    checks = [
+        asking("a", "enough", BAD, measures="first"),
+        asking("b", "enough", BAD, measures="second", same_as="a"),
+    ]
+    verdict = reach_verdict(checks, "facts")
+    assert "first must be" in verdict.sentence
+    assert "second" not in verdict.sentence
+    assert answer_rows(verdict) == (("Is the circuit enough?", "refuted", "a", "b as a"),)
+
+
+def test_only_checks_with_a_threshold_stand_behind_an_answer():
+    checks = [asking("a", "able", GOOD), asking("b", "able", GOOD, Bound())]
+    assert answer_rows(reach_verdict(checks, "facts"))[0][2] == "a"
+    assert answer_rows(reach_verdict(checks[1:], "facts"))[0][1:3] == ("not asked", "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "text"),
+    [
+        (Estimate(43.0, 43.0, 43.0, 1), None, "43"),
+        (Estimate(1234.0, 1234.0, 1234.0, 1), None, "1,234"),
+        (Estimate(0.0898, 0.0898, 0.0898, 1), None, "0.0898"),
+        (GOOD, 5.06e-162, "0.9 [0.85, 0.95], p < 0.001"),
+        (GOOD, 0.0015, "0.9 [0.85, 0.95], p = 0.0015"),
+    ],
+)
+def test_counts_are_whole_and_tiny_p_values_are_not_spelled_out(value, p, text):
+    assert check_of("one", Finding(value, p=p), LEAST).got == text

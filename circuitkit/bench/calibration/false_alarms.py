@@ -26,7 +26,7 @@ from circuitkit.study.cases import case_of
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from circuitkit.validation.against_random import PartialNecessity, Sufficiency
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.equivalence import SHARE_MARGIN, p_equivalent, p_even
 from circuitkit.validation.independence import p_independent
 from circuitkit.validation.minimality import edge_effects, holm, p_above

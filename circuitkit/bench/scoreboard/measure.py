@@ -161,8 +161,8 @@ def _planted(
         model,
         splits.validation,
         [select_top(scores, truth.n_edges, signed=signed)],
-        ablation=ResampleAblation(),
-        metric=task.metric,
+        task.metric,
+        Work(ResampleAblation()),
     )
     return [
         float(scores.graph.n_edges),

@@ -49,7 +49,7 @@ from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.work.progress import Progress, silent
 
 N_RANDOM = 39

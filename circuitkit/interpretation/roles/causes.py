@@ -17,7 +17,7 @@ import numpy as np
 
 from circuitkit.circuits.circuit import Circuit, layer_of
 from circuitkit.statistics.bootstrap import Estimate, Values
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.knock_outs import inner_components
 from circuitkit.validation.minimality import holm, p_above
 
@@ -60,7 +60,7 @@ def backups(case: Case, edge_effects: Mapping[str, Values]) -> dict[str, tuple[s
     `edge_effects` are the exact effects of the circuit's edges, [pair] each. Only components with a
     receiver in common are tried, which the first of them must be shown to matter to.
     """
-    return case.once("backups", lambda: _backups(case, edge_effects))
+    return case.once("backups", lambda: _backups(case, edge_effects), edge_effects)
 
 
 def _backups(case: Case, edge_effects: Mapping[str, Values]) -> dict[str, tuple[str, ...]]:

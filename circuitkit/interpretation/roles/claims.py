@@ -29,7 +29,7 @@ from circuitkit.interpretation.roles.causes import ALPHA, LEAST, least_effect, l
 from circuitkit.interpretation.roles.evidence import Evidence
 from circuitkit.interpretation.roles.functions import BACKUP, IDLE, UNIT, functions_of, stand_ins
 from circuitkit.statistics.bootstrap import Values, mean_estimate
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.minimality import holm_adjusted, p_above
 from circuitkit.work.progress import Progress, silent
 

@@ -19,7 +19,7 @@ from circuitkit.interventions.sites import site_named
 from circuitkit.prompts.columns import by_role
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Values
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.validation.knock_outs import inner_components
 
 Patterns = tuple[Float[Tensor, "pair head destination source"], ...]

@@ -35,7 +35,7 @@ from circuitkit.model.runs import whole_run
 from circuitkit.prompts.columns import Columns, by_role
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import MIN_PAIRS, Estimate, mean_estimate
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.work.progress import Progress, silent
 
 WIDTHS = 3  # tensors [row, vocab] that finding the top token keeps at once

@@ -42,7 +42,7 @@ from circuitkit.statistics.bootstrap import (
     mean_estimate,
     ratio_of_means,
 )
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from circuitkit.work.progress import Progress, silent
 
 WINDOW_SHARE = 10 / 48  # of the layers, as Meng et al. choose for GPT-2 XL

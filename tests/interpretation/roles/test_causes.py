@@ -37,7 +37,7 @@ def test_a_metric_of_which_less_is_better_is_turned_round(interpreted, with_circ
     from circuitkit.metrics import KLDivergence
 
     case = interpreted("planted-ioi:decoys:0").case
-    less = replace(case, metric=KLDivergence(), _made={}, _known={})
+    less = replace(case, metric=KLDivergence())
     mover = interpreted("planted-ioi:decoys:0").instance.components["mover"]
     [found] = losses(less, [(mover,)])
     assert found.mean() > 0

@@ -13,7 +13,7 @@ from circuitkit.interpretation.roles.claims import find_roles
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import LogitDifference, LogProbability
-from circuitkit.validation.criterion import Case
+from circuitkit.validation.case import Case
 from tests.trained import (
     broken_palindromes,
     girls_and_boys,

@@ -13,7 +13,7 @@ from circuitkit.model.recording import counted_from
 from circuitkit.prompts.pairs import PromptPairs
 
 
-class CircuitBench:
+class RepeatedCircuits:
     """Pairs on which circuits are run again and again; what runs have in common is kept.
 
     `n_pairs` and `n_circuits` are how many of each run at once.
@@ -63,8 +63,8 @@ class CircuitBench:
         return totals / self.total
 
 
-def bench_plan(model: SubjectModel, pairs: PromptPairs, most: int, work: Work) -> dict[str, int]:
-    """Return how many pairs and circuits fit at once, as CircuitBench takes them.
+def repeated_plan(model: SubjectModel, pairs: PromptPairs, most: int, work: Work) -> dict[str, int]:
+    """Return how many pairs and circuits fit at once, as RepeatedCircuits takes them.
 
     Raises:
         MemoryBudgetError: not even one circuit on one pair fits.

@@ -1,0 +1,64 @@
+"""The questions that a verdict answers, in the order in which they are asked.
+
+Every criterion answers one. A question is refuted if any of its checks is, supported if all that
+have a bound are, undecided else, and not asked where none has a bound. Checks that are one
+measurement in several dresses (`Finding.same_as`) are named as such, and count once.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a circuit, and how each answer reads in a sentence about it."""
+
+    name: str
+    asks: str
+    supported: str
+    refuted: str
+    undecided: str
+
+
+ABLE = Question(
+    "able",
+    "Can the model do it?",
+    "the model can do the task",
+    "the model cannot do the task",
+    "it is open whether the model can do the task",
+)
+ENOUGH = Question(
+    "enough",
+    "Is the circuit enough?",
+    "it is enough by itself",
+    "it is not enough by itself",
+    "it is open whether it is enough by itself",
+)
+ALL = Question(
+    "all",
+    "Is it all of it?",
+    "nothing that takes over for its parts is missing from it",
+    "it lacks what takes over for its parts",
+    "it is open whether it lacks what takes over for its parts",
+)
+NEEDED = Question(
+    "needed",
+    "Is all of it needed?",
+    "its parts are needed",
+    "not all of it is needed",
+    "it is open whether all of it is needed",
+)
+LUCK = Question(
+    "luck",
+    "Could it be luck?",
+    "random circuits do not do as well",
+    "it may be luck",
+    "it is open whether it is luck",
+)
+ELSEWHERE = Question(
+    "elsewhere",
+    "Does it hold elsewhere?",
+    "it holds on other prompts than those that found it",
+    "it does not hold elsewhere",
+    "it is open whether it holds elsewhere",
+)
+QUESTIONS = {each.name: each for each in (ABLE, ENOUGH, ALL, NEEDED, LUCK, ELSEWHERE)}

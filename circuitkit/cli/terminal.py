@@ -85,12 +85,12 @@ def noted_warnings() -> Iterator[None]:
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-            if issubclass(category, PictureWarning | PrecisionWarning):
+            if issubclass(category, (PictureWarning, PrecisionWarning)):
                 NOTES.print(f"Note: {escape(str(message))}", soft_wrap=True)
             else:
                 shown(message, category, *rest)
 
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         yield
 
 

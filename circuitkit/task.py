@@ -9,7 +9,7 @@ import random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
@@ -17,6 +17,8 @@ from typing import ClassVar
 from circuitkit.errors import TaskError
 from circuitkit.metrics import LogitDifference, Metric
 from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.task_code import task_code
+from circuitkit.work.text import is_safe, shown
 
 ENTRY_POINT_GROUP = "circuitkit.tasks"
 
@@ -49,9 +51,12 @@ class Task(ABC):
 
 
 def registered_tasks() -> dict[str, type[Task]]:
-    """Return the tasks that installed packages offer (entry point group `circuitkit.tasks`)."""
-    found = {point.name: point.load() for point in entry_points(group=ENTRY_POINT_GROUP)}
-    return dict(sorted(found.items()))
+    """Return the tasks that installed packages offer (entry point group `circuitkit.tasks`).
+
+    Raises:
+        TaskError: one of them cannot be imported, or is no task.
+    """
+    return {name: _loaded(point) for name, point in sorted(_entry_points().items())}
 
 
 def find_task(spec: str) -> Task:
@@ -60,16 +65,36 @@ def find_task(spec: str) -> Task:
     Raises:
         TaskError: no such task, or the file does not hold a usable one.
     """
-    if ".py" in spec:
+    if names_a_file(spec):
         path, _, class_name = spec.partition(":")
         return _instance(_class_in_file(Path(path), class_name), spec)
-    tasks = registered_tasks()
+    tasks = _entry_points()
     if spec not in tasks:
         raise TaskError(
-            f"task {spec!r}: must be one of {', '.join(tasks) or '(none installed)'}, or a file "
-            "as my_task.py:MyTask. `circuitkit tasks` lists them. Check the spelling."
+            f"task {shown(spec)}: must be one of {', '.join(sorted(tasks)) or '(none installed)'}, "
+            "or a file as my_task.py:MyTask. `circuitkit tasks` lists them. Check the spelling."
         )
-    return _instance(tasks[spec], spec)
+    return _instance(_loaded(tasks[spec]), spec)
+
+
+def names_a_file(spec: str) -> bool:
+    """Return whether finding the task `spec` would run a Python file by its path."""
+    return ".py" in spec
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _loaded(point: EntryPoint) -> type[Task]:
+    with task_code(f"task {point.name!r}: {point.value} must import without error"):
+        found = point.load()
+    if not (inspect.isclass(found) and issubclass(found, Task)):
+        raise TaskError(
+            f"task {point.name!r}: {point.value} must be a class of Task, got {shown(found)}. An "
+            "installed package offers it. Mend or remove that package."
+        )
+    return found
 
 
 def _class_in_file(path: Path, class_name: str) -> type[Task]:
@@ -93,29 +118,55 @@ def _class_in_file(path: Path, class_name: str) -> type[Task]:
 
 
 def _module_from(path: Path) -> ModuleType:
+    where = f"task file {shown(str(path))}"
     if not path.is_file():
-        raise TaskError(f"task file {str(path)!r}: must exist, got no such file. Check the path.")
+        raise TaskError(f"{where}: must exist, got no such file. Check the path.")
+    if path.suffix != ".py":
+        raise TaskError(
+            f"{where}: must end in .py, got {shown(path.suffix)}. It is run as Python. Rename it."
+        )
     name = f"circuitkit_task_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py path always has a spec"
     assert spec.loader is not None, "and a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look the module up by name
-    try:
+    with task_code(f"{where}: must import without error"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise TaskError(
-            f"task file {str(path)!r}: must import without error, got "
-            f"{type(error).__name__}: {error}. Mend the file."
-        ) from error
     return module
 
 
 def _instance(task_class: type[Task], spec: str) -> Task:
-    missing = sorted(getattr(task_class, "__abstractmethods__", ()))
-    if missing or not getattr(task_class, "name", ""):
-        raise TaskError(
-            f"task {spec!r}: must define {', '.join(missing) or 'a class variable `name`'}. "
-            "See examples/greater_than.py for a whole task in 30 lines."
-        )
-    return task_class()
+    with task_code(f"task {shown(spec)}: making it must raise no error"):
+        missing = sorted(getattr(task_class, "__abstractmethods__", ()))
+        if missing or not getattr(task_class, "name", ""):
+            needed = ", ".join(missing) or "a class variable `name`"
+            raise TaskError(
+                f"task {shown(spec)}: must define {needed}. See examples/greater_than.py for a "
+                "whole task in 30 lines."
+            )
+        task = task_class()
+        require_task(task, spec)
+    return task
+
+
+def require_task(task: Task, spec: str) -> None:
+    """Refuse a task whose class variables are of the wrong kind.
+
+    Raises:
+        TaskError: one is.
+    """
+    held_out = task.held_out
+    is_task = inspect.isclass(held_out) and issubclass(held_out, Task)
+    rules = (
+        ("name", isinstance(task.name, str) and is_safe(task.name), "text, no control characters"),
+        ("metric", isinstance(task.metric, Metric), "a metric, as LogitDifference()"),
+        ("drop_misaligned", isinstance(task.drop_misaligned, bool), "True or False"),
+        ("held_out", held_out is None or is_task, "another Task class, or None"),
+    )
+    for key, is_met, rule in rules:
+        if not is_met:
+            raise TaskError(
+                f"task {shown(spec)}: `{key}` must be {rule}, got {shown(getattr(task, key))}. It "
+                "is part of what is measured. Correct the class."
+            )

@@ -17,10 +17,13 @@ from typing import Any
 import torch
 
 from circuitkit.circuits.circuit import Circuit, Provenance
+from circuitkit.circuits.file_checks import require_graph, require_origin
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
 from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.files import write_whole
+from circuitkit.work.reading import UnreadableError, parse_json, read_text_file
+from circuitkit.work.text import shown
 
 SCHEMA = 2
 READABLE = (1, 2)
@@ -32,7 +35,12 @@ def save_circuit(circuit: Circuit, path: str | Path) -> None:
     Raises:
         OutputError: the place cannot be written.
     """
-    write_whole(Path(path), json.dumps(circuit_to_json(circuit), indent=1) + "\n")
+    write_whole(Path(path), circuit_text(circuit))
+
+
+def circuit_text(circuit: Circuit) -> str:
+    """Return the text of the circuit's file."""
+    return json.dumps(circuit_to_json(circuit), indent=1) + "\n"
 
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
@@ -60,15 +68,15 @@ def load_circuit(path: str | Path) -> Circuit:
     Raises:
         CircuitFileError: the file is missing, truncated, of another schema or inconsistent.
     """
-    where = f"circuit file {str(path)!r}"
+    where = f"circuit file {shown(str(path))}"
     try:
-        data = json.loads(Path(path).read_text())
+        data = parse_json(read_text_file(Path(path)))
     except FileNotFoundError as error:
         raise CircuitFileError(
             f"{where}: must exist, got no such file. Nothing can be judged without it. "
             "Make one with `circuitkit discover TASK -o circuit.json`."
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except UnreadableError as error:
         raise CircuitFileError(
             f"{where}: must be complete JSON, got {error}. It may have been cut short. "
             "Write it again with `circuitkit discover`."
@@ -83,21 +91,23 @@ def circuit_from_json(data: Any, where: str = "circuit") -> Circuit:
         CircuitFileError: a key is missing, an edge is unknown or the schema is newer.
     """
     if not isinstance(data, dict) or not {"cfg", "nodes", "edges"} <= data.keys():
-        got = sorted(data) if isinstance(data, dict) else type(data).__name__
+        got = shown(sorted(data)) if isinstance(data, dict) else type(data).__name__
         raise CircuitFileError(
             f"{where}: must hold the keys cfg, nodes and edges, got {got}. It is not a circuit "
             "in MIB's format. See docs/files.md for the format."
         )
     origin = data.get("circuitkit", {"schema": SCHEMA})
-    if not isinstance(origin, dict) or origin.get("schema") not in READABLE:
-        schema = origin.get("schema") if isinstance(origin, dict) else origin
+    schema = origin.get("schema") if isinstance(origin, dict) else origin
+    if type(schema) is not int or schema not in READABLE:
         raise CircuitFileError(
-            f"{where}: schema must be one of {READABLE}, got {schema!r}. A newer circuitkit "
+            f"{where}: schema must be one of {READABLE}, got {shown(schema)}. A newer circuitkit "
             "may have written it. Update circuitkit or write the file again."
         )
+    require_origin(origin, where)
+    require_graph(data, where)
     try:
         return _read(data, origin)
-    except (GraphError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (GraphError, ValueError) as error:
         raise CircuitFileError(
             f"{where}: must describe edges of its own cfg, got {error!s}. The circuit cannot be "
             "rebuilt. Write the file again, or check which model it was made for."

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import cattrs
 import typer
-from rich.markup import escape
 
 from circuitkit.cli.bench_validation import bench_validation_command
 from circuitkit.cli.check import check_command
@@ -85,7 +84,7 @@ from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of
 from circuitkit.task import find_task, registered_tasks
 from circuitkit.validation.baseline import measure_baseline
-from circuitkit.work.files import require_writable_directory, write_whole
+from circuitkit.work.files import require_writable_directory, require_writable_file, write_whole
 from circuitkit.zoo import zoo_models
 from circuitkit.zoo.pico.train import train_pico
 
@@ -166,7 +165,7 @@ def run(
         show_baseline(record.validation.baseline, subject.task, subject.model.name)
         show_verdict(verdict)
         for reason in verdict_sentences(record)[1:]:
-            OUT.print(escape(reason), soft_wrap=True)
+            OUT.print(reason, soft_wrap=True)
         OUT.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
 
 
@@ -247,7 +246,7 @@ def patch(
     with reported_errors(as_json=as_json):
         site, columns, budget = site_named(at), columns_named(by), parse_bytes(memory)
         if output is not None:
-            require_writable_directory(output.parent)
+            require_writable_file(output)
         subject = subject_of(asked(task, prompts, metric, model, n, seed, device, dtype))
         pairs = subject.splits.discovery
         with bars(shown=not (quiet or as_json)) as stage:
@@ -316,7 +315,7 @@ def path(
     with reported_errors(as_json=as_json):
         budget = parse_bytes(memory)
         if output is not None:
-            require_writable_directory(output.parent)
+            require_writable_file(output)
         subject = subject_of(asked(task, prompts, metric, model, n, seed, device, dtype))
         pairs = subject.splits.discovery
         paths = parse_paths(subject.model.graph, senders, to)

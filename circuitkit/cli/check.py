@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from circuitkit.cli.options import JsonOption, QuietOption
 from circuitkit.cli.terminal import (
     EXIT_FAILED,
     EXIT_NOT_JUDGED,
     OUT,
+    alarming,
     bars,
     reported_errors,
     show_json,
@@ -30,7 +30,7 @@ from circuitkit.contracts.check import (
 from circuitkit.contracts.parsing import read_contracts
 from circuitkit.contracts.report import annotations, junit_xml, markdown, summary_line, to_json
 from circuitkit.contracts.wording import value_of
-from circuitkit.work.files import require_writable_directory, unwritable, write_whole
+from circuitkit.work.files import require_writable_file, unwritable, write_whole
 
 EXIT = {HOLDS: 0, BROKEN: EXIT_FAILED, NOT_JUDGED: EXIT_NOT_JUDGED}
 
@@ -54,7 +54,7 @@ def check_command(
     with reported_errors(as_json=as_json):
         for path in (junit, summary):
             if path is not None:
-                require_writable_directory(path.parent)
+                require_writable_file(path)
         contracts = read_contracts(config)
         with bars(shown=not (quiet or as_json)) as stage:
             results = check_contracts(contracts, matching=matching, progress=stage("Judging"))
@@ -90,7 +90,7 @@ def show_results(results: Sequence[ContractResult]) -> None:
     )
     for _, item in rows:
         if item.outcome != HOLDS:
-            OUT.print(f"[bold red]{item.outcome}[/]: {escape(item.message)}", soft_wrap=True)
+            OUT.print(alarming(item.outcome, item.message), soft_wrap=True)
     OUT.print(summary_line(results), soft_wrap=True)
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import cattrs
 import typer
-from rich.markup import escape
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import load_circuit
@@ -119,9 +118,9 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
     for letter, task, model, path in zip(
         letters, comparison.tasks, comparison.models, paths, strict=True
     ):
-        OUT.print(f"{letter}: {escape(f'{task} in {model} ({path})')}", soft_wrap=True)
+        OUT.print(f"{letter}: {task} in {model} ({path})", soft_wrap=True)
     for note in comparison.notes:
-        OUT.print(escape(note), soft_wrap=True)
+        OUT.print(note, soft_wrap=True)
     show_table(
         f"Overlap of the graphs, 0 to 1; by chance: mean (95 % quantile) of {comparison.n_deals} "
         "deals of B's names",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
-from rich.markup import escape
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.diff import CircuitDiff, origin_of
@@ -72,7 +71,7 @@ def facts_of(
 def show_edges(a: Side, b: Side, diff: CircuitDiff, *, limit: int | None) -> None:
     """Print how many edges are in both and in one alone, and the strongest of the latter."""
     for side in (a, b):
-        OUT.print(f"{side.letter}: {escape(side.label)}", soft_wrap=True)
+        OUT.print(f"{side.letter}: {side.label}", soft_wrap=True)
     show_table(
         "Edges",
         ("in both", "only in A", "only in B", "Jaccard overlap"),
@@ -119,7 +118,7 @@ def show_swaps(swaps: Sequence[FaithfulnessDifference], a: Side, b: Side) -> Non
     for swap in swaps:
         if swap.n_left_out:
             OUT.print(
-                f"{escape(swap.model)}: {swap.n_left_out} more pairs were drawn and left out, as "
+                f"{swap.model}: {swap.n_left_out} more pairs were drawn and left out, as "
                 "they share a prompt with those that found a circuit.",
                 soft_wrap=True,
             )
@@ -128,4 +127,4 @@ def show_swaps(swaps: Sequence[FaithfulnessDifference], a: Side, b: Side) -> Non
 def _column(swap: FaithfulnessDifference, a: Side, b: Side) -> str:
     """Return whose model it is; a name may be a long path, and stands above with the circuit."""
     homes = " and ".join(side.letter for side in (a, b) if side.is_of(swap))
-    return f"in the model of {homes}" if homes else f"in {escape(swap.model)}"
+    return f"in the model of {homes}" if homes else f"in {swap.model}"

@@ -68,7 +68,7 @@ from circuitkit.study.settings import (
 )
 from circuitkit.study.subject import Subject, subject_of
 from circuitkit.validation.baseline import measure_baseline, require_able
-from circuitkit.work.files import require_writable_directory, write_whole
+from circuitkit.work.files import require_writable_directory, require_writable_file, write_whole
 from circuitkit.zoo.planted import BLUEPRINTS, DIFFICULTIES
 
 ALL = "all"
@@ -155,7 +155,7 @@ def discover_command(
             batch_size=parse_batch_size(batch_size),
         )
         settings = with_checkpoint(settings, checkpoint, output.with_suffix(f".{method}.sqlite"))
-        require_writable_directory(output.parent)
+        require_writable_file(output)
         request = asked(task, prompts, metric, model, n, seed, device, dtype)
         has_size = edges > 0 or threshold > 0
         subject = subject_of(replace(request, discovery_only=has_size and not compares))

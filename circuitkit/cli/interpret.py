@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from circuitkit.circuits.file import load_circuit
 from circuitkit.cli.options import (
@@ -27,7 +26,7 @@ from circuitkit.interpretation.section import plain
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.reporting.write import write_report
 from circuitkit.study.pipeline import explain
-from circuitkit.study.records import circuit_file_of, load_record
+from circuitkit.study.records import circuit_file_of, load_record, save_record
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.work.files import require_writable_directory
@@ -88,10 +87,12 @@ def interpret_command(
         )
         with bars(shown=not (quiet or as_json)) as stage:
             found = explain(subject, loaded, settings, stage)
-        if directory is not None:
-            save_interpretation(found, directory)
         if record is not None and directory == circuit:
-            write_report(replace(record, interpretation=found), directory, ("html", "md", "svg"))
+            told = replace(record, interpretation=found)
+            save_record(told, directory)
+            write_report(told, directory, ("html", "md", "svg"))
+        elif directory is not None:
+            save_interpretation(found, directory)
         if as_json:
             show_json(plain(found))
         else:
@@ -110,14 +111,14 @@ def show_interpretation(found: Interpretation) -> None:
     )
     for card in found.cards:
         for role in card.roles[:1]:
-            OUT.print(f"{card.component}: {role.name}: {escape(role.evidence)}", soft_wrap=True)
+            OUT.print(f"{card.component}: {role.name}: {role.evidence}", soft_wrap=True)
     for section in found.sections:
         said = [(section.title, sentence) for sentence in section.sentences]
         for title, says in said + [(each.name, each.says) for each in section.pictures]:
             if says:
-                OUT.print(escape(f"{title}: {says}"), soft_wrap=True)
+                OUT.print(f"{title}: {says}", soft_wrap=True)
     for note in found.notes:
-        OUT.print(escape(note), soft_wrap=True)
+        OUT.print(note, soft_wrap=True)
 
 
 def _row(card: Card) -> tuple[str, ...]:

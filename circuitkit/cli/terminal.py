@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CircuitkitError, PictureWarning, PrecisionWarning
@@ -28,21 +29,36 @@ from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict, answer_rows
+from circuitkit.work.text import error_text, plain
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
 EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
 EXIT_INTERRUPTED = 130
+N_FRAMES = 4  # of a traceback, in the message of a bug
 SHOWN_SHARES = (0.02, 0.05, 0.1, 0.2)
 
-OUT = Console(highlight=False)
-NOTES = Console(stderr=True, highlight=False)
+
+class PlainConsole(Console):
+    """A console that shows text as it is: `[b]` is no markup, and no escape sequence gets through.
+
+    Names of tasks, roles and paths are a stranger's text, and stand in every message.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects; what is text, as plain text."""
+        shown = [Text(plain(each)) if isinstance(each, str) else each for each in objects]
+        super().print(*shown, **options)
+
+
+OUT = PlainConsole(highlight=False)
+NOTES = PlainConsole(stderr=True, highlight=False)
 
 
 @contextmanager
 def bars(*, shown: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     """Yield a function that starts a titled bar and returns its `progress(done, total)`."""
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -52,7 +68,7 @@ def bars(*, shown: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]
     with Progress(*columns, console=NOTES, disable=not shown) as progress:
 
         def stage(title: str) -> Callable[[int, int], None]:
-            task = progress.add_task(title, total=None)
+            task = progress.add_task(plain(title), total=None)
 
             def update(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
@@ -64,7 +80,10 @@ def bars(*, shown: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]
 
 @contextmanager
 def reported_errors(*, as_json: bool = False) -> Iterator[None]:
-    """Turn errors raised on purpose, and Ctrl-C, into a message and an exit code."""
+    """Turn what is raised in the block into a message and an exit code.
+
+    Only a verdict ends with EXIT_FAILED: anything unforeseen, SystemExit too, was no judgement.
+    """
     try:
         with noted_warnings():
             yield
@@ -76,6 +95,12 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
             "goes on when the same command is given again."
         )
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise  # an exit code that was meant
+    except BrokenPipeError:  # whoever read the output has gone
+        raise typer.Exit(EXIT_NOT_JUDGED) from None
+    except BaseException as error:
+        fail(error, as_json=as_json)
 
 
 @contextmanager
@@ -86,7 +111,7 @@ def noted_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
             if issubclass(category, (PictureWarning, PrecisionWarning)):
-                NOTES.print(f"Note: {escape(str(message))}", soft_wrap=True)
+                NOTES.print(f"Note: {message}", soft_wrap=True)
             else:
                 shown(message, category, *rest)
 
@@ -94,13 +119,30 @@ def noted_warnings() -> Iterator[None]:
         yield
 
 
-def fail(error: CircuitkitError, *, as_json: bool) -> NoReturn:
-    """Show the error and leave with EXIT_NOT_JUDGED."""
+def fail(error: BaseException, *, as_json: bool) -> NoReturn:
+    """Show the error and leave with EXIT_NOT_JUDGED; one that was not foreseen is a bug."""
+    message = str(error) if isinstance(error, CircuitkitError) else _bug(error)
     if as_json:
-        show_json({"error": type(error).__name__, "message": str(error)})
+        show_json({"error": type(error).__name__, "message": message})
     else:
-        NOTES.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", soft_wrap=True)
+        NOTES.print(alarming(type(error).__name__, message), soft_wrap=True)
     raise typer.Exit(EXIT_NOT_JUDGED)
+
+
+def alarming(label: str, text: str) -> Text:
+    """Return a text behind a red label."""
+    return Text.assemble((plain(label), "bold red"), f": {plain(text)}")
+
+
+def _bug(error: BaseException) -> str:
+    """Return what to say of an error that nobody foresaw, with where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)[-N_FRAMES:]
+    at = ", ".join(f"{Path(frame.filename).name} line {frame.lineno}" for frame in frames)
+    return (
+        f"command: must end with a result or an error of its own, got {error_text(error)} (at "
+        f"{at}). Nothing was judged. This is a bug in circuitkit: please report it, with the "
+        "command and this message."
+    )
 
 
 def show_json(data: Any) -> None:
@@ -110,11 +152,13 @@ def show_json(data: Any) -> None:
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; cells are shown as they are, never as markup."""
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=Text(plain(title), "bold"), title_justify="left")
     for i, name in enumerate(header):
-        table.add_column(name, overflow="fold", justify="left" if i == 0 else "default")
+        table.add_column(
+            Text(plain(name)), overflow="fold", justify="left" if i == 0 else "default"
+        )
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     OUT.print(table)
 
 
@@ -160,7 +204,7 @@ def show_comparison(
         ],
     )
     for name, reason in refused.items():
-        OUT.print(f"left out: {name}: {escape(reason)}", soft_wrap=True)
+        OUT.print(f"left out: {name}: {reason}", soft_wrap=True)
     OUT.print(str(path), soft_wrap=True)
 
 
@@ -188,17 +232,20 @@ def show_verdict(verdict: Verdict) -> None:
     for name in ("what was measured", "value [95 % interval]", "n", "must be", "outcome"):
         table.add_column(name, overflow="fold")
     for answer in verdict.questions:
-        table.add_row(f"[bold]{escape(answer.asks)}[/]")
+        table.add_row(Text(plain(answer.asks), "bold"))
         for check in (each for each in verdict.checks if each.criterion in answer.checks):
             n = "" if check.value is None or check.value.n == 1 else str(check.value.n)
-            name = f"{escape(check.criterion)}\n  [dim]{escape(check.measures)}[/]"
-            table.add_row(name, escape(check.got), n, escape(check.rule), check.outcome)
+            measured = (f"\n  {plain(check.measures)}", "dim")
+            cells = (check.got, n, check.rule, check.outcome)
+            table.add_row(
+                Text.assemble(plain(check.criterion), measured), *(Text(plain(c)) for c in cells)
+            )
         table.add_section()
     OUT.print(table)
     for check in verdict.checks:
         if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
-            OUT.print(f"{check.criterion}: {escape(check.note)}", soft_wrap=True)
-    OUT.print(escape(verdict.sentence), soft_wrap=True)
+            OUT.print(f"{check.criterion}: {check.note}", soft_wrap=True)
+    OUT.print(verdict.sentence, soft_wrap=True)
 
 
 def show_heat_map(heat: HeatMap, n_pairs: int) -> None:

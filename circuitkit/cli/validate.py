@@ -36,7 +36,7 @@ from circuitkit.study.settings import Settings, installed_versions
 from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
 from circuitkit.validation.judge import require_known
 from circuitkit.validation.verdict import REFUTED, UNDECIDED
-from circuitkit.work.files import require_writable_directory
+from circuitkit.work.files import require_writable_file
 
 
 def validate_command(
@@ -94,7 +94,7 @@ def validate_command(
         if max_edge_share is not None:
             bounds = bounds.with_bounds({"edge-share": Bound(max=max_edge_share)})
         if output is not None:
-            require_writable_directory(output.parent)
+            require_writable_file(output)
         settings = Settings(
             seed=origin.seed if seed is None else seed,
             ablation=require_ablation(ablation),

@@ -63,6 +63,17 @@ class ContractCase:
         origin = self.circuit.provenance.model_digest
         return bool(origin) and not self.subject.model.has_weights(origin)
 
+    def is_own_baseline(self, baseline: Circuit) -> bool:
+        """Whether a baseline is the contract's own circuit: the same file, or a copy of it.
+
+        A verdict, and the versions that wrote it, make no other circuit.
+        """
+        one, other = (
+            replace(each.provenance, verdict="", versions={}) for each in (self.circuit, baseline)
+        )
+        is_same = self.circuit.graph == baseline.graph and self.circuit.edges == baseline.edges
+        return is_same and one == other
+
     def ablation_of(self, criterion: str) -> str:
         """Return the ablation under which a criterion is judged."""
         named = [r.ablation for r in self.contract.requirements if r.criterion == criterion]

@@ -23,6 +23,7 @@ from circuitkit.validation.criterion import exact
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.verdict import REFUTED, SUPPORTED, Check, Finding, check_of
 from circuitkit.work.progress import Progress, silent
+from circuitkit.work.text import error_text, plain
 
 HOLDS, BROKEN, NOT_JUDGED = "holds", "broken", "could not be judged"
 OUTCOMES = {SUPPORTED: HOLDS, REFUTED: BROKEN}
@@ -93,9 +94,11 @@ def check_item(contract: Contract, criterion: str, cases: ContractCases) -> Item
         result = _judged(cases.of(contract), criterion)
     except CircuitkitError as error:
         result = _unjudged(contract, criterion, str(error))
-    except Exception as error:  # a task of one's own may raise anything; others are still judged
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: the other contracts are still judged
         at = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"unexpected {type(error).__name__}: {error} ({at.filename}, line {at.lineno})"
+        reason = f"unexpected {error_text(error)} ({at.filename}, line {at.lineno})"
         result = _unjudged(contract, criterion, reason)
     return replace(result, seconds=time.perf_counter() - start)
 
@@ -140,5 +143,5 @@ def _drifted(judged: ContractCase) -> Check:
 
 
 def _unjudged(contract: Contract, criterion: str, reason: str) -> ItemResult:
-    message = f"{contract.where}: {criterion} could not be judged. {reason}"
+    message = plain(f"{contract.where}: {criterion} could not be judged. {reason}")
     return ItemResult(criterion, NOT_JUDGED, message)

@@ -2,9 +2,10 @@
 
     Jaccard = edges of both / edges of either
 
-Where a contract's circuit is its own baseline, the circuit of today is found again in the model, as
-the file says it was found and on the same discovery pairs; its size stays. What changed in each
-criterion is today minus baseline on the same validation pairs, resampled together.
+Where a contract's circuit is its own baseline (that file, or a copy of it), the circuit of today is
+found again in the model, as the file says it was found and on the same discovery pairs; its size
+stays. What changed in each criterion is today minus baseline on the same validation pairs,
+resampled together.
 """
 
 from dataclasses import dataclass
@@ -70,8 +71,7 @@ def measure_drift(judged: ContractCase) -> DriftReport:
     drift = judged.contract.drift
     assert drift is not None, "only contracts with a baseline drift"
     baseline = load_circuit(drift.baseline)
-    is_own = drift.baseline.resolve() == judged.contract.circuit.resolve()
-    now = found_again(judged) if is_own else judged.circuit
+    now = found_again(judged) if judged.is_own_baseline(baseline) else judged.circuit
     diff = diff_circuits(baseline, now)
     try:
         changes, reason = changes_of(judged.case(), baseline, now), ""

@@ -9,21 +9,25 @@
 Paths are relative to the file.
 """
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from circuitkit.circuits.file_checks import MAX_SEED
 from circuitkit.contracts.contract import DRIFT, Contract, Drift, Requirement
 from circuitkit.errors import ContractError
 from circuitkit.interventions.ablation import require_ablation
+from circuitkit.prompts.pairs import MAX_PAIRS
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, parse_bounds
+from circuitkit.work.files import is_folder
+from circuitkit.work.reading import UnreadableError, parse_toml, read_text_file
+from circuitkit.work.text import cut, error_text, one_line, shown
 from circuitkit.zoo import zoo_models
 
 WORDS = ("name", "circuit", "model", "task", "prompts", "ablation")
-NUMBERS = {"n": 1, "seed": 0}  # and the least they may be
+NUMBERS = {"n": (1, MAX_PAIRS), "seed": (0, MAX_SEED)}  # and what they may be
 MAX_EDGES = "max_edges"
 KEYS = (*WORDS, *NUMBERS, MAX_EDGES, DRIFT)
 
@@ -55,11 +59,11 @@ def read_contracts(path: Path) -> tuple[Contract, ...]:
 
 def _tables(path: Path) -> list[Any]:
     try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = parse_toml(read_text_file(path))
+    except (FileNotFoundError, UnreadableError) as error:
         raise ContractError(
-            f"{path}: must be a readable TOML file, got {error}. It holds the contracts. Correct "
-            "it, or name another with --config."
+            f"{path}: must be a readable TOML file, got {error_text(error)}. It holds the "
+            "contracts. Correct it, or name another with --config."
         ) from error
     tool = data.get("tool", {})
     section = tool.get("circuitkit", {}) if isinstance(tool, dict) else {}
@@ -68,8 +72,8 @@ def _tables(path: Path) -> list[Any]:
     if unknown or not isinstance(tables, list):
         raise ContractError(
             f"{path}: [tool.circuitkit] must hold tables [[tool.circuitkit.contract]], got "
-            f"{', '.join(unknown) or type(tables).__name__}. It would not be judged. Write each "
-            "contract below a line of its own with double brackets."
+            f"{cut(one_line(', '.join(unknown))) or type(tables).__name__}. It would not be "
+            "judged. Write each contract below a line of its own with double brackets."
         )
     return tables
 
@@ -78,7 +82,7 @@ def _contract(table: Any, path: Path, number: int) -> Contract:
     where = f"{path}, contract {number}"
     if not isinstance(table, dict):
         raise ContractError(
-            f"{where}: must be a table, got {table!r}. Its keys say what is claimed. Write it "
+            f"{where}: must be a table, got {shown(table)}. Its keys say what is claimed. Write it "
             "below [[tool.circuitkit.contract]]."
         )
     words = {key: _word(table, key, where) for key in WORDS}
@@ -88,7 +92,7 @@ def _contract(table: Any, path: Path, number: int) -> Contract:
             '"circuits/ioi.json".'
         )
     name = words["name"] or Path(words["circuit"]).stem
-    where = f"{path}, contract {name!r}"
+    where = f"{path}, contract {shown(name)}"
     _require_plain(name, where)
     _require_known(table, where)
     _require_one_source(table, where)
@@ -113,7 +117,7 @@ def _contract(table: Any, path: Path, number: int) -> Contract:
 def located_model(name: str, root: Path) -> str:
     """Return a model's name, or the path of the directory below `root` if it names one."""
     is_ours = any(model.name == name for model in zoo_models())
-    return str(root / name) if name and not is_ours and (root / name).is_dir() else name
+    return str(root / name) if name and not is_ours and is_folder(root / name) else name
 
 
 def _task(spec: str, root: Path) -> str:
@@ -125,8 +129,8 @@ def _word(table: Mapping[str, Any], key: str, where: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str) or (key in table and not value.strip()):
         raise ContractError(
-            f"{where}: {key} must be a text, got {value!r}. It is a name or a path. Correct it, or "
-            "leave it out."
+            f"{where}: {key} must be a text, got {shown(value)}. It is a name or a path. Correct "
+            "it, or leave it out."
         )
     return value
 
@@ -135,10 +139,11 @@ def _count(table: Mapping[str, Any], key: str, where: str) -> int | None:
     value = table.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < NUMBERS[key]:
+    least, most = NUMBERS[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ContractError(
-            f"{where}: {key} must be a whole number from {NUMBERS[key]}, got {value!r}. It says "
-            "on which pairs the circuit is judged. Correct it, or leave it out."
+            f"{where}: {key} must be a whole number from {least} to {most}, got {shown(value)}. It "
+            "says on which pairs the circuit is judged. Correct it, or leave it out."
         )
     return value
 
@@ -146,8 +151,8 @@ def _count(table: Mapping[str, Any], key: str, where: str) -> int | None:
 def _require_plain(name: str, where: str) -> None:
     if "::" in name or not name.isprintable() or name != name.strip():
         raise ContractError(
-            f"{where}: name must be printable, without :: or spaces around it, got {name!r}. Test "
-            "ids are made of it. Give another with name = ..."
+            f"{where}: name must be printable, without :: or spaces around it, got {shown(name)}. "
+            "Test ids are made of it. Give another with name = ..."
         )
 
 
@@ -156,7 +161,7 @@ def _require_known(table: Mapping[str, Any], where: str) -> None:
     if unknown:
         raise ContractError(
             f"{where}: keys must be among {', '.join(KEYS)} or a criterion ({', '.join(CRITERIA)})"
-            f", got {', '.join(map(repr, unknown))}. It would not be judged. Correct the name."
+            f", got {cut(', '.join(map(shown, unknown)))}. It would not be judged. Correct it."
         )
     if not set(table) & {MAX_EDGES, DRIFT, *CRITERIA}:
         raise ContractError(
@@ -212,8 +217,8 @@ def _drift(value: Any, root: Path, where: str) -> Drift:
     if not isinstance(baseline, str) or not baseline or not is_share:
         raise ContractError(
             f"{where}: drift must be a table of baseline and min_jaccard above 0 and at most 1, "
-            f"got {value!r}. A circuit file and the share of edges that must be left say what has "
-            'drifted. Write it as drift = { baseline = "circuits/ioi.json", min_jaccard = 0.8 }.'
+            f"got {shown(value)}. A circuit file and the share of edges that must be left say what "
+            'has drifted. Write drift = { baseline = "circuits/ioi.json", min_jaccard = 0.8 }.'
         )
     assert least is not None, "a share is a number"
     return Drift(root / baseline, float(least))

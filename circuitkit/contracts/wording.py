@@ -1,5 +1,6 @@
 """The words of a result. Each is understood alone: it may be all that a reader of a log sees."""
 
+from circuitkit.circuits.file import load_circuit
 from circuitkit.contracts.cases import ContractCase
 from circuitkit.contracts.contract import DRIFT
 from circuitkit.validation.verdict import Check
@@ -69,6 +70,6 @@ def _command(check: Check, judged: ContractCase) -> str:
     drift = judged.contract.drift
     if check.criterion != DRIFT or drift is None:
         return judged.command(check.criterion)
-    if drift.baseline.resolve() == judged.contract.circuit.resolve():
+    if judged.is_own_baseline(load_circuit(drift.baseline)):
         return judged.command("faithfulness")
     return f"circuitkit diff {drift.baseline} {judged.contract.circuit}"

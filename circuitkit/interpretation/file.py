@@ -17,6 +17,8 @@ from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import HeatMap, Section, plain, structured
 from circuitkit.interpretation.sweeps import logit_lens, tracing
 from circuitkit.work.files import write_whole
+from circuitkit.work.reading import DAMAGED, parse_json, read_text_file
+from circuitkit.work.text import error_text, shown
 
 SCHEMA = 2
 INTERPRETATION_FILE = "interpretation.json"
@@ -28,10 +30,14 @@ def save_interpretation(interpretation: Interpretation, directory: str | Path) -
     Raises:
         OutputError: the place cannot be written.
     """
+    write_whole(Path(directory) / INTERPRETATION_FILE, interpretation_text(interpretation))
+
+
+def interpretation_text(interpretation: Interpretation) -> str:
+    """Return the text of an interpretation's file."""
     data = {"schema": SCHEMA, **plain(interpretation)}
     # a number a line would double what is mostly matrices
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
-    write_whole(Path(directory) / INTERPRETATION_FILE, text)
+    return json.dumps(data, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def load_interpretation(directory: str | Path) -> Interpretation | None:
@@ -44,19 +50,19 @@ def load_interpretation(directory: str | Path) -> Interpretation | None:
     if not path.exists():
         return None
     try:
-        data = json.loads(path.read_text())
+        data = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if isinstance(data, dict) and data.get("schema") not in (1, SCHEMA):
         raise CircuitFileError(
-            f"interpretation file {str(path)!r}: must be of schema 1 or {SCHEMA}, got schema "
-            f"{data.get('schema')!r}. Its cards would be misread. Run `circuitkit interpret` again."
+            f"interpretation file {shown(str(path))}: must be of schema 1 or {SCHEMA}, got schema "
+            f"{shown(data.get('schema'))}. Its cards would be misread. Run `circuitkit interpret` again."
         )
     try:
         if isinstance(data, dict) and data["schema"] == 1:
             data = {**data, "sections": plain(_sections_of(data))}
         found: Interpretation = structured(data, Interpretation)
-    except (TypeError, ValueError, KeyError, cattrs.BaseValidationError) as error:
+    except (*DAMAGED, cattrs.BaseValidationError) as error:
         raise _damaged(path, error) from error
     return found
 
@@ -75,7 +81,6 @@ def _sections_of(data: Mapping[str, Any]) -> tuple[Section, ...]:
 
 def _damaged(path: Path, error: Exception) -> CircuitFileError:
     return CircuitFileError(
-        f"interpretation file {str(path)!r}: must be what `circuitkit interpret` writes, got "
-        f"{type(error).__name__}: {error}. There is nothing to show. Run `circuitkit interpret` "
-        "again."
+        f"interpretation file {shown(str(path))}: must be what `circuitkit interpret` writes, got "
+        f"{error_text(error)}. There is nothing to show. Run `circuitkit interpret` again."
     )

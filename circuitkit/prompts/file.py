@@ -7,9 +7,8 @@ Only `clean`, `corrupted` and `answers` are required. Answers are token strings 
 name their split; those that do not are dealt out by `splits_of`.
 """
 
-import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
+from circuitkit.prompts.pair_checks import require_fields
 from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.work.reading import UnreadableError, parse_json, read_text_file
+from circuitkit.work.text import error_text, shown
 
 SPLITS = ("discovery", "validation", "reference")
 KEYS = {"clean", "corrupted", "answers", "wrong_answers", "roles", "template", "split"}
@@ -39,20 +41,23 @@ def read_prompt_file(path: Path) -> list[PromptLine]:
     Raises:
         PromptError: no such file, no lines, or a line that does not fit, with its number.
     """
+    where = f"prompt file {shown(str(path))}"
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text_file(path)
+    except (FileNotFoundError, UnreadableError) as error:
         raise PromptError(
-            f"prompt file {str(path)!r}: must be a readable text file, got {error}. Check the path."
+            f"{where}: must be a readable text file, got {error_text(error)}. It holds the pairs. "
+            "Check the path."
         ) from error
     lines = [
-        _line(raw, f"prompt file {str(path)!r}, line {number}")
-        for number, raw in enumerate(text.splitlines(), 1)
+        _line(raw, f"{where}, line {number}")
+        # not splitlines: JSON may hold other ends of line, such as U+2028, inside a text
+        for number, raw in enumerate(text.split("\n"), 1)
         if raw.strip()
     ]
     if not lines:
         raise PromptError(
-            f"prompt file {str(path)!r}: must hold at least one pair, got none. There is nothing "
+            f"{where}: must hold at least one pair, got none. There is nothing "
             "to measure. Add lines."
         )
     return lines
@@ -72,7 +77,7 @@ def splits_of(
     reference lines, the discovery pairs supply the means.
 
     Raises:
-        PromptError: a split would be empty, or a prompt occurs in discovery and in validation.
+        PromptError: a split would be empty, or a validation prompt occurs in another one.
     """
     chosen: dict[str, list[PromptPair]] = {
         split: [line.pair for line in lines if line.split == split] for split in SPLITS
@@ -84,6 +89,7 @@ def splits_of(
         random.Random(seed).shuffle(unnamed)
         chosen["validation"] += unnamed[1::2]
         chosen["discovery"] += unnamed[::2]
+    has_reference = bool(chosen["reference"])
     chosen["reference"] = chosen["reference"] or chosen["discovery"]
     for split in SPLITS:
         if not chosen[split]:
@@ -92,7 +98,9 @@ def splits_of(
                 "A circuit is judged on other prompts than those that found it. Add lines, or "
                 'name their split with "split".'
             )
-    _require_disjoint(chosen["discovery"], chosen["validation"])
+    _require_disjoint("discovery", "validation", chosen)
+    if has_reference:
+        _require_disjoint("reference", "validation", chosen)
     return Splits(*(tokenize_pairs(chosen[split], tokenizer, bos=bos) for split in SPLITS))
 
 
@@ -108,66 +116,47 @@ def discovery_pairs(
     return tokenize_pairs(pairs, tokenizer, bos=bos)
 
 
-def _require_disjoint(discovery: list[PromptPair], validation: list[PromptPair]) -> None:
-    seen = {prompt for pair in discovery for prompt in pair.contents()}
-    for pair in validation:
+def _require_disjoint(one: str, other: str, chosen: Mapping[str, list[PromptPair]]) -> None:
+    seen = {prompt for pair in chosen[one] for prompt in pair.contents()}
+    for pair in chosen[other]:
         shared = seen.intersection(pair.contents())
         if shared:
             raise PromptError(
-                "prompt file: discovery and validation must not share a prompt, got "
-                f"{shared.pop()!r} in both. A circuit would be judged on what found it. Give all "
-                "lines with that prompt to one split."
+                f"prompt file: {one} and {other} must not share a prompt, got "
+                f"{shown(shared.pop())} in both. A circuit would be judged on what made it. Give "
+                "all lines with that prompt to one split."
             )
 
 
 def _line(raw: str, where: str) -> PromptLine:
     try:
-        data = json.loads(raw)
-    except json.JSONDecodeError as error:
-        raise PromptError(f"{where}: must be one JSON object, got {error}. Mend it.") from error
+        data = parse_json(raw)
+    except UnreadableError as error:
+        raise PromptError(
+            f"{where}: must be one JSON object, got {error}. A line is a pair. Mend it."
+        ) from error
     if not isinstance(data, dict) or not {"clean", "corrupted", "answers"} <= data.keys():
         got = sorted(data) if isinstance(data, dict) else type(data).__name__
         raise PromptError(
-            f"{where}: must hold clean, corrupted and answers, got {got}. They are what is "
+            f"{where}: must hold clean, corrupted and answers, got {shown(got)}. They are what is "
             "compared. Add the missing ones."
         )
     unknown = sorted(data.keys() - KEYS)
     if unknown or data.get("split", "") not in ("", *SPLITS):
         raise PromptError(
             f"{where}: keys must be among {sorted(KEYS)} and split one of {SPLITS}, got "
-            f"{unknown or data['split']!r}. A misspelt key would be ignored. Correct it."
+            f"{shown(unknown or data['split'])}. A misspelt key would be ignored. Correct it."
         )
-    return PromptLine(_pair(data, where), data.get("split", ""))
+    require_fields(data, where)
+    return PromptLine(_pair(data), data.get("split", ""))
 
 
-def _pair(data: dict[str, Any], where: str) -> PromptPair:
-    for key in ("clean", "corrupted"):
-        is_ids = isinstance(data[key], list) and all(type(token) is int for token in data[key])
-        if not isinstance(data[key], str) and not is_ids:
-            raise PromptError(
-                f"{where}: {key} must be text or a list of token ids, got {data[key]!r}. "
-                "It is what the model reads. Correct it."
-            )
-    for key in ("answers", "wrong_answers"):
-        values = data.get(key, [])
-        if not isinstance(values, list) or not all(type(v) in (str, int) for v in values):
-            raise PromptError(
-                f"{where}: {key} must be a list of token strings or ids, got {values!r}. "
-                "Metrics compare their logits. Correct it."
-            )
-    try:
-        roles = {
-            name: (int(start), int(end)) for name, (start, end) in data.get("roles", {}).items()
-        }
-    except (TypeError, ValueError, AttributeError) as error:
-        raise PromptError(
-            f"{where}: roles must be {{name: [start, end]}}, got {data['roles']!r}. Correct it."
-        ) from error
+def _pair(data: Mapping[str, Any]) -> PromptPair:
     return PromptPair(
         clean=data["clean"],
         corrupted=data["corrupted"],
         answers=data["answers"],
         wrong_answers=data.get("wrong_answers", []),
-        roles=roles,
+        roles={name: (start, end) for name, (start, end) in data.get("roles", {}).items()},
         template=data.get("template", ""),
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 Span = tuple[int, int]
 END = "END"
+MAX_PAIRS = 50_000  # of a split: more would take minutes to draw, and say no more
 
 
 @dataclass(frozen=True)

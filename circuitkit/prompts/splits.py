@@ -16,8 +16,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import TaskError
-from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.pairs import MAX_PAIRS, PromptPair, PromptPairs
+from circuitkit.prompts.task_code import drawn_pairs, task_code
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.work.text import shown
 
 MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
 MIN_REFERENCE_PER_TEMPLATE = 8
@@ -74,14 +76,11 @@ def sample_splits(
         PromptError: a pair does not fit the tokenizer.
     """
     n_validation = n if n_validation is None else n_validation
-    if min(n, n_validation) < 1:
-        raise TaskError(
-            f"number of pairs: must be at least 1, got {min(n, n_validation)}. There is nothing to "
-            "measure. Raise --n."
-        )
+    for number in (n, n_validation):
+        require_number_of_pairs(number)
     rng = random.Random(seed)
     taken: set[object] = set()
-    pairs = task.pairs(rng)
+    pairs = drawn_pairs(task.name, lambda: task.pairs(rng))
 
     def enough(wanted: int) -> Callable[[list[PromptPair]], bool]:
         return lambda drawn: len(drawn) >= wanted
@@ -97,7 +96,8 @@ def sample_splits(
             return True
         return len(drawn) >= 2 * n_validation and not any(few)
 
-    reference = _draw(task, task.reference_pairs(rng), taken, covers)
+    others = drawn_pairs(task.name, lambda: task.reference_pairs(rng), "reference_pairs()")
+    reference = _draw(task, others, taken, covers)
 
     def tokenized(drawn: list[PromptPair]) -> PromptPairs:
         return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
@@ -126,8 +126,9 @@ def sample_held_out(
     """
     found = {}
     seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
-    if task.other_wordings is not None:
+    with task_code(f"task {shown(task.name)}: making its held_out must raise no error"):
         wordings = task.other_wordings
+    if wordings is not None:
         other = sample_splits(wordings, tokenizer, n=1, seed=seed, n_validation=n, bos=bos)
         judging = other.validation
         new = [i for i, pair in enumerate(judging.pairs) if seen.isdisjoint(pair.contents())]
@@ -135,7 +136,8 @@ def sample_held_out(
     known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
     templates = {pair.template for pair in splits.reference.pairs}
     drawn: dict[object, PromptPair] = {}
-    for pair in islice(task.pairs(random.Random(f"held out {seed}")), MAX_HELD_OUT_DRAWS * n):
+    stream = drawn_pairs(task.name, lambda: task.pairs(random.Random(f"held out {seed}")))
+    for pair in islice(stream, MAX_HELD_OUT_DRAWS * n):
         is_new = known.isdisjoint(pair.answers) and seen.isdisjoint(pair.contents())
         if pair.template in templates and is_new:
             drawn.setdefault(pair.contents(), pair)
@@ -147,6 +149,23 @@ def sample_held_out(
         )
         found["answers"] = (pairs, splits.reference)
     return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
+
+
+def require_number_of_pairs(n: int) -> None:
+    """Refuse to draw no pairs, or so many that nothing would be heard for minutes.
+
+    Raises:
+        TaskError: it is such a number.
+    """
+    if n < 1:
+        raise TaskError(
+            f"number of pairs: must be at least 1, got {n}. There is nothing to measure. Raise --n."
+        )
+    if n > MAX_PAIRS:
+        raise TaskError(
+            f"number of pairs: must be at most {MAX_PAIRS}, got {n}. Drawing them would take "
+            "minutes, and intervals no longer shrink by much. Lower --n."
+        )
 
 
 def _draw(

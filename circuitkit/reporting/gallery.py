@@ -20,7 +20,8 @@ from circuitkit.reporting.html import inline_picture, rendered
 from circuitkit.reporting.markdown import CIRCUIT_FILE, GROUPS_FILE, escaped
 from circuitkit.reporting.pictures import Album
 from circuitkit.reporting.render import render_dot
-from circuitkit.study.records import RUN_FILE, RunRecord, load_record
+from circuitkit.study.records import RunRecord, load_record
+from circuitkit.study.run_directory import RUN_FILE
 from circuitkit.work.files import require_writable_directory, write_whole
 
 PAGE, MARKDOWN = "index.html", "index.md"

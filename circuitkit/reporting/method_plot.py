@@ -10,6 +10,7 @@ from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 
 MARKS = "osv^D<>Pp*hX8dH+"
+N_COLOURS = 10
 
 
 def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
@@ -17,8 +18,8 @@ def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
     with drawing():
         figure = Figure(figsize=(8.5, 5.2), layout="constrained")
         axes = figure.add_subplot()
-        colours = [f"C{i % 10}" for i in range(len(rows))]
-        for row, colour, mark in zip(rows, colours, MARKS, strict=False):
+        for number, row in enumerate(rows):
+            colour, mark = style_of(number)
             label = f"{row.method} ({row.areas.cmd:.3f})"
             axes.plot(FRACTIONS, row.areas.faithfulness, color=colour, marker=mark, label=label)
         axes.axhline(1.0, color="#222222", linewidth=0.8, linestyle=":")
@@ -30,3 +31,8 @@ def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
         axes.set_title(f"{task} on {model}: methods by CMD, less is better")
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return svg_of(figure)
+
+
+def style_of(number: int) -> tuple[str, str]:
+    """Return the colour and the mark of a line: both begin again, so that no line is left out."""
+    return f"C{number % N_COLOURS}", MARKS[number % len(MARKS)]

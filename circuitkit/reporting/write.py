@@ -15,9 +15,10 @@ from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sections import found_files, picture_svg
 from circuitkit.study.records import RunRecord
-from circuitkit.work.files import require_writable_directory, write_whole
+from circuitkit.work.files import require_writable_directory, write_together
 
 Files = Mapping[str, str | bytes | Missing]
+REPORTS = ("report.html", "report.md")  # what shows the others
 
 
 def write_report(
@@ -53,8 +54,7 @@ def write_report(
         why = next(data.why for data in made.values() if isinstance(data, Missing))
         raise PictureError(", ".join(formats), why, "graphviz-pure and matplotlib")
     files = {"circuit.dot": circuit_dot(record.circuit, caption_of(record)), **files}
-    for name, data in files.items():
-        write_whole(directory / name, data)
+    write_together(directory, files, last=next(n for n in (*REPORTS, *files) if n in files))
     album.warn()
     return [directory / name for name in files]
 

@@ -1,15 +1,30 @@
 """Where a value must lie, and what an interval says about it."""
 
 from dataclasses import dataclass
+from math import isfinite
+
+from circuitkit.errors import CriterionError
 
 
 @dataclass(frozen=True)
 class Bound:
-    """Where a criterion's value must lie; `alpha` is the level of those that are tests."""
+    """Where a criterion's value must lie; `alpha` is the level of those that are tests.
+
+    Raises:
+        CriterionError: one of them is not a finite number: no value could ever miss it.
+    """
 
     min: float | None = None
     max: float | None = None
     alpha: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, number in (("min", self.min), ("max", self.max), ("alpha", self.alpha)):
+            if number is not None and not isfinite(number):
+                raise CriterionError(
+                    f"bound: {name} must be a finite number, got {number}. A value is held against "
+                    "it, and none would be outside. Give a number, as 0.8, or leave it out."
+                )
 
     @property
     def is_open(self) -> bool:

@@ -12,7 +12,6 @@ Reports are made from these files alone.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -22,30 +21,31 @@ from typing import Any
 import cattrs
 import pyarrow
 import pyarrow.parquet
-import tomli_w
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.file import load_circuit, save_circuit
+from circuitkit.circuits.file import circuit_text, load_circuit
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.recipe import Recipe, recipe_from_json, recipe_to_json
 from circuitkit.errors import CircuitFileError
 from circuitkit.interpretation.file import (
     INTERPRETATION_FILE,
+    interpretation_text,
     load_interpretation,
-    save_interpretation,
 )
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import HeatMap
 from circuitkit.model.digests import may_agree
+from circuitkit.study.run_directory import RUN_FILE, require_together, write_run
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Verdict
 from circuitkit.work.files import write_whole
+from circuitkit.work.reading import DAMAGED, parse_json, parse_toml, read_text_file
+from circuitkit.work.text import error_text, shown
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
-RUN_FILE = "run.toml"
 CIRCUIT_FILE = "circuit.json"
 
 
@@ -129,23 +129,23 @@ class RunRecord:
 
 
 def save_record(record: RunRecord, directory: str | Path) -> None:
-    """Write the record's files to `directory`, each whole or not at all.
+    """Write the record's files to `directory`, so that they are never a mixture of two runs.
 
-    An interpretation that is there already goes if the record has none: it is of another circuit.
+    What an earlier run left there goes: its interpretation, reports and pictures too.
 
     Raises:
         OutputError: the directory cannot be written.
     """
-    directory = Path(directory)
-    save_circuit(record.circuit, directory / CIRCUIT_FILE)
-    write_whole(directory / "scores.parquet", _scores_table(record.circuit))
-    write_whole(directory / "validation.json", _versioned(record.validation, SCHEMA))
-    write_whole(directory / "patching.json", to_json(record.heat_maps))
-    write_whole(directory / RUN_FILE, tomli_w.dumps(_INFO.unstructure(record.info)))
+    data: dict[str, str | bytes] = {
+        CIRCUIT_FILE: circuit_text(record.circuit),
+        "scores.parquet": _scores_table(record.circuit),
+        "validation.json": _versioned(record.validation, SCHEMA),
+        "patching.json": to_json(record.heat_maps),
+    }
     if record.interpretation is not None:
-        save_interpretation(record.interpretation, directory)
-    else:
-        (directory / INTERPRETATION_FILE).unlink(missing_ok=True)
+        data[INTERPRETATION_FILE] = interpretation_text(record.interpretation)
+    info = _INFO.unstructure(record.info)
+    write_run(Path(directory), data, info, optional=(INTERPRETATION_FILE,))
 
 
 def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord:
@@ -158,19 +158,21 @@ def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord
     circuit = load_circuit(directory / CIRCUIT_FILE)
     try:
         info = load_run_info(directory / RUN_FILE)
-        return RunRecord(
+        record = RunRecord(
             info,
             circuit,
             _read_versioned(directory / "validation.json", Validation),
             _read_heat_maps(directory / "patching.json"),
             _interpretation_of(info, directory) if interpreted else None,
         )
+        require_together(directory, parse_toml(read_text_file(directory / RUN_FILE)))
+        return record
     except CircuitFileError:
         raise
-    except (OSError, TypeError, ValueError, cattrs.BaseValidationError) as error:
+    except (*DAMAGED, cattrs.BaseValidationError) as error:
         raise CircuitFileError(
-            f"run directory {str(directory)!r}: must hold the files that `circuitkit run` writes, "
-            f"got {type(error).__name__}: {error}. The report cannot be made. Run it again."
+            f"run directory {shown(str(directory))}: must hold the files that `circuitkit run` "
+            f"writes, got {error_text(error)}. The report cannot be made. Run it again."
         ) from error
 
 
@@ -180,7 +182,7 @@ def load_run_info(path: Path) -> RunInfo:
     Raises:
         OSError, TypeError, ValueError, cattrs.BaseValidationError: it is damaged.
     """
-    return _INFO.structure(tomllib.loads(path.read_text()), RunInfo)
+    return _INFO.structure(parse_toml(read_text_file(path)), RunInfo)
 
 
 def _info_converter() -> cattrs.Converter:
@@ -223,7 +225,7 @@ def _versioned(data: Any, schema: int) -> str:
 
 
 def _read_versioned(path: Path, kind: Any) -> Any:
-    data = json.loads(path.read_text())
+    data = parse_json(read_text_file(path))
     if isinstance(data, dict) and data.get("schema") != SCHEMA:
         raise CircuitFileError(
             f"validation file {str(path)!r}: must be of schema {SCHEMA}, got schema "
@@ -234,7 +236,7 @@ def _read_versioned(path: Path, kind: Any) -> Any:
 
 def _read_heat_maps(path: Path) -> tuple[HeatMap, ...]:
     """Return the heat maps of a file, which called name and whole `site` and `gap` until 0.1."""
-    data = json.loads(path.read_text())
+    data = parse_json(read_text_file(path))
     old = {"site": "name", "gap": "whole"}
     maps = [
         {old.get(key, key): value for key, value in each.items()}
@@ -253,7 +255,7 @@ def to_json(data: Any) -> str:
 
 def from_json(text: str, kind: Any) -> Any:
     """Return the data of `to_json` as the type it came from, which may be `tuple[X, ...]`."""
-    return cattrs.structure(json.loads(text), kind)
+    return cattrs.structure(parse_json(text), kind)
 
 
 def _scores_table(circuit: Circuit) -> bytes:

@@ -10,10 +10,9 @@ in which a criterion that is not named keeps its default, as do min and max wher
 given.
 """
 
-import tomllib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,8 @@ from circuitkit.validation.robustness import AblationSpread
 from circuitkit.validation.size import EdgeCount, EdgeShare
 from circuitkit.validation.stability import RankStability, Stability
 from circuitkit.validation.wang import WangFaithfulness
+from circuitkit.work.reading import UnreadableError, parse_toml, read_text_file
+from circuitkit.work.text import error_text, shown
 
 # One line a criterion, in the order in which a verdict is read.
 CRITERIA: dict[str, Criterion] = {
@@ -110,13 +111,13 @@ def read_thresholds(path: Path) -> Thresholds:
     Raises:
         CriterionError: the file cannot be read, or does not hold bounds of known criteria.
     """
-    where = f"thresholds {str(path)!r}"
+    where = f"thresholds {shown(str(path))}"
     try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = parse_toml(read_text_file(path))
+    except (FileNotFoundError, UnreadableError) as error:
         raise CriterionError(
-            f"{where}: must be a TOML file, got {error}. It says what a circuit must reach. "
-            "See docs/validation.md for an example."
+            f"{where}: must be a TOML file, got {error_text(error)}. It says what a circuit must "
+            "reach. See docs/validation.md for an example."
         ) from error
     return Thresholds().with_bounds(parse_bounds(data, where))
 
@@ -134,22 +135,23 @@ def parse_bounds(data: Mapping[str, Any], where: str) -> dict[str, Bound]:
 def _bound(name: str, value: Any, where: str) -> Bound:
     if name not in CRITERIA:
         raise CriterionError(
-            f"{where}: criteria must be among {', '.join(CRITERIA)}, got {name!r}. It would not be "
-            "judged. Correct the name."
+            f"{where}: criteria must be among {', '.join(CRITERIA)}, got {shown(name)}. It would "
+            "not be judged. Correct the name."
         )
     if value is False:
         return Bound()
     known = [each.name for each in fields(Bound)]
     if not isinstance(value, Mapping) or not value or set(value) - set(known):
         raise CriterionError(
-            f"{where}: {name} must be false or a table of {', '.join(known)}, got {value!r}. It "
-            f"says what is enough. Write it as {name} = {{ min = 0.8 }}."
+            f"{where}: {name} must be false or a table of {', '.join(known)}, got {shown(value)}. "
+            f"It says what is enough. Write it as {name} = {{ min = 0.8 }}."
         )
     for key, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if not (is_number and abs(number) <= sys.float_info.max):
             raise CriterionError(
-                f"{where}: {name}.{key} must be a number, got {number!r}. A value is held against "
-                f"it. Write it as {name} = {{ {key} = 0.8 }}."
+                f"{where}: {name}.{key} must be a number, got {shown(number)}. A value is held "
+                f"against it. Write it as {name} = {{ {key} = 0.8 }}."
             )
     bound = Bound(**{key: float(number) for key, number in value.items()})
     if bound.is_open:  # a level alone

@@ -1,7 +1,10 @@
 """Long work that survives Ctrl-C and kill -9: results of independent items in one SQLite file.
 
-    settings(key, value)   what the results depend on, stated when the file is made
-    results(key, value)    one row an item, float64; written in one transaction an item
+    settings(key, value, digest)   what the results depend on, stated when the file is made
+    results(key, value, digest)    one row an item, float64; written in one transaction an item
+
+The digest of a row is that of its table, key and value: a value that was changed, or moved to
+another row, is refused, as it would give another circuit.
 
 An interrupted search that is started again reads what is done and computes the rest. The file
 refuses to serve work that depends on anything else, and a file of another program is left as it
@@ -9,6 +12,7 @@ is. Two processes may share a file: they add to the same results. Without a path
 in memory.
 """
 
+import hashlib
 import json
 import sqlite3
 import struct
@@ -18,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.errors import CheckpointError
+from circuitkit.work.text import Verbatim, shown
 
-SCHEMA = "1"
+SCHEMA = "2"  # 1 had no digests
 APPLICATION = int.from_bytes(b"ckit", "big")  # in the file's header: whose it is
 PAGE = 4096  # bytes; SQLite takes a file that ends in its first page for an empty one
 WAIT = 30.0  # seconds for another process to finish writing
@@ -35,9 +40,13 @@ class Checkpoint:
         self._connection, self._path = connection, path
 
     def result(self, key: str) -> list[float] | None:
-        """Return the result of an item; None where it is not done."""
-        found = self._rows("SELECT value FROM results WHERE key = ?", key)
-        return [x for (x,) in struct.iter_unpack("<d", found[0][0])] if found else None
+        """Return the result of an item; None where it is not done.
+
+        Raises:
+            CheckpointError: what is there is not what was kept.
+        """
+        packed = self._value("results", key)
+        return None if packed is None else [x for (x,) in struct.iter_unpack("<d", packed)]
 
     def keep(self, key: str, values: Sequence[float]) -> None:
         """Write the result of an item, whole or not at all.
@@ -46,9 +55,8 @@ class Checkpoint:
             CheckpointError: another process has written something else for it.
         """
         packed = struct.pack(f"<{len(values)}d", *values)
-        self._rows("INSERT OR IGNORE INTO results VALUES (?, ?)", key, packed)
-        [[there]] = self._rows("SELECT value FROM results WHERE key = ?", key)
-        if there != packed:
+        self._insert("results", key, packed)
+        if self._value("results", key) != packed:
             raise CheckpointError(
                 f"checkpoint {str(self._path)!r}, item {key!r}: must have one result, got another "
                 "than is there. Two processes write to it and do not compute the same. Let one "
@@ -60,9 +68,8 @@ class Checkpoint:
 
         Rounding depends on batches, so resumed work keeps those that it began with.
         """
-        text = json.dumps(dict(plan))
-        self._rows("INSERT OR IGNORE INTO settings VALUES ('plan', ?)", text)
-        return dict(json.loads(self._rows("SELECT value FROM settings WHERE key = 'plan'")[0][0]))
+        self._insert("settings", "plan", json.dumps(dict(plan)).encode())
+        return dict(json.loads(self._value("settings", "plan") or b"{}"))
 
     def begin(self, identity: Mapping[str, str]) -> None:
         """Claim an empty file for the work of `identity`, or see that it is of that work.
@@ -74,18 +81,38 @@ class Checkpoint:
         self._rows("BEGIN IMMEDIATE")  # of two processes, one claims it
         if not self._rows("SELECT name FROM sqlite_master"):
             for table in ("settings", "results"):
-                self._rows(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value)")
+                self._rows(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, value, digest)")
             for key, value in identity.items():
-                self._rows("INSERT INTO settings VALUES (?, ?)", key, value)
+                self._insert("settings", key, value.encode())
         elif self._rows("PRAGMA application_id") != [(APPLICATION,)]:
             raise _unusable(self._path, "a database of another program")
         elif self._rows("PRAGMA quick_check(1)") != [("ok",)]:
             raise _unusable(self._path, "a damaged one")
-        known = dict(self._rows("SELECT key, value FROM settings WHERE key != 'plan'"))
+        rows = self._rows("SELECT key, value FROM settings WHERE key != 'plan'")
+        known = {_text(key): _text(value) for key, value in rows}
         _require_same(known, identity, self._path)
         # a write in any case: a file that cannot be written is refused before the work, not after
         self._rows(f"PRAGMA application_id = {APPLICATION}")
         self._rows("COMMIT")
+
+    def _insert(self, table: str, key: str, value: bytes) -> None:
+        """Write a row unless its key is there."""
+        statement = f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)"
+        self._rows(statement, key, value, _digest(table, key, value))
+
+    def _value(self, table: str, key: str) -> bytes | None:
+        """Return the value of a row; None where there is none.
+
+        Raises:
+            CheckpointError: it is not the value that was written.
+        """
+        found = self._rows(f"SELECT value, digest FROM {table} WHERE key = ?", key)
+        if not found:
+            return None
+        value, digest = found[0]
+        if not isinstance(value, bytes) or digest != _digest(table, key, value):
+            raise _unusable(self._path, f"another value of {key!r} than was written")
+        return value
 
     def _rows(self, statement: str, *values: str | bytes) -> list[tuple[Any, ...]]:
         try:
@@ -124,16 +151,25 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         raise _unusable(path, str(error)) from error
 
 
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _digest(table: str, key: str, value: bytes) -> str:
+    return hashlib.sha256(f"{table}\0{key}\0".encode() + value).hexdigest()
+
+
 def _unusable(path: Path | None, found: str) -> CheckpointError:
     return CheckpointError(
         f"checkpoint {str(path)!r}: must be a file that can be written, of circuitkit's own, got "
-        f"{found}. What was done cannot be read or kept. Name another file, or delete it."
+        f"{shown(Verbatim(found))}. What was done cannot be read or kept. Name another file, or "
+        "delete it."
     )
 
 
 def _require_same(known: Mapping[str, str], identity: Mapping[str, str], path: Path | None) -> None:
     differing = [
-        f"{key}: {known.get(key)!r} there, {identity.get(key)!r} now"
+        f"{shown(Verbatim(key))}: {shown(known.get(key))} there, {shown(identity.get(key))} now"
         for key in sorted(known.keys() | identity.keys())
         if known.get(key) != identity.get(key)
     ]

@@ -1,10 +1,17 @@
-"""Writing files whole or not at all: to a temporary neighbour, then renamed over the target."""
+"""Writing files whole or not at all: to a temporary neighbour, then renamed over the target.
+
+Files that belong together are all written beside first, and then renamed: where this is cut off,
+the one that says that they are whole is not there.
+"""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from circuitkit.errors import OutputError
+from circuitkit.work.text import shown
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -33,6 +40,60 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
+def write_together(
+    directory: Path,
+    files: Mapping[str, str | bytes],
+    *,
+    last: str,
+    stale: Iterable[str] = (),
+) -> None:
+    """Write files into `directory` so that `last` is there only beside all that belong to it.
+
+    1. all are written into a folder beside
+    2. the old `last` goes: from here on the directory does not say that it is whole
+    3. the `stale` go, and the new are renamed into place, `last` at the end
+
+    Raises:
+        OutputError: the directory cannot be made or written.
+    """
+    require_writable_directory(directory)
+    beside = Path(tempfile.mkdtemp(dir=directory, prefix=".writing."))
+    try:
+        for name, content in files.items():
+            write_whole(beside / name, content)
+        (directory / last).unlink(missing_ok=True)
+        for name in stale:
+            (directory / name).unlink(missing_ok=True)
+        for name in sorted(files, key=lambda name: name == last):
+            os.replace(beside / name, directory / name)
+    except OSError as error:
+        raise error if isinstance(error, OutputError) else unwritable(directory, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; a name that no path can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def require_writable_file(path: Path) -> None:
+    """Prove that a file can be written at `path`, before any long work starts.
+
+    Raises:
+        OutputError: it is a directory, or its directory cannot be made or written.
+    """
+    if is_folder(path):
+        raise OutputError(
+            f"output {shown(str(path))}: must be a file, got a directory. One file is written. "
+            "Name it, as circuit.json in that directory."
+        )
+    require_writable_directory(path.parent)
+
+
 def require_writable_directory(path: Path) -> None:
     """Create `path` and prove that a file can be written there, before any long work starts.
 
@@ -50,7 +111,7 @@ def require_writable_directory(path: Path) -> None:
 def unwritable(path: Path, error: OSError) -> OutputError:
     """Return the error for a place that cannot be written."""
     return OutputError(
-        f"output {str(path)!r}: must be writable, got {error.strerror or error}. "
+        f"output {shown(str(path))}: must be writable, got {error.strerror or error}. "
         "Results could not be kept. Choose another place with -o / --output."
     )
 

@@ -73,7 +73,7 @@ def test_file_has_the_keys_that_mib_reads(circuit):
     assert set(data["nodes"]) == set(TOY.components)
     kept = [name for name, edge in data["edges"].items() if edge["in_graph"]]
     assert kept == list(circuit.edges)
-    assert data["circuitkit"]["schema"] == 1
+    assert data["circuitkit"]["schema"] == 2
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the published file is not part of the project")
@@ -108,7 +108,7 @@ def test_a_truncated_file_is_refused(circuit, tmp_path):
     ("change", "message"),
     [
         (lambda d: d.pop("edges"), "keys cfg, nodes and edges"),
-        (lambda d: d["circuitkit"].update(schema=2), "schema must be 1, got 2"),
+        (lambda d: d["circuitkit"].update(schema=3), r"schema must be one of \(1, 2\), got 3"),
         (lambda d: d["cfg"].update(n_layers=1), "must describe edges of its own cfg"),
         (lambda d: d["cfg"].pop("n_heads"), "n_heads"),
         (lambda d: d["edges"].update({"a9.h9->logits": {"in_graph": True}}), "a9.h9->logits"),

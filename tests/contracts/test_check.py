@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,7 @@ def test_a_task_that_raises_what_it_likes_could_not_be_judged(project):
     text = (BASE + "kl = { max = 9 }").replace('prompts = "pairs.jsonl"', 'task = "mine.py:Mine"')
     [result] = check_contracts(read_contracts(write(project, text)))
     assert result.items[0].outcome == NOT_JUDGED
-    assert "unexpected RuntimeError: oh no" in result.items[0].message
+    assert "without error, got RuntimeError: oh no (" in result.items[0].message
     assert "mine.py, line 5" in result.items[0].message
 
 
@@ -242,6 +243,22 @@ def test_a_circuit_found_again_in_its_own_model_has_not_drifted(project):
     assert item.outcome == HOLDS
     assert item.check.value.value == 1.0
     assert "lost none; gained none" in item.check.note
+
+
+def test_a_copy_of_the_circuit_as_its_baseline_is_found_again_like_the_file_itself(project):
+    for of in ("toy", "other"):
+        shutil.copy(project / "circuits/toy.json", project / "circuits/copy.json")
+        edit_origin(project / "circuits/copy.json", verdict="supported", versions={"torch": "1"})
+        text = BASE.replace('"toy"', f'"{of}"')
+        own, copied = (
+            text + f'drift = {{ baseline = "circuits/{name}.json", min_jaccard = 0.9 }}'
+            for name in ("toy", "copy")
+        )
+        [mine] = check_contracts(read_contracts(write(project, own)))[0].items
+        [item] = check_contracts(read_contracts(write(project, copied)))[0].items
+        assert item.outcome == mine.outcome == (HOLDS if of == "toy" else BROKEN)
+        assert item.check.value == mine.check.value
+        assert "circuitkit diff" not in item.message
 
 
 def test_drift_lists_edges_lost_and_gained_and_the_change_of_each_criterion(project):
@@ -378,3 +395,58 @@ def test_a_search_that_takes_too_long_is_not_begun_for_drift(of_task, monkeypatc
     assert "finding it once more takes too long" in item.message
     monkeypatch.undo()
     assert truth_result(of_task, drift).outcome == HOLDS
+
+
+# a task of one's own that does anything
+
+TASK = """
+import sys
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.task import Task
+
+
+class Mine(Task):
+    name = "mine"
+
+    def pairs(self, rng):
+        {body}
+
+
+{top}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("raise RecursionError", "RecursionError"),
+    ],
+)
+@pytest.mark.parametrize("where", ["body", "top"])
+def test_a_task_that_ends_the_program_is_not_judged_and_the_others_are(project, body, name, where):
+    parts = {"body": "yield", "top": ""} | {where: body}
+    (project / "mine.py").write_text(TASK.format(**parts))
+    text = 'circuit = "circuits/toy.json"\nmodel = "toy"\nname = "mine"\ntask = "mine.py:Mine"\n'
+    contracts = read_contracts(
+        write(project, text + "max_edges = 999", BASE + "faithfulness = { min = -5 }")
+    )
+    mine, toy = check_contracts(contracts)
+    assert mine.items[0].outcome == NOT_JUDGED
+    assert f"without error, got {name}" in mine.items[0].message
+    assert toy.items[0].outcome == HOLDS
+    assert outcome_of_contracts([mine, toy]) == NOT_JUDGED
+
+
+def test_no_exception_of_a_task_can_speak_to_the_ci_host_or_the_terminal(project):
+    body = "raise ValueError('a\\n::warning::pwned\\x1b[31m ##[error]x')"
+    (project / "mine.py").write_text(TASK.format(body=body, top=""))
+    text = 'circuit = "circuits/toy.json"\nmodel = "toy"\ntask = "mine.py:Mine"\nmax_edges = 9'
+    [result] = check_contracts(read_contracts(write(project, text)))
+    [item] = result.items
+    assert item.outcome == NOT_JUDGED
+    assert "pwned" in item.message
+    assert "\x1b" not in item.message
+    assert "\n" not in item.message
+    assert "##[" not in item.message

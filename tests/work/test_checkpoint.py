@@ -249,3 +249,73 @@ def test_a_claim_that_fails_halfway_leaves_a_file_that_can_be_claimed(path):
     with pytest.raises(UnicodeEncodeError):
         open_checkpoint(path, {"method": "a", "seed": "no text: \udc80"}).__enter__()
     assert len(fill(path)) == 3
+
+
+# a value that is not the one that was kept
+
+
+def tampered(path, table, column, value, key):
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE key = ?", (value, key))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("value", struct.pack("<2d", 0.5, 0.25)),
+        ("value", struct.pack("<d", 0.5)),
+        ("value", b"1234567"),
+        ("value", "0.5, 0.25"),
+        ("value", 3),
+        ("value", None),
+        ("digest", "0" * 64),
+        ("digest", None),
+    ],
+)
+def test_a_stored_value_that_was_changed_is_refused_with_its_item(path, column, value):
+    results = fill(path)
+    tampered(path, "results", column, value, "item 1")
+    with open_checkpoint(path, WORK) as done:
+        assert done.result("item 0") == results["item 0"]
+        with pytest.raises(CheckpointError, match="another value of 'item 1' than was written"):
+            done.result("item 1")
+        with pytest.raises(CheckpointError, match="another value of 'item 1' than was written"):
+            done.keep("item 1", results["item 1"])
+
+
+def test_a_value_moved_to_another_item_is_refused(path):
+    fill(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM results WHERE key = 'item 1'")
+        connection.execute("UPDATE results SET key = 'item 1' WHERE key = 'item 0'")
+    with open_checkpoint(path, WORK) as done, pytest.raises(CheckpointError, match="'item 1'"):
+        done.result("item 1")
+
+
+@pytest.mark.parametrize("plan", [b'{"n_pairs": 0}', '{"n_pairs": 5}', b"[", b"", 7])
+def test_a_plan_that_was_changed_is_refused(path, plan):
+    fill(path)
+    tampered(path, "settings", "value", plan, "plan")
+    said = "another value of 'plan' than was written"
+    with open_checkpoint(path, WORK) as done, pytest.raises(CheckpointError, match=said):
+        done.plan({"n_pairs": 5})
+
+
+def test_a_file_without_digests_is_of_an_earlier_schema_and_refused(path):
+    fill(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("settings", "results"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN digest")
+        connection.execute("UPDATE settings SET value = '1' WHERE key = 'schema'")
+    before = path.read_bytes()
+    message = refusal(path)
+    assert "schema: '1' there, '2' now" in message
+    assert "delete it to begin again" in message
+    assert path.read_bytes() == before
+
+
+def test_settings_of_a_strange_kind_are_of_other_work(path):
+    fill(path)
+    for value in (b"\xff", 3, None):
+        tampered(path, "settings", "value", value, "seed")
+        assert "seed" in refusal(path)

@@ -26,6 +26,16 @@ def test_the_backup_of_a_mover_is_found_and_nothing_else(interpreted):
     assert set(taking_over[names["mover"]]) == {names["backup"]}
 
 
+def test_backups_are_those_of_the_effects_that_are_given(interpreted):
+    found = interpreted("planted-ioi:backup:0")
+    first = backups(found.case, found.evidence.edge_effects)
+    assert first
+    assert backups(found.case, {}) == {}
+    nothing = {edge: 0 * effects for edge, effects in found.evidence.edge_effects.items()}
+    assert backups(found.case, nothing) == {}
+    assert backups(found.case, found.evidence.edge_effects) is first
+
+
 def test_without_a_backup_none_is_found(interpreted):
     found = interpreted("planted-ioi:decoys:0")
     assert backups(found.case, found.evidence.edge_effects) == {}

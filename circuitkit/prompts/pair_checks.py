@@ -1,0 +1,102 @@
+"""What a prompt pair may hold. Files and tasks pass through here before any long work.
+
+A text that no file or terminal can hold would be noticed only when the report is drawn.
+"""
+
+from collections.abc import Collection, Mapping, Set
+from dataclasses import fields
+from operator import index
+from typing import Any, TypeGuard
+
+from circuitkit.errors import PromptError
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.work.text import is_safe, shown
+
+MAX_ID = 2**63 - 1  # what a tensor of token ids can hold
+FIELDS = tuple(field.name for field in fields(PromptPair))
+
+
+def require_pair(value: object, where: str) -> PromptPair:
+    """Return `value` if it is a prompt pair whose every part is of the right kind.
+
+    Raises:
+        PromptError: it is not.
+    """
+    if not isinstance(value, PromptPair):
+        raise PromptError(
+            f"{where}: must be a PromptPair, got {shown(value)}. It holds the two prompts that are "
+            "compared. Write PromptPair(clean=..., corrupted=..., answers=[...])."
+        )
+    require_fields({name: getattr(value, name) for name in FIELDS}, where)
+    return value
+
+
+def require_fields(data: Mapping[str, Any], where: str) -> None:
+    """Refuse parts of a prompt pair, by name, that are of the wrong kind.
+
+    Raises:
+        PromptError: one is.
+    """
+    for key in ("clean", "corrupted"):
+        if not (_is_text(data[key]) or _are_ids(data[key])):
+            raise PromptError(
+                f"{where}: {key} must be text or a list of token ids, got {shown(data[key])}. "
+                "It is what the model reads. Correct it."
+            )
+    for key in ("answers", "wrong_answers"):
+        values = data.get(key, [])
+        if not (_is_list(values) and all(_is_text(v) or _is_id(v) for v in values)):
+            raise PromptError(
+                f"{where}: {key} must be a list of token strings or ids, got {shown(values)}. "
+                "Metrics compare their logits. Correct it."
+            )
+    _require_roles(data.get("roles", {}), where)
+    for key in ("template", "answer_after"):
+        name = data.get(key, "")
+        if not (isinstance(name, str) and is_safe(name)):
+            raise PromptError(
+                f"{where}: {key} must be text without control characters, got {shown(name)}. "
+                "Reports show it. Correct it."
+            )
+
+
+def _require_roles(roles: object, where: str) -> None:
+    spans = roles.items() if isinstance(roles, Mapping) else [("", None)]
+    if not all(isinstance(name, str) and _is_span(span) for name, span in spans):
+        raise PromptError(
+            f"{where}: roles must be {{name: [start, end]}}, got {shown(roles)}. They say where "
+            "in the clean prompt a word stands. Correct it."
+        )
+    unsafe = [name for name, _ in spans if not is_safe(name)]
+    if unsafe:
+        raise PromptError(
+            f"{where}: names of roles must be text without control characters, got "
+            f"{shown(unsafe[0])}. Reports show them. Correct it."
+        )
+
+
+def _is_text(value: object) -> bool:
+    """Return whether it is text that can be encoded: without halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _are_ids(value: object) -> bool:
+    return _is_list(value) and all(map(_is_id, value))
+
+
+def _is_list(value: object) -> TypeGuard[Collection[Any]]:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping | Set)
+
+
+def _is_span(value: object) -> bool:
+    return _is_list(value) and len(value) == 2 and all(map(_is_id, value))
+
+
+def _is_id(value: object) -> bool:
+    """Return whether it is a whole number, of Python or of an array, that a tensor can hold."""
+    if isinstance(value, bool):
+        return False
+    try:
+        return abs(index(value)) <= MAX_ID  # type: ignore[arg-type]
+    except TypeError:
+        return False

@@ -1,0 +1,64 @@
+"""Running a task's own code: a stranger's Python, which may raise, return or yield anything.
+
+Whatever it raises leaves as a TaskError, SystemExit too: a task that calls `sys.exit(0)` would
+otherwise end a check as if all had been judged. Ctrl-C passes, and so does an error of ours.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from circuitkit.errors import CircuitkitError, TaskError
+from circuitkit.prompts.pair_checks import require_pair
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.work.text import error_text, shown
+
+NONE_LEFT = object()
+
+
+@contextmanager
+def task_code(claim: str) -> Iterator[None]:
+    """Run code of a task in the block; `claim` is the sentence that an error breaks.
+
+    Raises:
+        TaskError: the code raised anything but Ctrl-C or an error of circuitkit.
+    """
+    try:
+        yield
+    except (CircuitkitError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise TaskError(
+            f"{claim}, got {error_text(error)}{_place(error)}. Without it there is nothing to "
+            "measure. Mend the task."
+        ) from error
+
+
+def drawn_pairs(
+    name: object, draw: Callable[[], Iterable[PromptPair]], called: str = "pairs()"
+) -> Iterator[PromptPair]:
+    """Yield what `draw` of the task `name` yields, each pair checked.
+
+    Raises:
+        TaskError: the code raised, or yields nothing that can be iterated.
+        PromptError: it yields what is no usable prompt pair, with its number.
+    """
+    where = f"task {shown(name)}"
+    claim = f"{where}: {called} must yield prompt pairs without error"
+    with task_code(claim):
+        stream = iter(draw())
+    number = 0
+    while True:
+        number += 1
+        with task_code(claim):
+            drawn: object = next(stream, NONE_LEFT)
+            if drawn is NONE_LEFT:
+                return
+            pair = require_pair(drawn, f"{where}, pair {number}")
+        yield pair
+
+
+def _place(error: BaseException) -> str:
+    """Return where in the task's file it was raised; that of a traceback, which is not shown."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""

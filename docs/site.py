@@ -58,6 +58,12 @@ def outside(uri: str, link: str) -> Path | None:
     return path
 
 
+def copied_to(path: Path) -> str:
+    """Return where a file outside docs/ goes in the site; as text where it is Markdown, no page."""
+    place = f"repository/{path.relative_to(ROOT).as_posix()}"
+    return f"{place}.txt" if path.suffix == ".md" else place
+
+
 def follow_links(uri: str, text: str) -> tuple[str, set[Path]]:
     """Return a page whose links out of docs/ lead to copies, and the files to copy."""
     wanted: set[Path] = set()
@@ -68,7 +74,7 @@ def follow_links(uri: str, text: str) -> tuple[str, set[Path]]:
         if path is None:
             return match[1]
         wanted.add(path)
-        return f"{to_top}repository/{path.relative_to(ROOT).as_posix()}"
+        return to_top + copied_to(path)
 
     return LINK.sub(follow, text), wanted
 
@@ -87,7 +93,7 @@ def write_pages(docs: Path) -> None:
         elif source.suffix not in {".py", ".yml"}:
             shutil.copy(source, target)
     for path in wanted:
-        target = docs / "repository" / path.relative_to(ROOT)
+        target = docs / copied_to(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     for package in packages():

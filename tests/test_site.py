@@ -112,6 +112,8 @@ def test_links_out_of_the_pages_follow_the_copies_in_the_site():
     text, wanted = site_module().follow_links("methods/eap.md", "[x](../../reports/index.md)")
     assert text == "[x](../repository/reports/index.html)"
     assert wanted == {ROOT / "reports" / "index.html"}
+    text, _ = site_module().follow_links("extending.md", "[x](../CONTRIBUTING.md)")
+    assert text == "[x](repository/CONTRIBUTING.md.txt)"  # as text: it is no page of the site
     assert site_module().follow_links("methods/eap.md", "[y](../speed.md#a)")[1] == set()
 
 

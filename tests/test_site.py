@@ -71,6 +71,10 @@ def test_the_criteria_page_holds_every_criterion_with_its_default_bound():
     text = (DOCS / "criteria.md").read_text()
     sections = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
     assert set(sections) == set(CRITERIA)
+    for asked in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        question = asked.partition("\n")[0]
+        for name in re.findall(r"^### (\S+)$", asked, re.MULTILINE):
+            assert CRITERIA[name].question.asks == question, name
     for name, section in sections.items():
         [stated] = re.findall(r"^- \*\*Default bound:\*\* (.*)$", section, re.MULTILINE)
         assert stated.split(", p")[0] == bound_in_words(CRITERIA[name].default), name

@@ -1,4 +1,4 @@
-.PHONY: check lint types test
+.PHONY: check lint types test site
 
 check: lint types test
 
@@ -11,3 +11,6 @@ types:
 
 test:
 	pytest -n auto
+
+site:
+	python docs/site.py

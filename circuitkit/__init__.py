@@ -2,7 +2,7 @@
 
     Task -> PromptPairs -> SubjectModel -> scores -> Circuit -> Verdict -> Report
 
-Each arrow is one call below; each box is plain data. The guide is docs/guide.md.
+Each arrow is one call below; each box is plain data. The words are in docs/concepts.md.
 """
 
 from circuitkit.circuits.circuit import Circuit, Provenance

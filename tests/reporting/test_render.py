@@ -192,7 +192,17 @@ def test_text_is_seen_and_shrinks_to_its_room():
 # ---- machines that cannot draw
 
 
-def test_the_program_of_the_package_is_preferred():
+def test_a_page_does_not_say_when_it_was_drawn(circuit):
+    for format in ("png", "pdf"):
+        page = render_dot(circuit_dot(circuit), format)
+        assert b"CreationDate" not in page
+        assert b"Software" not in page
+
+
+def test_the_program_of_the_package_is_preferred(monkeypatch, tmp_path):
+    (tmp_path / "dot").write_text("#!/bin/sh\n")
+    (tmp_path / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert os.path.basename(graphviz_program()).startswith("graphviz-pure")
 
 
@@ -221,6 +231,15 @@ def test_a_program_that_cannot_be_run_is_an_error_of_ours(no_package, monkeypatc
     broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PictureError, match="Graphviz failed"):
+        render_dot("digraph {}", "svg")
+
+
+def test_what_a_program_wrote_before_it_failed_is_no_picture(no_package, monkeypatch, tmp_path):
+    failing = tmp_path / "dot"
+    failing.write_text('#!/bin/sh\necho "<svg/>"\necho "bad label" >&2\nexit 1\n')
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PictureError, match="Graphviz failed: bad label"):
         render_dot("digraph {}", "svg")
 
 

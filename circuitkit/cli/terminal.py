@@ -28,7 +28,7 @@ from circuitkit.interpretation.section import HeatMap
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict, answer_rows
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Check, Verdict, answer_rows
 from circuitkit.work.text import error_text, plain
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
@@ -228,24 +228,23 @@ def show_verdict(verdict: Verdict) -> None:
         ("question", "answer", "checks", "the same measurement"),
         answer_rows(verdict),
     )
-    table = Table(title="The checks", title_justify="left", title_style="bold")
-    for name in ("what was measured", "value [95 % interval]", "n", "must be", "outcome"):
-        table.add_column(name, overflow="fold")
     for answer in verdict.questions:
-        table.add_row(Text(plain(answer.asks), "bold"))
+        OUT.print(Text.assemble("\n", (plain(answer.asks), "bold"), f" {answer.outcome}"))
         for check in (each for each in verdict.checks if each.criterion in answer.checks):
-            n = "" if check.value is None or check.value.n == 1 else str(check.value.n)
-            measured = (f"\n  {plain(check.measures)}", "dim")
-            cells = (check.got, n, check.rule, check.outcome)
-            table.add_row(
-                Text.assemble(plain(check.criterion), measured), *(Text(plain(c)) for c in cells)
-            )
-        table.add_section()
-    OUT.print(table)
+            OUT.print(f"  {_checked(check)}", soft_wrap=True)
+    OUT.print("")
     for check in verdict.checks:
         if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
             OUT.print(f"{check.criterion}: {check.note}", soft_wrap=True)
     OUT.print(verdict.sentence, soft_wrap=True)
+
+
+def _checked(check: Check) -> str:
+    """Return a check in a line: its value, its bound and outcome if it has one, what it means."""
+    n = "" if check.value is None or check.value.n == 1 else f", n = {check.value.n}"
+    bound = f"; must be {check.rule}: {check.outcome}" if check.is_judged else ""
+    same = f", the same measurement as {check.same_as}" if check.same_as else ""
+    return f"{check.criterion:<18} {check.got}{n}{bound} ({check.measures}{same})"
 
 
 def show_heat_map(heat: HeatMap, n_pairs: int) -> None:

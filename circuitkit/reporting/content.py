@@ -204,6 +204,8 @@ def measurements(record: RunRecord) -> str:
     """Return how many measurements the judged checks rest on, as a sentence."""
     verdict = record.validation.verdict
     n, distinct = verdict.n_judged, verdict.n_measurements
+    if not verdict.questions:  # written before repetitions were recorded
+        return f"{n} checks have a threshold; which repeat another was not recorded: judge again."
     if n == distinct:
         return f"{n} checks have a threshold, each a measurement of its own."
     s = "s" * (distinct != 1)

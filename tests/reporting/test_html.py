@@ -217,6 +217,9 @@ def test_the_questions_stand_before_the_checks_with_what_is_the_same_measurement
     html = report_html(judged)
     assert html.index("Does it hold elsewhere?") < html.index('id="circuit"')
     assert "2 checks have a threshold; they rest on 1 separate measurement." in html
+    old = replace(judged.validation.verdict, questions=())
+    old_page = report_html(replace(judged, validation=replace(judged.validation, verdict=old)))
+    assert "which repeat another was not recorded: judge again" in old_page
     markdown = report_markdown(judged)
     assert markdown.index("hold-out as faithfulness") < markdown.index("## Checks")
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from circuitkit.cli.terminal import show_verdict
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.verdict import (
@@ -200,3 +201,23 @@ def test_only_checks_with_a_threshold_stand_behind_an_answer():
 )
 def test_counts_are_whole_and_tiny_p_values_are_not_spelled_out(value, p, text):
     assert check_of("one", Finding(value, p=p), LEAST).got == text
+
+
+def test_the_terminal_shows_the_questions_before_the_checks_and_the_sentence_last(capsys):
+    checks = [
+        asking("faithfulness", "enough", GOOD, measures="the share kept"),
+        asking("hold-out", "elsewhere", GOOD, measures="elsewhere", same_as="faithfulness"),
+        asking("kl", "enough", GOOD, Bound(), measures="the distance"),
+    ]
+    verdict = reach_verdict(checks, "facts")
+    show_verdict(verdict)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0] == "Verdict by question"
+    of = {line.split()[0]: (at, " ".join(line.split())) for at, line in enumerate(lines)}
+    assert of["faithfulness"][1] == (
+        "faithfulness 0.9 [0.85, 0.95], n = 50; must be at least 0.8: supported (the share kept)"
+    )
+    assert of["kl"][1] == "kl 0.9 [0.85, 0.95], n = 50 (the distance)"
+    assert of["hold-out"][1].endswith("(elsewhere, the same measurement as faithfulness)")
+    assert of["faithfulness"][0] < of["kl"][0] < of["hold-out"][0]  # those of a question together
+    assert lines[-1] == verdict.sentence

@@ -130,7 +130,6 @@ def measure_directions(
 
     Raises:
         DependencyError: scikit-learn is not installed.
-        DependencyError: scikit-learn is not installed.
         PromptError: fewer than MIN_PAIRS pairs, a missing role, or missing labels of the metric.
         MethodError: the concept's labels are too few, too many or all alike.
         GraphError: a hook point that the model does not have, or that is of another width.

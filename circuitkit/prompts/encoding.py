@@ -119,9 +119,14 @@ def answer_id(answer: str | int, tokenizer: PreTrainedTokenizerBase | None) -> i
 
 def pieces(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase | None) -> list[str]:
     """Return the text of each token alone, its id where there is no tokenizer."""
-    if tokenizer is None:
-        return [str(token) for token in ids]
-    return [str(tokenizer.decode([token])) for token in ids]
+    return [_piece(token, tokenizer) for token in ids]
+
+
+def _piece(token: int, tokenizer: PreTrainedTokenizerBase | None) -> str:
+    try:
+        return str(token) if tokenizer is None else str(tokenizer.decode([token]))
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError):  # none of its tokens
+        return str(token)
 
 
 def shown(value: object) -> str:

@@ -1,6 +1,6 @@
-.PHONY: check lint types test
+.PHONY: check lint types test shapes
 
-check: lint types test
+check: lint types test shapes
 
 lint:
 	ruff check .
@@ -10,4 +10,7 @@ types:
 	mypy
 
 test:
-	pytest -n auto
+	pytest -n auto --dist worksteal
+
+shapes:
+	.ci/shapes

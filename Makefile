@@ -1,6 +1,6 @@
-.PHONY: check lint types test site
+.PHONY: check lint types test shapes site
 
-check: lint types test
+check: lint types test shapes
 
 lint:
 	ruff check .
@@ -10,7 +10,10 @@ types:
 	mypy
 
 test:
-	pytest -n auto
+	pytest -n auto --dist worksteal
+
+shapes:
+	.ci/shapes
 
 site:
 	python docs/site.py

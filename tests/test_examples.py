@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from circuitkit.cli.app import app
 from circuitkit.prompts.splits import sample_splits
 from circuitkit.task import find_task
 
@@ -65,15 +67,20 @@ def _pico_tokenizer():
 
 @pytest.mark.slow
 def test_a_task_in_a_file_runs_from_the_command_line(tmp_path):
-    command = [
-        sys.executable, "-m", "circuitkit", "run", f"{ROOT}/examples/greater_than.py:GreaterThan",
-        "--n", "20", "--json", "-o", str(tmp_path / "out"),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    task = f"{ROOT}/examples/greater_than.py:GreaterThan"
+    words = ["run", task, "--n", "20", "--json", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
     summary = json.loads(done.stdout)
     assert summary["verdict"]["outcome"] in ("supported", "undecided", "refuted")
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+
+
+def test_the_package_is_a_program():
+    command = [sys.executable, "-m", "circuitkit", "models", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["model"] == "pico"
 
 
 @pytest.mark.slow

@@ -11,9 +11,11 @@ from circuitkit.study.pipeline import study
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from circuitkit.task import find_task
+from circuitkit.validation.criteria import CRITERIA
 from circuitkit.zoo import load_model
 
 N_PAIRS = 60
+JUDGED_BY = ("faithfulness", "edge-share")  # all criteria on pico: `circuitkit run` in CI
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +23,11 @@ def pico():
     return load_model("pico")
 
 
-def study_task(name, model, n_pairs=N_PAIRS, **settings):
+def study_task(name, model, n_pairs=N_PAIRS, criteria=JUDGED_BY, **settings):
     task = find_task(name)
     splits = sample_splits(task, model.tokenizer, n=n_pairs, seed=1)
     subject = Subject(task.name, task.description, task.metric, model, splits, "test")
-    return study(subject, Settings(n_random=3, **settings))
+    return study(subject, Settings(n_random=3, criteria=criteria, **settings))
 
 
 @pytest.mark.slow
@@ -55,7 +57,7 @@ def test_a_circuit_that_is_not_faithful_enough_is_refuted_with_the_reason(pico):
 
 
 def test_a_circuit_of_fixed_size_has_no_more_edges_than_asked_for(pico):
-    record = study_task("ioi", pico, n_edges=7)
+    record = study_task("ioi", pico, 20, n_edges=7)
     assert record.info.n_edges_selected == 7
     assert 0 < record.circuit.n_edges <= 7
 
@@ -65,6 +67,8 @@ def test_edges_that_lead_nowhere_are_no_circuit(pico):
         study_task("ioi", pico, n_edges=2)
 
 
-def test_every_number_of_a_study_is_the_same_the_second_time(pico):
-    first, second = (study_task("ioi", pico, 16, n_edges=12).validation for _ in range(2))
-    assert first == second
+def test_every_number_of_a_study_is_the_same_the_second_time():
+    model = load_model("planted-ioi:decoys:0")
+    first, second = (study_task("planted-ioi", model, 24, (), n_edges=12) for _ in range(2))
+    assert len(first.validation.verdict.checks) == len(CRITERIA)
+    assert first.validation == second.validation

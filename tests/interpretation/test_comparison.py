@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -269,8 +270,9 @@ def test_names_that_mean_nothing_are_found_out():
 
 @pytest.fixture(scope="module")
 def of_truth(interpreted):
-    """Return the interpretation of a planted truth: cards alone."""
+    """Return the interpretation of a planted truth, made once: cards alone."""
 
+    @cache
     def made(name):
         found = interpreted(name)
         truth = found.instance.truth(found.case.model)

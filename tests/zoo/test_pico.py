@@ -238,7 +238,7 @@ def test_batches_depend_on_the_seed_alone():
 
 
 def test_a_short_training_lowers_the_loss_and_is_reproducible(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "BATCH_SIZE", 16)
+    monkeypatch.setattr(train, "BATCH_SIZE", 8)
     monkeypatch.setattr(train, "LOG_PROMPTS", 5)
     for name in ("first", "again"):
         train_pico(tmp_path / name, seed=5, steps=12, log_every=6, show_progress=False)

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from circuitkit.errors import TaskError
 from circuitkit.metrics import LogitDifference, Metric
+from circuitkit.moved import old_names
 from circuitkit.prompts.pairs import PromptPair
 
 ENTRY_POINT_GROUP = "circuitkit.tasks"
@@ -119,3 +120,7 @@ def _instance(task_class: type[Task], spec: str) -> Task:
             "See examples/greater_than.py for a whole task in 30 lines."
         )
     return task_class()
+
+
+if not TYPE_CHECKING:  # names that moved
+    __getattr__ = old_names(__name__)

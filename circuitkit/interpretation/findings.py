@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from circuitkit.interpretation.weights.composition import Composition
 from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.work.notebook import Drawn
 
 Matrix = tuple[tuple[float, ...], ...]
 ATTENDS, DOES = "attends", "does"  # the two kinds of roles: where a head looks, what it is for
@@ -196,7 +197,7 @@ class DirectionRow:
 
 
 @dataclass(frozen=True)
-class Interpretation:
+class Interpretation(Drawn):
     """Everything that `circuitkit interpret` finds out. `notes` says what was left out, and why."""
 
     task: str

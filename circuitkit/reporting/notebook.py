@@ -1,9 +1,7 @@
 """How circuits, heat maps, curves and interpretations show themselves in a notebook.
 
-IPython asks an object for `_repr_html_`, and for `_repr_svg_` where only pictures can be shown.
-Both need Graphviz or Matplotlib, which lie above these classes in the order of imports. So the
-classes know nothing of it: `show_in_notebooks` gives them the two methods, and `circuitkit`'s own
-`__init__` calls it once. A class without them would show its plain text and nothing else changes.
+Their base `work.notebook.Drawn` has the methods that IPython asks for; they find this file, which
+needs Graphviz or Matplotlib, when a notebook first asks.
 """
 
 import hashlib
@@ -26,11 +24,19 @@ from circuitkit.validation.curve import Curve
 
 
 def show_in_notebooks() -> None:
-    """Give what can be drawn the methods that IPython looks for."""
-    _teach(Circuit, circuit_picture, circuit_edges)
-    _teach(HeatMap, heat_map_svg, heat_map_values)
-    _teach(Curve, curve_picture, curve_points)
-    _teach(Interpretation, groups_picture, groups_table)
+    """Do nothing: what can be drawn shows itself. Kept for one version."""
+
+
+def picture_of(shown: object) -> str:
+    """Return what is drawn as SVG."""
+    picture, _ = _drawing(shown)
+    return picture(shown)
+
+
+def page_of(shown: object) -> str:
+    """Return what is drawn as HTML: the picture and, folded away, its numbers."""
+    picture, table = _drawing(shown)
+    return _figure(picture(shown), table(shown))
 
 
 def circuit_picture(circuit: Circuit) -> str:
@@ -75,12 +81,17 @@ def curve_points(curve: Curve) -> Table:
     return Table(("edges", "faithfulness", "95 % interval"), rows)
 
 
-def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], Table]) -> None:
-    def as_html(self: Any) -> str:
-        return _figure(picture(self), table(self))
+# One line for each class that is drawn: its picture, and the table of its numbers.
+DRAWINGS: dict[type, tuple[Callable[[Any], str], Callable[[Any], Table]]] = {
+    Circuit: (circuit_picture, circuit_edges),
+    HeatMap: (heat_map_svg, heat_map_values),
+    Curve: (curve_picture, curve_points),
+    Interpretation: (groups_picture, groups_table),
+}
 
-    for name, method in (("_repr_svg_", picture), ("_repr_html_", as_html)):
-        setattr(kind, name, method)
+
+def _drawing(shown: object) -> tuple[Callable[[Any], str], Callable[[Any], Table]]:
+    return next(drawing for kind, drawing in DRAWINGS.items() if isinstance(shown, kind))
 
 
 def _figure(svg: str, table: Table) -> str:

@@ -35,6 +35,7 @@ from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Verdict
 from circuitkit.work.files import write_whole
+from circuitkit.work.notebook import Drawn
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
 INTERPRETATION_SCHEMA = 1
@@ -78,7 +79,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class HeatMap:
+class HeatMap(Drawn):
     """Mean exact effects of one patching sweep, with 95 % intervals; [row][column].
 
     Positive supports the behaviour. `gap` is what patching everything amounts to.

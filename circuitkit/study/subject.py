@@ -30,6 +30,7 @@ class Request:
     n_validation: int | None = None
     discovery_only: bool = False  # all lines of a prompt file, none held back
     command: str = ""  # what to type to ask the same again
+    bos: str = "auto"  # or always, never: whether text begins with the tokenizer's BOS
 
 
 @dataclass(frozen=True)

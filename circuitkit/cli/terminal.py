@@ -2,9 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -20,18 +19,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from circuitkit.circuits.circuit import Circuit
+from circuitkit.cli.loading import EXIT_INTERRUPTED
 from circuitkit.errors import CircuitkitError
-from circuitkit.study.method_comparison import MethodRow
-from circuitkit.study.records import HeatMap
-from circuitkit.validation.areas import FRACTIONS
-from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
 EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
-EXIT_INTERRUPTED = 130
-SHOWN_SHARES = (0.02, 0.05, 0.1, 0.2)
 
 OUT = Console(highlight=False)
 NOTES = Console(stderr=True, highlight=False)
@@ -107,109 +99,3 @@ def show_rows(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> N
         return
     header = list(dict.fromkeys(key for row in rows for key in row))
     show_table(title, header, [[str(row.get(key, "")) for key in header] for row in rows])
-
-
-def show_comparison(
-    rows: Sequence[MethodRow], refused: Mapping[str, str], path: Path, *, as_json: bool
-) -> None:
-    """Print the methods beside each other, the best first, and why others are missing."""
-    if as_json:
-        found = [
-            {
-                "method": row.method,
-                "cpr": row.areas.cpr,
-                "cmd": row.areas.cmd,
-                "faithfulness": dict(zip(map(str, FRACTIONS), row.areas.faithfulness, strict=True)),
-                "seconds": row.seconds,
-            }
-            for row in rows
-        ]
-        show_json({"methods": found, "left_out": dict(refused), "plot": str(path)})
-        return
-    shown = [i for i, share in enumerate(FRACTIONS) if share in SHOWN_SHARES]
-    show_table(
-        "Methods by CMD (less is better); faithfulness at a share of all edges",
-        ("method", "CPR", "CMD", *(f"{FRACTIONS[i]:.0%}" for i in shown), "seconds"),
-        [
-            [
-                row.method,
-                f"{row.areas.cpr:.3f}",
-                f"{row.areas.cmd:.3f}",
-                *(f"{row.areas.faithfulness[i]:.2f}" for i in shown),
-                f"{row.seconds:.1f}",
-            ]
-            for row in rows
-        ],
-    )
-    for name, reason in refused.items():
-        OUT.print(f"left out: {name}: {escape(reason)}", soft_wrap=True)
-    OUT.print(str(path), soft_wrap=True)
-
-
-def show_baseline(baseline: Baseline, task: str, model: str) -> None:
-    """Print how the model does on the task."""
-    show_table(
-        f"{model} on {task}",
-        ("measure", "value [95 % interval]"),
-        [
-            ("accuracy", str(baseline.accuracy)),
-            (f"{baseline.metric}, clean ({baseline.unit})", str(baseline.clean)),
-            (f"{baseline.metric}, corrupted ({baseline.unit})", str(baseline.corrupted)),
-        ],
-    )
-
-
-def show_verdict(verdict: Verdict) -> None:
-    """Print the checks, what there is to say about those that did not hold, and the sentence."""
-    show_table(
-        "Verdict",
-        ("criterion", "value [95 % interval]", "n", "must be", "outcome"),
-        [
-            (
-                check.criterion,
-                check.got,
-                "" if check.value is None or check.value.n == 1 else str(check.value.n),
-                check.rule,
-                check.outcome,
-            )
-            for check in verdict.checks
-        ],
-    )
-    for check in verdict.checks:
-        if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
-            OUT.print(f"{check.criterion}: {escape(check.note)}", soft_wrap=True)
-    OUT.print(escape(verdict.sentence), soft_wrap=True)
-
-
-def show_heat_map(heat: HeatMap, n_pairs: int) -> None:
-    """Print the mean effects of a sweep."""
-    show_table(
-        f"Effect of {heat.direction} the {heat.description}, in {heat.unit}, mean of {n_pairs} "
-        f"pairs; patching everything: {heat.gap:.3g}. Positive supports the behaviour.",
-        ("", *heat.columns),
-        [
-            (row, *(f"{value:+.3f}" for value in values))
-            for row, values in zip(heat.rows, heat.values, strict=True)
-        ],
-    )
-
-
-def show_circuit(circuit: Circuit, n_selected: int, path: Path, *, as_json: bool) -> None:
-    """Print where a circuit was written and how large it is."""
-    facts = {
-        "path": str(path),
-        "edges_selected": n_selected,
-        "edges": circuit.n_edges,
-        "components": len(circuit.components),
-    }
-    if as_json:
-        show_json(facts)
-        return
-    OUT.print(
-        f"{path}: {circuit.n_edges} edges, {len(circuit.components)} components "
-        f"({n_selected} edges selected, {n_selected - circuit.n_edges} that lead nowhere or are "
-        "not needed removed)",
-        soft_wrap=True,
-    )
-    if circuit.n_edges == 0:
-        NOTES.print("No edge lies on a path from the input to the logits: ask for more --edges.")

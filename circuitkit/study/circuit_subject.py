@@ -22,6 +22,7 @@ def subject_of_circuit(
     dtype: str = "float32",
     anyway: bool = False,
     command: str = "",
+    bos: str = "auto",
 ) -> Subject:
     """Return the subject that a circuit belongs to, with `n` validation pairs that it did not see.
 
@@ -43,6 +44,7 @@ def subject_of_circuit(
         dtype,
         n_validation=n,
         command=command,
+        bos=bos,
     )
     subject = subject_of(request)
     if not anyway:

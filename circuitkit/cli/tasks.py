@@ -1,0 +1,30 @@
+"""The command `tasks`."""
+
+from typing import Annotated
+
+import typer
+
+from circuitkit.cli.command import command
+from circuitkit.cli.loading import loading
+from circuitkit.cli.options import NOption, SeedOption, ShownAtOnce
+
+
+@command
+def tasks(
+    shown: ShownAtOnce,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="Also measure how this model does on each task.", metavar="MODEL"
+        ),
+    ] = "",
+    n: NOption = 100,
+    seed: SeedOption = 0,
+) -> None:
+    """List the tasks; with --model, how the model does on each.
+
+    Example: `circuitkit tasks --model pico`
+    """
+    with loading():
+        from circuitkit.cli.actions.listing import list_tasks
+    list_tasks(model, n, seed, shown)

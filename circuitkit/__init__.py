@@ -283,8 +283,8 @@ def _find(name: str) -> Any:
 if not TYPE_CHECKING:  # a type checker would believe in every name
 
     def __getattr__(name: str) -> Any:
-        found = globals()[name] = _find(name)
-        return found
+        # Where a package has the name too, its import has bound it: see study/__init__.py.
+        return globals().setdefault(name, _find(name))
 
 
 def __dir__() -> list[str]:

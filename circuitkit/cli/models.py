@@ -7,6 +7,7 @@ import typer
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
 from circuitkit.cli.options import NOption, SeedOption, ShownAtOnce
+from circuitkit.cli.values import require_seed
 
 
 @command
@@ -25,6 +26,7 @@ def models(
 
     Local directories and Hugging Face names work wherever --model is taken.
     """
+    require_seed(seed)
     with loading():
         from circuitkit.cli.actions.listing import list_models
     list_models(task, n, seed, shown)

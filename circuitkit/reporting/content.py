@@ -58,7 +58,8 @@ READING = {
         "m is the mean metric over pairs; faithfulness is (m(circuit) - m(empty)) / (m(model) - "
         "m(empty)). A claim that holds under one ablation only is weak."
     ),
-    "provenance": "What was run, and what to type to get it again.",
+    "provenance": "What was run, and how it was made.",
+    "from_python": "Made by a call from Python: no command was typed that gives it again.",
 }
 
 

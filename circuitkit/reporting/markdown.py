@@ -29,7 +29,7 @@ def report_markdown(record: RunRecord) -> str:
             "## Provenance",
             _note("provenance"),
             _table(content.provenance_table(record)),
-            _fenced(record.info.command),
+            _fenced(record.info.command) if record.info.command else _note("from_python"),
         ],
     )
     return "\n\n".join(block for section in sections for block in section) + "\n"

@@ -226,7 +226,7 @@ def test_ctrl_c_leaves_nothing_half_written(common, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("circuitkit.study.pipeline.study", interrupt)
+    monkeypatch.setattr("circuitkit.cli.actions.run.study", interrupt)
     done = call("run", *common, "-o", tmp_path / "out")
     assert done.exit_code == 130
     assert not list((tmp_path / "out").iterdir())

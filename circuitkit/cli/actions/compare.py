@@ -92,6 +92,18 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
         ("", "groups", "by chance", "p", "matched components", "by chance", "p", "matched"),
         [_overlap_row(pair, letters) for pair in comparison.pairs],
     )
+    _show_groups(comparison, letters)
+    universal = ", ".join(f"{share:.0%}" for share in comparison.universal)
+    OUT.print(f"Along edges that are in all models runs {universal} of what runs between groups.")
+    for pair in comparison.pairs:
+        show_table(
+            f"Components of {letters[pair.a]} and {letters[pair.b]} that behave alike",
+            (letters[pair.a], letters[pair.b], "similarity"),
+            [(each.a, each.b, f"{each.similarity:.2f}") for each in pair.matches],
+        )
+
+
+def _show_groups(comparison: Comparison, letters: tuple[str, ...]) -> None:
     show_table(
         "Groups: their components, and what the most important one is worth, as a share of the gap",
         ("group", *letters),
@@ -120,14 +132,6 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
             for edge in comparison.edges
         ],
     )
-    universal = ", ".join(f"{share:.0%}" for share in comparison.universal)
-    OUT.print(f"Along edges that are in all models runs {universal} of what runs between groups.")
-    for pair in comparison.pairs:
-        show_table(
-            f"Components of {letters[pair.a]} and {letters[pair.b]} that behave alike",
-            (letters[pair.a], letters[pair.b], "similarity"),
-            [(each.a, each.b, f"{each.similarity:.2f}") for each in pair.matches],
-        )
 
 
 def _overlap_row(pair: PairComparison, letters: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """`python -m circuitkit` is the command line."""
 
-from circuitkit.cli.app import main
+from circuitkit.cli import main
 
 main()

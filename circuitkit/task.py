@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from circuitkit.errors import TaskError
 from circuitkit.metrics import LogitDifference, Metric
+from circuitkit.moved import old_names
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.task_code import task_code
 from circuitkit.work.text import is_safe, shown
@@ -170,3 +171,7 @@ def require_task(task: Task, spec: str) -> None:
                 f"task {shown(spec)}: `{key}` must be {rule}, got {shown(getattr(task, key))}. It "
                 "is part of what is measured. Correct the class."
             )
+
+
+if not TYPE_CHECKING:  # names that moved
+    __getattr__ = old_names(__name__)

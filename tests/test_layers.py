@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
+    ["names", "moved"],
     ["errors"],
     ["work"],
     ["prompts"],
@@ -46,6 +47,8 @@ def imported_layers(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
+            whole = node.module == "circuitkit"
+            names += [f"circuitkit.{alias.name}" for alias in node.names] if whole else []
             names.append(node.module or "")
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
@@ -65,6 +68,16 @@ def test_imports_point_up_the_tree():
     assert wrong == []
 
 
+def opens_fast(path: Path) -> bool:
+    """Return whether a file is of the command line that help opens: all but what commands do."""
+    return layer_of(path) == "cli" and path.parent.name == "cli"
+
+
+def is_loading(node: ast.stmt) -> bool:
+    place = getattr(node, "module", "")
+    return place == "circuitkit.cli.app" or place.startswith("circuitkit.cli.actions.")
+
+
 def test_no_import_hides_inside_a_function_and_none_is_postponed():
     wrong = []
     for path in FILES:
@@ -72,6 +85,8 @@ def test_no_import_hides_inside_a_function_and_none_is_postponed():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+                if opens_fast(path):  # a command loads what it does when it is given
+                    inner = [n for n in inner if not is_loading(n)]
                 late = [n for n in inner if getattr(n, "module", None) not in allowed]
                 wrong += [f"{path.relative_to(ROOT)}: import inside {node.name}" for _ in late]
             if isinstance(node, ast.ImportFrom) and node.module == "__future__":
@@ -94,3 +109,45 @@ def test_only_one_file_spells_hook_names():
             assert names_weights or not re.search(r"blocks\.[\d{]", text), path
             assert "hook_in" not in text, path
             assert "hook_out" not in text, path
+
+
+def test_what_help_opens_imports_nothing_of_the_library_at_its_top():
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body if opens_fast(path) else ():
+            place = getattr(node, "module", None) or ""
+            if isinstance(node, ast.ImportFrom) and place.startswith("circuitkit."):
+                assert not place.startswith("circuitkit.cli.actions"), (path, place)
+                is_light = place == "circuitkit.work.text"  # needs nothing but re
+                assert is_light or place.split(".")[1] in {"cli", "names", "errors"}, (path, place)
+
+
+def test_typer_is_imported_by_the_command_line_alone():
+    for path in FILES:
+        words = re.findall(r"^\s*(?:import|from)\s+(\w+)", path.read_text(), re.MULTILINE)
+        assert layer_of(path) == "cli" or not {"typer", "click"} & set(words), path
+        assert path.parent.name != "actions" or "typer" not in words, path
+
+
+def test_nothing_but_python_m_circuitkit_imports_the_command_line():
+    users = [path for path in FILES if "cli" in imported_layers(path) and layer_of(path) != "cli"]
+    assert [path.name for path in users] == ["__main__.py"]
+
+
+def functions_of_the_command_line():
+    for path in FILES:
+        if layer_of(path) == "cli":
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef):
+                    yield path, node
+
+
+def test_no_command_takes_more_than_eight_parameters_and_no_other_function_more_than_six():
+    for path, node in functions_of_the_command_line():
+        is_command = any(getattr(each, "id", "") == "command" for each in node.decorator_list)
+        arguments = [*node.args.args, *node.args.kwonlyargs]
+        assert len(arguments) <= (8 if is_command else 6), f"{path.name}: {node.name}"
+
+
+def test_no_function_of_the_command_line_is_longer_than_forty_lines():
+    for path, node in functions_of_the_command_line():
+        assert node.end_lineno - node.lineno < 40, f"{path.name}: {node.name}"

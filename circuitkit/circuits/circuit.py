@@ -11,6 +11,7 @@ from torch import Tensor
 from circuitkit.circuits.graph import LOGITS, ComponentGraph, EdgeScores, component_of, read_of
 from circuitkit.circuits.recipe import Recipe
 from circuitkit.errors import GraphError
+from circuitkit.work.notebook import Drawn
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Circuit:
+class Circuit(Drawn):
     """A set of edges. Evaluating it never changes it; every change makes a new one."""
 
     graph: ComponentGraph

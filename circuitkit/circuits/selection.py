@@ -19,9 +19,9 @@ from torch import Tensor
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import INPUT, LOGITS, EdgeScores, component_of
 from circuitkit.errors import MethodError
+from circuitkit.names import SELECTIONS as SELECTIONS
 
 TIE = 1e-6
-SELECTIONS = ("top", "greedy")
 
 
 def select_top(scores: EdgeScores, n_edges: int, *, signed: bool = False) -> Circuit:

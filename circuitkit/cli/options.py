@@ -1,207 +1,276 @@
-"""The options that commands share, and what they stand for: a subject of study and its settings."""
+"""The options that commands share, in groups: what is studied, on which machine, what is shown.
 
-import re
-import shlex
-import sys
-from dataclasses import replace
+A group that differs for a command is a subclass with other defaults and help.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, ClassVar
 
 import typer
 
-from circuitkit.circuits.circuit import kind_of
-from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.discovery.methods import METHODS
-from circuitkit.errors import MethodError, OutputError
-from circuitkit.interventions.ablation import ABLATIONS
-from circuitkit.interventions.path_patching import PatchedPath, inputs_of
-from circuitkit.metrics import METRICS
-from circuitkit.study.subject import Request
-from circuitkit.work.files import require_writable_directory
+from circuitkit import names
+from circuitkit.cli.values import (
+    choice,
+    parse_batch_size,
+    parse_bytes,
+    require_seed,
+)
+from circuitkit.errors import MethodError
 
-PictureFormat = Literal["svg", "png", "pdf"]
-
-TaskArgument = Annotated[str, typer.Argument(help="A task name or my_task.py:MyTask.")]
-ModelOption = Annotated[
-    str, typer.Option("--model", help="Zoo name, local directory or Hugging Face name.")
-]
-PromptsOption = Annotated[
-    Path | None,
-    typer.Option("--prompts", help="JSON Lines file of prompt pairs, instead of TASK."),
-]
-MetricOption = Annotated[
-    str,
-    typer.Option(
-        "--metric",
-        help="Overrides the task's metric: " + ", ".join(m.name for m in METRICS) + ".",
-    ),
-]
-NOption = Annotated[int, typer.Option("--n", help="Pairs in each of discovery and validation.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all sampling.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, ...")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, float64, bfloat16, float16.")]
-BatchOption = Annotated[
-    str, typer.Option("--batch-size", help="Pairs a pass: auto (what fits) or a number.")
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="cpu, cuda, cuda:1, ...", metavar="DEVICE")
 ]
 MemoryOption = Annotated[
     str,
-    typer.Option("--memory", help="Budget, as 4GB or 500MB (default: a share of what is free)."),
+    typer.Option(
+        "--memory",
+        help="Memory to use at most: 4GB, 4GiB, 500MB, or bytes (default: a share of what is "
+        "free).",
+        metavar="SIZE",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")]
+PromptsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", help="JSON Lines file of prompt pairs, instead of TASK.", metavar="FILE"
+    ),
+]
+MetricOption = Annotated[
+    str,
+    choice("--metric", names=names.METRICS, help="Metric, instead of the task's own"),
+]
+NOption = Annotated[
+    int, typer.Option("--n", help="Pairs in each of discovery and validation.", metavar="N")
+]
+PictureFile = Annotated[
+    Path,
+    typer.Option("-o", "--output", help="The picture, as .svg, .png or .pdf.", metavar="FILE"),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all sampling.", metavar="N")]
+BosOption = Annotated[
+    str,
+    choice(
+        "--bos",
+        names=names.BOS,
+        help="Begin text with the tokenizer's BOS token; auto: where the text does not begin with "
+        "it and the tokenizer adds it.",
+    ),
+]
 AblationOption = Annotated[
     str,
-    typer.Option("--ablation", help=f"What is not in the circuit becomes: {', '.join(ABLATIONS)}."),
+    choice("--ablation", names=names.ABLATIONS, help="Value given to edges outside the circuit."),
 ]
-EdgesOption = Annotated[
-    int,
-    typer.Option(
-        "--edges",
-        min=0,
-        help="Edges to select; 0: the method's own circuit, or the fewest that are faithful.",
-    ),
+OutputDirectory = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Run directory to write.", metavar="DIR")
 ]
-SignedOption = Annotated[
-    bool, typer.Option("--signed", help="Rank by signed instead of absolute score.")
+HeatMapFile = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Write the heat map here as SVG.", metavar="FILE"),
 ]
-MethodOption = Annotated[
-    str, typer.Option("--method", help=f"How edges are scored: {', '.join(METHODS)}.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting of the method, as steps=10; may be given again."),
-]
-ScoringAblationOption = Annotated[
-    str,
-    typer.Option(
-        "--scoring-ablation",
-        help=f"What methods replace values by while they score: {', '.join(ABLATIONS)}.",
-    ),
-]
-MinimalOption = Annotated[
-    bool,
-    typer.Option(
-        "--minimal/--as-selected",
-        help="Drop edges whose removal does no more than a random edge's, on discovery pairs.",
-    ),
-]
-AnywayOption = Annotated[
-    bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
+DirectionOption = Annotated[
+    names.Direction, typer.Option(help="noising: is it needed? denoising: is it enough?")
 ]
 
 
-def asked(*words: Any, **options: Any) -> Request:
-    """Return the request of these options, with what was typed."""
-    return replace(Request(*words, **options), command=typed_command())
+@dataclass(frozen=True)
+class What:
+    """What is studied."""
+
+    title: ClassVar[str] = "What is studied"
+
+    task: Annotated[
+        str, typer.Argument(help="A task name or my_task.py:MyTask.", metavar="TASK")
+    ] = ""
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="Zoo name, local directory or Hugging Face name.", metavar="MODEL"
+        ),
+    ] = "pico"
+    prompts: PromptsOption = None
+    metric: MetricOption = ""
+    n: NOption = 100
+    seed: SeedOption = 0
+    bos: BosOption = "auto"
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
+        require_bos(self.bos)
 
 
-def typed_command() -> str:
-    """Return what was typed, to get the same again; less what only changes the terminal."""
-    words = [word for word in sys.argv[1:] if word not in ("-q", "--quiet", "--json")]
-    return shlex.join(["circuitkit", *words])
+@dataclass(frozen=True)
+class FewPairs(What):
+    """What is studied, where a sweep of patches runs on every pair."""
+
+    n: Annotated[int, typer.Option("--n", help="Pairs to patch.", metavar="N")] = 32
 
 
-def parse_settings(texts: list[str] | None) -> dict[str, str]:
-    """Return the settings of a method given as key=value.
+@dataclass(frozen=True)
+class Ground:
+    """What a circuit is looked at on: what the circuit says itself, unless told otherwise."""
+
+    title: ClassVar[str] = "What it is looked at on"
+
+    task: Annotated[
+        str, typer.Option("--task", help="Task (default: the circuit's own).", metavar="TASK")
+    ] = ""
+    model: Annotated[
+        str, typer.Option("--model", help="Model (default: the circuit's own).", metavar="MODEL")
+    ] = ""
+    prompts: PromptsOption = None
+    metric: MetricOption = ""
+    n: Annotated[
+        int,
+        typer.Option("--n", help="Validation pairs: none of them found the circuit.", metavar="N"),
+    ] = 100
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Seed of sampling (default: the circuit's own).", metavar="N"),
+    ] = None
+    bos: BosOption = "auto"
+    ablation: AblationOption = "mean"
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
+        require_bos(self.bos)
+
+
+@dataclass(frozen=True)
+class CircuitGround(Ground):
+    """What one circuit is looked at on."""
+
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on although the model has other weights.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class CommonGround(Ground):
+    """What two circuits are run on."""
+
+    title: ClassVar[str] = "What both are run on"
+
+    task: Annotated[
+        str, typer.Option("--task", help="Task (default: the circuits' own).", metavar="TASK")
+    ] = ""
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="Run both in this model alone (default: each circuit's own model).",
+            metavar="MODEL",
+        ),
+    ] = ""
+    n: Annotated[int, typer.Option("--n", help="Validation pairs.", metavar="N")] = 100
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Seed of sampling (default: that of circuit A).", metavar="N"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What circuits are interpreted on, where that is still to do, and what chance is drawn by."""
+
+    title: ClassVar[str] = "What they are interpreted on"
+
+    n: Annotated[
+        int,
+        typer.Option("--n", help="Pairs to interpret on, where that is still to do.", metavar="N"),
+    ] = 100
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of the comparison with chance.", metavar="N")
+    ] = 0
+    bos: BosOption = "auto"
+    ablation: AblationOption = "mean"
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
+        require_bos(self.bos)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs, and in how much memory."""
+
+    title: ClassVar[str] = "Machine"
+
+    device: DeviceOption = "cpu"
+    dtype: Annotated[
+        str, choice("--dtype", names=names.DTYPES, help="Number type of the weights.")
+    ] = "float32"
+    memory: MemoryOption = ""
+
+    def __post_init__(self) -> None:
+        """Require a size."""
+        parse_bytes(self.memory)
+
+    @property
+    def budget(self) -> int | None:
+        """The memory in bytes; None for the default."""
+        return parse_bytes(self.memory)
+
+
+@dataclass(frozen=True)
+class BatchedMachine(Machine):
+    """Where it runs, and in batches of which size."""
+
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            "--batch-size",
+            help="Prompt pairs per forward pass: a number, or auto for what fits.",
+            metavar="[auto|N]",
+        ),
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        """Require a size and a number."""
+        super().__post_init__()
+        parse_batch_size(self.batch_size)
+
+    @property
+    def rows(self) -> int | None:
+        """The pairs of a batch; None for what fits."""
+        return parse_batch_size(self.batch_size)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown."""
+
+    title: ClassVar[str] = "What is shown"
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")] = False
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether progress is shown."""
+        return not (self.quiet or self.as_json)
+
+
+@dataclass(frozen=True)
+class ShownAtOnce:
+    """What is shown by a command that has no progress to show."""
+
+    title: ClassVar[str] = "What is shown"
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
+
+
+def require_bos(bos: str) -> None:
+    """Require a policy for the BOS token.
 
     Raises:
-        MethodError: a text has another form.
+        MethodError: there is no such policy.
     """
-    settings = {}
-    for text in texts or []:
-        key, equals, value = text.partition("=")
-        if not (key.strip() and equals and value.strip()):
-            raise MethodError(
-                f"--set: must be a setting and its value as steps=10, got {text!r}. It changes "
-                "how the method works. See docs/methods/ for the settings."
-            )
-        settings[key.strip()] = value.strip()
-    return settings
-
-
-def parse_batch_size(text: str) -> int | None:
-    """Return a number of pairs; None for auto.
-
-    Raises:
-        MethodError: neither.
-    """
-    if text == "auto":
-        return None
-    if not (text.isdigit() and int(text) > 0):
+    if bos not in names.BOS:
         raise MethodError(
-            f"--batch-size: must be auto or a positive number, got {text!r}. It is in pairs. "
-            "Leave it out for what fits."
+            f"--bos: must be one of {', '.join(names.BOS)}, got {bos!r}. It says whether prompts "
+            "begin with the tokenizer's BOS token. Choose one."
         )
-    return int(text)
-
-
-def parse_bytes(text: str) -> int | None:
-    """Return the bytes of a budget as 4GB or 500MB; None for the default.
-
-    Raises:
-        MethodError: not a size.
-    """
-    if not text:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT])B", text.strip())
-    if match is None:
-        raise MethodError(
-            f"--memory: must be a size as 4GB or 500MB, got {text!r}. It bounds the batches. "
-            "Leave it out for a share of what is free."
-        )
-    power = "KMGT".index(match[2].upper()) + 1
-    return int(float(match[1]) * 1000**power)
-
-
-def parse_paths(graph: ComponentGraph, senders: str, receivers: str) -> list[PatchedPath]:
-    """Return one path for each sender (or senders joined by +) to all receivers.
-
-    `heads`, `mlps` and `all` stand for every such sender that comes before a receiver.
-
-    Raises:
-        GraphError: a receiver does not exist.
-    """
-    to = tuple(name.strip() for name in receivers.split(","))
-    kinds = {"heads": ("head",), "mlps": ("mlp",), "all": ("input", "head", "mlp")}
-    if senders not in kinds:
-        groups = [group.split("+") for group in senders.split(",")]
-        return [PatchedPath(tuple(name.strip() for name in group), to) for group in groups]
-    reached = graph.edge_mask[:, [graph.receivers.index(name) for name in inputs_of(graph, to)]]
-    return [
-        PatchedPath((sender,), to)
-        for sender, feeds in zip(graph.senders, reached.all(1).tolist(), strict=True)
-        if feeds and kind_of(sender) in kinds[senders]
-    ]
-
-
-def run_name(request: Request, method: str) -> str:
-    """Return <task>--<model>--<method>, safe as a directory name."""
-    if request.prompts is not None:
-        what = request.prompts.stem
-    else:
-        path, _, class_name = request.task.partition(":")
-        what = class_name or Path(path).stem
-    parts = (what, Path(request.model).name, method)
-    return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)
-
-
-def picture_format(output: Path) -> PictureFormat:
-    """Return the format that a suffix asks for, if the file can be written.
-
-    Raises:
-        OutputError: it is no such format, or cannot be written.
-    """
-    if output.is_dir():
-        raise OutputError(
-            f"output {str(output)!r}: must be a file, got a directory. The picture is one file. "
-            "Name it, as circuits.svg."
-        )
-    require_writable_directory(output.parent)
-    suffix = output.suffix.removeprefix(".").lower()
-    for format in get_args(PictureFormat):
-        if suffix == format:
-            return format  # type: ignore[no-any-return]
-    raise OutputError(
-        f"output {str(output)!r}: must end in one of {', '.join(get_args(PictureFormat))}, got "
-        f"{output.suffix or 'no suffix'!r}. It says how the picture is drawn. Name another file."
-    )

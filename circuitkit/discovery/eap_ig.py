@@ -24,6 +24,7 @@ inputs (their sign is the opposite); the reference code, github.com/hannamw/EAP-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import Activations
+from circuitkit.moved import old_names
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.progress import Progress, silent
 
@@ -194,3 +196,7 @@ class CleanCorrupted(GradientMethod):
 
     def terms(self) -> Terms:
         return IntegrationPath("clean-corrupted").terms()
+
+
+if not TYPE_CHECKING:  # names that moved
+    __getattr__ = old_names(__name__)

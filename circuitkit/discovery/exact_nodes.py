@@ -10,6 +10,7 @@ per node and pair.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from circuitkit.interventions.sites import site_named
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
+from circuitkit.moved import old_names
 from circuitkit.prompts.columns import all_positions
 from circuitkit.prompts.pairs import PromptPairs
 
@@ -76,3 +78,7 @@ def measure_nodes(
         names += effects.rows
         values.append(effects.effects[:, 0].mean(1))
     return NodeScores(tuple(names), torch.cat(values))
+
+
+if not TYPE_CHECKING:  # names that moved
+    __getattr__ = old_names(__name__)

@@ -2,22 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from pkgutil import resolve_name
 from typing import Any
 
+from circuitkit import names
 from circuitkit.circuits.graph import EdgeScores
-from circuitkit.discovery.acdc import ACDC
-from circuitkit.discovery.atp import AtP, AtPStar
-from circuitkit.discovery.baselines import Magnitude, RandomScores
 from circuitkit.discovery.eap import EAP
-from circuitkit.discovery.eap_ig import EAPIG, ActivationsEAPIG, CleanCorrupted
-from circuitkit.discovery.edge_pruning import EdgePruning
-from circuitkit.discovery.exact import ExactEdges
-from circuitkit.discovery.exact_joint import ExactJoint
-from circuitkit.discovery.exact_nodes import ExactNodes
-from circuitkit.discovery.information_flow import InformationFlow
 from circuitkit.discovery.method import Method
-from circuitkit.discovery.optimal_ablation import OptimalAblation
-from circuitkit.discovery.relp import RelP
 from circuitkit.errors import MethodError
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
@@ -25,29 +16,11 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
 
-DEFAULT = "eap"
+DEFAULT = names.DEFAULT_METHOD
 
-# One line a method; a setting is a field of the class.
+# A setting is a field of the class.
 METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (
-        EAP,
-        EAPIG,
-        ActivationsEAPIG,
-        CleanCorrupted,
-        RelP,
-        ExactEdges,
-        ExactJoint,
-        ACDC,
-        EdgePruning,
-        OptimalAblation,
-        AtP,
-        AtPStar,
-        ExactNodes,
-        InformationFlow,
-        Magnitude,
-        RandomScores,
-    )
+    name: resolve_name(place) for name, place in names.METHODS.items()
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from circuitkit.interpretation.section import Matrix, Section
 from circuitkit.interpretation.weights.composition import Composition
 from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.work.notebook import Drawn
 
 ATTENDS, DOES = "attends", "does"  # the two kinds of roles: where a head looks, what it is for
 
@@ -161,7 +162,7 @@ class TemplatePatterns:
 
 
 @dataclass(frozen=True)
-class Interpretation:
+class Interpretation(Drawn):
     """Everything that `circuitkit interpret` finds out. `notes` says what was left out, and why.
 
     `sections` are the findings that no program has to take apart; sections.py adds those of groups.

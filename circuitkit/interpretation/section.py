@@ -18,6 +18,7 @@ import cattrs
 
 from circuitkit.errors import MethodError
 from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.work.notebook import Drawn
 
 Cell = str | int | float | Estimate | None
 Matrix = tuple[tuple[float, ...], ...]
@@ -49,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class HeatMap:
+class HeatMap(Drawn):
     """Means with 95 % intervals, [row][column], and what the whole of it would be.
 
     Positive supports the behaviour. `direction` is noising or denoising where activations were
@@ -72,7 +73,7 @@ class HeatMap:
 
 
 @dataclass(frozen=True)
-class Bars:
+class Bars(Drawn):
     """One bar a label, with its 95 % interval; positive supports the behaviour."""
 
     name: str
@@ -96,7 +97,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class LineChart:
+class LineChart(Drawn):
     """Lines over the same values of x, with 95 % intervals."""
 
     name: str
@@ -136,7 +137,7 @@ class Arrow:
 
 
 @dataclass(frozen=True)
-class Diagram:
+class Diagram(Drawn):
     """Boxes and arrows, from the top down. Arrows of less than `least` are left to the tables."""
 
     name: str
@@ -152,7 +153,7 @@ Picture = HeatMap | Bars | LineChart | Diagram
 
 
 @dataclass(frozen=True)
-class Section:
+class Section(Drawn):
     """One finding. `key` is its short name in addresses; `reading` says how to read it.
 
     One that `leads` stands beside the picture of the circuit, others behind its components.

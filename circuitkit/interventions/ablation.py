@@ -25,9 +25,9 @@ from circuitkit.errors import GraphError, MethodError, PromptError
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import Activations, record, record_run
 from circuitkit.model.runs import Run, like, shared_positions, whole_run
+from circuitkit.names import ABLATIONS as ABLATIONS
 from circuitkit.prompts.pairs import PromptPairs
 
-ABLATIONS = ("mean", "zero", "resample", "token-mean")  # by name; others are made from Python
 NOISE_FACTOR = 3.0  # of the standard deviation of the embeddings, as Meng et al. 2022
 
 

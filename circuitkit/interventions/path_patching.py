@@ -16,8 +16,8 @@ through MLPs alone, which is path patching as Wang et al. 2022 (arXiv:2211.00593
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,16 +34,11 @@ from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import counted_from, sender_outputs
 from circuitkit.model.runs import behind, like, whole_run
+from circuitkit.moved import old_names
+from circuitkit.names import MLPs as MLPs
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.progress import Progress, silent
-
-
-class MLPs(Enum):
-    """What MLPs between senders and receivers do."""
-
-    RECOMPUTED = "recomputed"
-    FROZEN = "frozen"
 
 
 @dataclass(frozen=True)
@@ -329,3 +324,7 @@ def _put_rows(x: Tensor, values: list[tuple[int, Tensor]], n: int) -> Tensor:
     for block, value in values:
         out[block] = value
     return out.flatten(0, 1)
+
+
+if not TYPE_CHECKING:  # names that moved
+    __getattr__ = old_names(__name__)

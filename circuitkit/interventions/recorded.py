@@ -1,7 +1,6 @@
 """Runs with everything kept that runs from their middle need, and the two sides of an effect."""
 
 from collections.abc import Collection
-from enum import Enum
 
 import torch
 from jaxtyping import Float
@@ -14,14 +13,8 @@ from circuitkit.model.forward import Hooks, Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import Recorder, require_finite, require_finite_tensor
 from circuitkit.model.runs import Run
+from circuitkit.names import Direction as Direction
 from circuitkit.prompts.pairs import PromptPairs
-
-
-class Direction(Enum):
-    """Which run is repaired or damaged."""
-
-    NOISING = "noising"
-    DENOISING = "denoising"
 
 
 class RecordedRun:

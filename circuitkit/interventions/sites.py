@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from circuitkit import names
 from circuitkit.circuits.graph import head_name, mlp_name
 from circuitkit.errors import GraphError, MethodError
 from circuitkit.model import SubjectModel, hook_points
@@ -64,7 +65,6 @@ class Site:
     """A kind of place, found once in every layer, or once for every head of a layer."""
 
     name: str
-    description: str
     label: str  # of a layer, as "resid {}", or of a head, as "{}<q>"
     point: Callable[[int], Point]
     is_per_head: bool = False
@@ -73,6 +73,11 @@ class Site:
     needs_neurons: bool = False
     pos_axis: int = 1
     axis: int = 2
+
+    @property
+    def description(self) -> str:
+        """What is patched, for help and headings."""
+        return names.SITES[self.name]
 
     def places(self, model: SubjectModel) -> tuple[Place, ...]:
         """Return the places from the first layer to the last.
@@ -109,46 +114,19 @@ class Site:
 
 
 SITES = (
-    Site("resid", "residual stream entering each block", "resid {}", hook_points.resid_pre),
-    Site(
-        "resid-mid",
-        "residual stream between attention and MLP",
-        "mid {}",
-        hook_points.resid_mid,
-        needs_sequential=True,
-    ),
-    Site("resid-post", "residual stream leaving each block", "post {}", hook_points.resid_post),
-    Site("attn", "attention output of each layer", "attn {}", hook_points.attn_out),
-    Site("mlp", "MLP output of each layer", "m{}", hook_points.mlp_out, needs_mlps=True),
-    Site("heads", "output of each attention head", "{}", hook_points.written_z, is_per_head=True),
-    Site("z", "value-weighted sum of each head", "{}<z>", hook_points.z, is_per_head=True),
+    Site("resid", "resid {}", hook_points.resid_pre),
+    Site("resid-mid", "mid {}", hook_points.resid_mid, needs_sequential=True),
+    Site("resid-post", "post {}", hook_points.resid_post),
+    Site("attn", "attn {}", hook_points.attn_out),
+    Site("mlp", "m{}", hook_points.mlp_out, needs_mlps=True),
+    Site("heads", "{}", hook_points.written_z, is_per_head=True),
+    Site("z", "{}<z>", hook_points.z, is_per_head=True),
     *(
-        Site(
-            read,
-            f"{word} of each head",
-            f"{{}}<{read}>",
-            partial(hook_points.projection, read=read),
-            is_per_head=True,
-        )
-        for read, word in [("q", "query"), ("k", "key"), ("v", "value")]
+        Site(read, f"{{}}<{read}>", partial(hook_points.projection, read=read), is_per_head=True)
+        for read in ("q", "k", "v")
     ),
-    Site(
-        "pattern",
-        "attention pattern of each head",
-        "{}<pattern>",
-        hook_points.pattern,
-        is_per_head=True,
-        axis=1,
-        pos_axis=2,
-    ),
-    Site(
-        "neurons",
-        "neurons of each MLP, all at once",
-        "neurons {}",
-        hook_points.neurons,
-        needs_mlps=True,
-        needs_neurons=True,
-    ),
+    Site("pattern", "{}<pattern>", hook_points.pattern, is_per_head=True, axis=1, pos_axis=2),
+    Site("neurons", "neurons {}", hook_points.neurons, needs_mlps=True, needs_neurons=True),
 )
 
 

@@ -75,7 +75,8 @@ READING = {
         "where the part supports the behaviour; brackets hold 95 % intervals over pairs."
     ),
     "notes": "What was left out, and why.",
-    "provenance": "What was run, and what to type to get it again.",
+    "provenance": "What was run, and how it was made.",
+    "from_python": "Made by a call from Python: no command was typed that gives it again.",
 }
 
 

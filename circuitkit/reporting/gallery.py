@@ -118,6 +118,6 @@ def _markdown(exhibits: Sequence[Exhibit]) -> str:
             escaped(each.description),
             *([f"Parts: {escaped(each.groups)}."] if each.groups else []),
             f"![{escaped(each.title)}]({each.picture})",
-            f"    {each.command}",
+            *([f"    {each.command}"] if each.command else []),
         ]
     return "\n\n".join(blocks) + "\n"

@@ -35,7 +35,7 @@ def report_markdown(record: RunRecord, missing: Mapping[str, Missing] | None = N
             "## Provenance",
             _note("provenance"),
             _table(content.provenance_table(record)),
-            _fenced(record.info.command),
+            _fenced(record.info.command) if record.info.command else _note("from_python"),
         ],
     )
     blocks = (block for section in sections for block in section)

@@ -1,9 +1,7 @@
 """How circuits, heat maps, curves and interpretations show themselves in a notebook.
 
-IPython asks an object for `_repr_html_`, and for `_repr_svg_` where only pictures can be shown.
-Both need Graphviz or Matplotlib, which lie above these classes in the order of imports. So the
-classes know nothing of it: `show_in_notebooks` gives them the two methods, and `circuitkit`'s own
-`__init__` calls it once. A class without them would show its plain text and nothing else changes.
+Their base `work.notebook.Drawn` has the methods that IPython asks for; they find this file, which
+needs Graphviz or Matplotlib, when a notebook first asks.
 """
 
 import hashlib
@@ -28,13 +26,19 @@ from circuitkit.validation.curve import Curve
 
 
 def show_in_notebooks() -> None:
-    """Give what can be drawn the methods that IPython looks for."""
-    _teach(Circuit, circuit_picture, circuit_edges)
-    _teach(Curve, curve_picture, curve_points)
-    for kind in (HeatMap, Bars, LineChart, Diagram):
-        _teach(kind, picture_svg, picture_table)
-    _show(Section, html=section_html, svg=first_picture)
-    _show(Interpretation, html=interpretation_html, svg=groups_picture)
+    """Do nothing: what can be drawn shows itself. Kept for one version."""
+
+
+def picture_of(shown: object) -> str | None:
+    """Return what is drawn as SVG; None where it cannot be drawn here."""
+    _, svg = _drawing(shown)
+    return svg(shown)
+
+
+def page_of(shown: object) -> str:
+    """Return what is drawn as HTML: the picture and, folded away, its numbers."""
+    html, _ = _drawing(shown)
+    return html(shown)
 
 
 def circuit_picture(circuit: Circuit) -> str:
@@ -98,20 +102,35 @@ def curve_points(curve: Curve) -> TableText:
     return TableText(("edges", "faithfulness", "95 % interval"), rows)
 
 
-def _teach(kind: type, picture: Callable[[Any], str], table: Callable[[Any], TableText]) -> None:
-    def as_html(self: Any) -> str:
-        return _figure(Album().drawn(lambda: picture(self)), table(self))
+Html = Callable[[Any], str]
+Svg = Callable[[Any], str | None]
 
-    def as_svg(self: Any) -> str | None:
-        svg = Album().drawn(lambda: picture(self))
+
+def _figured(picture: Callable[[Any], str], table: Callable[[Any], TableText]) -> tuple[Html, Svg]:
+    """Return how a picture with a table of its numbers is shown."""
+
+    def as_html(shown: Any) -> str:
+        return _figure(Album().drawn(lambda: picture(shown)), table(shown))
+
+    def as_svg(shown: Any) -> str | None:
+        svg = Album().drawn(lambda: picture(shown))
         return None if isinstance(svg, Missing) else svg  # IPython then shows plain text
 
-    _show(kind, html=as_html, svg=as_svg)
+    return as_html, as_svg
 
 
-def _show(kind: type, *, html: Callable[[Any], str], svg: Callable[[Any], str | None]) -> None:
-    for name, method in (("_repr_svg_", svg), ("_repr_html_", html)):
-        setattr(kind, name, method)
+# One line for each class that is drawn: as HTML, and as SVG.
+DRAWINGS: dict[type, tuple[Html, Svg]] = {
+    Circuit: _figured(circuit_picture, circuit_edges),
+    Curve: _figured(curve_picture, curve_points),
+    **{kind: _figured(picture_svg, picture_table) for kind in (HeatMap, Bars, LineChart, Diagram)},
+    Section: (section_html, first_picture),
+    Interpretation: (interpretation_html, groups_picture),
+}
+
+
+def _drawing(shown: object) -> tuple[Html, Svg]:
+    return next(drawing for kind, drawing in DRAWINGS.items() if isinstance(shown, kind))
 
 
 def _figure(svg: str | Missing, table: TableText) -> str:

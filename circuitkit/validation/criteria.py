@@ -14,67 +14,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from circuitkit import names
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bound import Bound
-from circuitkit.validation.ability import Ability, AbilityShare
-from circuitkit.validation.against_random import PartialNecessity, Sufficiency
-from circuitkit.validation.areas import CMD, CPR
-from circuitkit.validation.completeness import Completeness
-from circuitkit.validation.controls import (
-    Complement,
-    ConnectedControl,
-    ProfileControl,
-    RandomControl,
-    ShuffledControl,
-)
 from circuitkit.validation.criterion import Criterion
-from circuitkit.validation.divergence import KL, TopAnswerAgreement
-from circuitkit.validation.equivalence import Equivalence, ShareEquivalence
-from circuitkit.validation.faithfulness import FaithfulnessCriterion, NodeFaithfulness
-from circuitkit.validation.hold_out import HoldOut
-from circuitkit.validation.independence import Independence
-from circuitkit.validation.minimality import Minimality
-from circuitkit.validation.robustness import AblationSpread
-from circuitkit.validation.size import EdgeCount, EdgeShare
-from circuitkit.validation.stability import RankStability, Stability
-from circuitkit.validation.wang import WangFaithfulness
 from circuitkit.work.reading import UnreadableError, parse_toml, read_text_file
 from circuitkit.work.text import error_text, shown
 
-# One line a criterion, in the order in which a verdict is read.
+# In the order in which a verdict is read.
 CRITERIA: dict[str, Criterion] = {
-    criterion.name: criterion
-    for criterion in (
-        Ability(),
-        AbilityShare(),
-        FaithfulnessCriterion(),
-        EdgeShare(),
-        EdgeCount(),
-        NodeFaithfulness(),
-        WangFaithfulness(),
-        Completeness(),
-        Minimality(),
-        HoldOut(),
-        RandomControl(),
-        ProfileControl(),
-        ConnectedControl(),
-        ShuffledControl(),
-        Complement(),
-        Sufficiency(),
-        PartialNecessity(),
-        Equivalence(),
-        ShareEquivalence(),
-        Independence(),
-        KL(),
-        TopAnswerAgreement(),
-        AblationSpread(),
-        CPR(),
-        CMD(),
-        Stability(),
-        RankStability(),
-    )
+    name: resolve_name(place)() for name, place in names.CRITERIA.items()
 }
 
 

@@ -19,6 +19,7 @@ from circuitkit.validation.faithfulness import (
     measure_faithfulness,
     measure_faithfulness_points,
 )
+from circuitkit.work.notebook import Drawn
 
 SHARES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
@@ -38,7 +39,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Drawn):
     """Faithfulness over circuit sizes, under one ablation."""
 
     ablation: str

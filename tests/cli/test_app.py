@@ -10,12 +10,11 @@ from typer.testing import CliRunner
 
 from circuitkit.circuits.file import load_circuit
 from circuitkit.cli.app import app
-from circuitkit.cli.options import parse_bytes, run_name
+from circuitkit.cli.values import parse_bytes, run_name
 from circuitkit.model.recording import record
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.study import subject as subject_module
 from circuitkit.study.records import load_record
-from circuitkit.study.subject import Request
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs
@@ -228,7 +227,7 @@ def test_ctrl_c_leaves_nothing_half_written(common, tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("circuitkit.cli.app.study", interrupt)
+    monkeypatch.setattr("circuitkit.cli.actions.run.study", interrupt)
     done = call("run", *common, "-o", tmp_path / "out")
     assert done.exit_code == 130
     assert not list((tmp_path / "out").iterdir())
@@ -240,15 +239,18 @@ def test_too_little_memory_says_what_would_do(common, tmp_path):
     assert "MemoryBudgetError" in done.output
 
 
-@pytest.mark.parametrize("text", ["4GB", "4 GB", "4000MB", "4000000kB"])
+@pytest.mark.parametrize(
+    "text", ["4GB", "4 GB", "4000MB", "4000000kB", "4000000000", "4000000000B"]
+)
 def test_sizes_are_read_in_decimal_units(text):
     assert parse_bytes(text) == 4_000_000_000
 
 
 def test_run_directories_are_named_after_task_model_and_method():
-    assert run_name(Request("ioi"), "eap") == "ioi--pico--eap"
-    assert run_name(Request("dir/my_task.py:MyTask", model="a/b"), "eap") == "MyTask--b--eap"
-    assert run_name(Request("my_task.py", model="x"), "eap-ig") == "my_task--x--eap-ig"
+    assert run_name("ioi", None, "pico", "eap") == "ioi--pico--eap"
+    assert run_name("dir/my_task.py:MyTask", None, "a/b", "eap") == "MyTask--b--eap"
+    assert run_name("my_task.py", None, "x", "eap-ig") == "my_task--x--eap-ig"
+    assert run_name("", Path("dir/my pairs.jsonl"), "x", "eap") == "my-pairs--x--eap"
 
 
 def test_another_method_is_named_in_the_circuit_and_the_directory(common, tmp_path, monkeypatch):

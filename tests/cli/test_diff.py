@@ -13,7 +13,7 @@ from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.recipe import PairsRecipe, Recipe
 from circuitkit.cli.app import app
-from circuitkit.cli.diff_tables import N_SHOWN
+from circuitkit.cli.diff import N_SHOWN
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference

@@ -104,7 +104,7 @@ def test_an_unwritable_report_is_refused_before_anything_is_judged(project, monk
     def never(*_, **__):
         raise AssertionError("it was judged")
 
-    monkeypatch.setattr("circuitkit.cli.check.check_contracts", never)
+    monkeypatch.setattr("circuitkit.cli.actions.check.check_contracts", never)
     done = check(project, "--junit", project / "pairs.jsonl/junit.xml")
     assert done.exit_code == 2
     assert "must be writable" in " ".join(done.output.split())

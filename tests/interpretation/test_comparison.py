@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from circuitkit.circuits.circuit import Circuit, kind_of
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.cli import compare as command
+from circuitkit.cli.actions import compare as command
 from circuitkit.cli.app import app
 from circuitkit.errors import CriterionError
 from circuitkit.interpretation.cards import cards_of

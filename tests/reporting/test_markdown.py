@@ -7,6 +7,7 @@ import pytest
 
 from circuitkit.errors import OutputError
 from circuitkit.reporting.content import checks_table, curve_table, edges_table, heat_map_files
+from circuitkit.reporting.html import report_html
 from circuitkit.reporting.markdown import escaped, report_markdown
 from circuitkit.reporting.write import write_report
 
@@ -124,3 +125,14 @@ def test_heat_map_files_are_safe_and_all_different(heat_map):
     names = heat_map_files(sites)
     assert len(set(names)) == 4
     assert all(re.fullmatch(r"heatmap-[A-Za-z0-9_-]+\.svg", name) for name in names)
+
+
+def test_a_report_of_a_call_from_python_says_so_in_place_of_an_empty_box(record):
+    called = replace(record, info=replace(record.info, command=""))
+    said = "Made by a call from Python: no command was typed that gives it again."
+    assert said in report_markdown(called)
+    assert "```\n\n```" not in report_markdown(called)
+    page = report_html(called)
+    assert said in page
+    assert "<pre><code></code></pre>" not in page
+    assert said not in report_markdown(record) + report_html(record)

@@ -1,1 +1,8 @@
 """Which role a component plays, each tested against a null."""
+
+from typing import TYPE_CHECKING
+
+from circuitkit.moved import old_names
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names(__name__)

@@ -14,8 +14,6 @@ from circuitkit.cli.terminal import OUT, show_table
 from circuitkit.model.digests import is_legacy
 from circuitkit.study.difference import FaithfulnessDifference
 
-N_SHOWN = 15
-
 
 @dataclass(frozen=True)
 class Side:

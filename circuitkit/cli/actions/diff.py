@@ -1,0 +1,168 @@
+"""What `diff` does: two circuits in a picture, in tables, and by running both."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from circuitkit.circuits.diff import diff_circuits
+from circuitkit.circuits.file import load_circuit
+from circuitkit.cli.actions.diff_tables import Side, facts_of, show_edges, show_swaps
+from circuitkit.cli.actions.pictures import picture_format
+from circuitkit.cli.actions.requests import request_of
+from circuitkit.cli.options import CommonGround, Machine, Shown, What
+from circuitkit.cli.terminal import OUT, bars, show_json
+from circuitkit.errors import CircuitFileError, MethodError, TaskError
+from circuitkit.interventions.ablation import require_ablation
+from circuitkit.reporting.diff_dot import diff_dot
+from circuitkit.reporting.render import render_dot
+from circuitkit.study.cases import require_same_tokenizer
+from circuitkit.study.difference import FaithfulnessDifference, measure_difference
+from circuitkit.study.recipe import require_no_code
+from circuitkit.study.request import own_seed
+from circuitkit.study.subject import Request, Subject, subject_of
+from circuitkit.task import find_task
+from circuitkit.work.files import write_whole
+
+
+def diff_files(
+    files: tuple[Path, Path],
+    ground: CommonGround | None,
+    machine: Machine,
+    shown: Shown,
+    output: Path,
+    *,
+    limit: int | None,
+) -> None:
+    """Compare two circuit files, run both on the ground if there is one, draw, and show."""
+    format = picture_format(output)
+    if ground is not None:
+        require_ablation(ground.ablation)
+    first, second = (
+        Side(letter, path, load_circuit(path)) for letter, path in zip("AB", files, strict=True)
+    )
+    diff = diff_circuits(first.circuit, second.circuit)
+    swaps = [] if ground is None else _run_both(first, second, ground, machine, shown)
+    dot = diff_dot(first.circuit, second.circuit, first.label, second.label)
+    write_whole(output, render_dot(dot, format))
+    if shown.as_json:
+        show_json(facts_of(first, second, diff, swaps) | {"picture": str(output)})
+        return
+    show_edges(first, second, diff, limit=limit)
+    if swaps:
+        show_swaps(swaps, first, second)
+    OUT.print(str(output), soft_wrap=True)
+
+
+def _run_both(
+    a: Side, b: Side, ground: CommonGround, machine: Machine, shown: Shown
+) -> list[FaithfulnessDifference]:
+    request = _completed(_asked(ground, machine), ground.seed, a, b)
+    subjects = [
+        _subject_in(request, name, (a, b), is_own=not ground.model)
+        for name in _models(ground.model, a, b)
+    ]
+    with bars(shown=shown.has_bars) as stage:
+        return [
+            measure_difference(
+                subject,
+                a.circuit,
+                b.circuit,
+                ablation=ground.ablation,
+                memory=machine.budget,
+                progress=stage(f"Running in {subject.model.name}"),
+            )
+            for subject in subjects
+        ]
+
+
+def _asked(ground: CommonGround, machine: Machine) -> Request:
+    what = What(ground.task, ground.model, ground.prompts, ground.metric, ground.n, bos=ground.bos)
+    return request_of(what, machine, n_validation=ground.n)
+
+
+def _completed(request: Request, seed: int | None, a: Side, b: Side) -> Request:
+    """Return the request with what was not asked for taken from the circuits.
+
+    Raises:
+        MethodError: they do not say it, or not the same.
+    """
+    origins = [side.circuit.provenance for side in (a, b)]
+    sizes = [origin.recipe.pairs.n for origin in origins]
+    task = request.task
+    if not task and request.prompts is None:
+        named = [origin.recipe.pairs.task or origin.task for origin in origins]
+        task = _agreed("task", named, "--task or --prompts")
+        require_no_code(task, "diff")
+        _require_findable(task)
+    metrics = [origin.recipe.pairs.metric for origin in origins]
+    return replace(
+        request,
+        task=task,
+        metric=request.metric or _agreed("metric", metrics, "--metric", needed=False),
+        n=max(sizes) or request.n,
+        seed=own_seed(a.circuit) if seed is None else seed,
+    )
+
+
+def _agreed(what: str, said: list[str], option: str, *, needed: bool = True) -> str:
+    """Return the one thing that the circuits say, or "" where none says anything."""
+    names = sorted({name for name in said if name})
+    if len(names) > 1 or (needed and not names):
+        raise MethodError(
+            f"diff: circuits A and B must name one {what}, got {' and '.join(names) or 'none'}. "
+            f"Both are run on the same. Give {option}, or compare the files alone with --no-run."
+        )
+    return names[0] if names else ""
+
+
+def _require_findable(task: str) -> None:
+    try:
+        find_task(task)
+    except TaskError as error:
+        raise MethodError(
+            f"diff: the task that the circuits name must be found here, got {task!r}. It gives the "
+            "prompts on which both run. Give --task my_task.py:MyTask or --prompts pairs.jsonl, or "
+            "compare the files alone with --no-run."
+        ) from error
+
+
+def _models(asked: str, a: Side, b: Side) -> list[str]:
+    """Return the models to run both circuits in: the one asked for, or each circuit's own.
+
+    Raises:
+        MethodError: a circuit does not name its model.
+    """
+    if asked:
+        return [asked]
+    for side in (a, b):
+        if not side.circuit.provenance.model:
+            raise MethodError(
+                f"diff: circuit file {str(side.path)!r} must name its model, got none. Both "
+                "circuits are run in the model of each. Give --model, or compare the files alone "
+                "with --no-run."
+            )
+    ours, theirs = a.circuit.provenance, b.circuit.provenance
+    is_one = ours.model_digest and ours.model_digest == theirs.model_digest
+    return [ours.model] if is_one else list(dict.fromkeys((ours.model, theirs.model)))
+
+
+def _subject_in(request: Request, model: str, sides: Sequence[Side], *, is_own: bool) -> Subject:
+    """Return the subject in one model.
+
+    Raises:
+        CircuitFileError: it is not the model that a circuit says, or reads other tokens.
+    """
+    subject = subject_of(replace(request, model=model))
+    for side in sides:
+        origin, where = side.circuit.provenance, f"circuit file {str(side.path)!r}"
+        remedy = "Give another --model, or compare the files alone with --no-run."
+        require_same_tokenizer(side.circuit, subject.model, where, remedy)
+        digest, expected = subject.model.digest, origin.model_digest
+        is_same = not expected or origin.model != model or subject.model.has_weights(expected)
+        if is_own and not is_same:
+            raise CircuitFileError(
+                f"{where}: its model {model!r} must have the weights it was found in, got {digest} "
+                f"where they were {expected}. What is measured would be said of other "
+                f"weights. Restore them, or run both in what is there now: --model {model}."
+            )
+    return subject

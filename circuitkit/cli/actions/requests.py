@@ -1,0 +1,97 @@
+"""What options stand for: a request, settings, and the subject of a circuit file."""
+
+from pathlib import Path
+from typing import Any
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.cli.options import BatchedMachine, CircuitGround, Ground, Machine, What
+from circuitkit.cli.rules import Search
+from circuitkit.cli.values import typed_command
+from circuitkit.discovery.methods import method_named
+from circuitkit.interventions.ablation import require_ablation
+from circuitkit.study.request import Overrides, subject_of_circuit
+from circuitkit.study.settings import Settings
+from circuitkit.study.subject import Request, Subject
+
+
+def request_of(what: What, machine: Machine, **more: Any) -> Request:
+    """Return the request of these options, with what was typed."""
+    return Request(
+        task=what.task,
+        prompts=what.prompts,
+        metric=what.metric,
+        model=what.model,
+        n=what.n,
+        seed=what.seed,
+        device=machine.device,
+        dtype=machine.dtype,
+        bos=what.bos,
+        command=typed_command(),
+        **more,
+    )
+
+
+def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: Any) -> Settings:
+    """Return how to search.
+
+    Raises:
+        MethodError: an unknown method, setting of it, or ablation.
+    """
+    method = more.pop("method", search.method)
+    method_named(method, search.method_settings)
+    return Settings(
+        seed=seed,
+        method=method,
+        method_settings=search.method_settings,
+        n_edges=search.edges,
+        ablation=require_ablation(search.ablation),
+        scoring_ablation=require_ablation(search.scoring_ablation, "--scoring-ablation"),
+        signed=search.signed,
+        minimal=search.minimal,
+        memory=machine.budget,
+        batch_size=machine.rows,
+        anyway=search.anyway,
+        **more,
+    )
+
+
+def ground_settings(circuit: Circuit, ground: Ground, machine: Machine, **more: Any) -> Settings:
+    """Return how to look at a circuit.
+
+    Raises:
+        MethodError: an unknown ablation.
+    """
+    return Settings(
+        seed=circuit.provenance.seed if ground.seed is None else ground.seed,
+        ablation=require_ablation(ground.ablation),
+        memory=machine.budget,
+        **more,
+    )
+
+
+def subject_of_file(
+    circuit: Circuit, path: Path, ground: CircuitGround, machine: Machine
+) -> Subject:
+    """Return what a circuit is looked at on.
+
+    Raises:
+        CircuitFileError: the weights or the tokenizer are others than the circuit's.
+        TaskError, ModelError, PromptError: they cannot be loaded or drawn.
+    """
+    return subject_of_circuit(
+        circuit,
+        path,
+        Overrides(
+            ground.task,
+            ground.prompts,
+            ground.metric,
+            ground.model,
+            ground.n,
+            ground.seed,
+            machine.device,
+            machine.dtype,
+            typed_command(),
+            ground.bos,
+        ),
+        anyway=ground.anyway,
+    )

@@ -1,0 +1,57 @@
+"""What `run` does: find a circuit, judge it, and write its report."""
+
+from pathlib import Path
+
+import cattrs
+
+from circuitkit.cli.actions.discover import announce, forget_checkpoint, with_checkpoint
+from circuitkit.cli.actions.requests import request_of, search_settings
+from circuitkit.cli.actions.shown import show_baseline, show_verdict
+from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.rules import Search
+from circuitkit.cli.terminal import OUT, bars, show_json
+from circuitkit.cli.values import run_name
+from circuitkit.reporting.content import verdict_sentences
+from circuitkit.reporting.write import write_report
+from circuitkit.study.pipeline import study
+from circuitkit.study.records import RunRecord, save_record
+from circuitkit.study.subject import Subject, subject_of
+from circuitkit.work.files import require_writable_directory
+
+
+def find_and_judge(
+    what: What,
+    search: Search,
+    machine: BatchedMachine,
+    shown: Shown,
+    directory: Path | None,
+    *,
+    explained: bool,
+) -> None:
+    """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
+    request = request_of(what, machine)
+    settings = search_settings(search, what.seed, machine)
+    name = run_name(what.task, what.prompts, what.model, search.method)
+    directory = directory or Path("reports") / name
+    require_writable_directory(directory)
+    settings = with_checkpoint(settings, None, directory / "search.sqlite")
+    subject = subject_of(request)
+    announce(subject, settings, shown=shown.has_bars)
+    with bars(shown=shown.has_bars) as stage:
+        record = study(subject, settings, stage, explained=explained)
+    save_record(record, directory)
+    write_report(record, directory, ("html", "md", "svg"))
+    forget_checkpoint(settings, None)
+    if shown.as_json:
+        verdict = cattrs.unstructure(record.validation.verdict)
+        show_json({"directory": str(directory), "verdict": verdict})
+    else:
+        _show(record, subject, directory)
+
+
+def _show(record: RunRecord, subject: Subject, directory: Path) -> None:
+    show_baseline(record.validation.baseline, subject.task, subject.model.name)
+    show_verdict(record.validation.verdict)
+    for reason in verdict_sentences(record)[1:]:
+        OUT.print(reason, soft_wrap=True)
+    OUT.print(f"Report: {str(directory / 'report.html')}", soft_wrap=True)

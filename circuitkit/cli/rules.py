@@ -1,0 +1,167 @@
+"""Options in groups: how a circuit is found, and what it must reach."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from circuitkit import names
+from circuitkit.cli.options import AblationOption
+from circuitkit.cli.values import choice, parse_settings, require_bound, require_finite
+from circuitkit.errors import MethodError
+
+ALL = "all"  # methods, beside each other
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the circuit is found."""
+
+    title: ClassVar[str] = "How the circuit is found"
+
+    method: Annotated[
+        str,
+        choice("--method", names=tuple(names.METHODS), help="How edges are scored", word="METHOD"),
+    ] = names.DEFAULT_METHOD
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the method, as steps=10; may be given again. docs/methods/ lists "
+            "them, and so does the message to a wrong one.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None
+    edges: Annotated[
+        int,
+        typer.Option(
+            "--edges",
+            min=0,
+            help="Edges to select; 0: the method's own circuit, or the fewest that are faithful.",
+            metavar="N",
+        ),
+    ] = 0
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Rank by signed instead of absolute score.")
+    ] = False
+    minimal: Annotated[
+        bool,
+        typer.Option(
+            "--minimal/--as-selected",
+            help="Remove edges that matter no more than a random edge, measured on discovery "
+            "pairs.",
+        ),
+    ] = False
+    ablation: AblationOption = "mean"
+    scoring_ablation: Annotated[
+        str,
+        choice(
+            "--scoring-ablation",
+            names=names.ABLATIONS,
+            help="Value that the method replaces others by while it scores.",
+        ),
+    ] = "resample"
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Require settings that can be read."""
+        parse_settings(self.options)
+
+    @property
+    def method_settings(self) -> dict[str, str]:
+        """The settings of the method, by name."""
+        return parse_settings(self.options)
+
+
+@dataclass(frozen=True)
+class SearchOrAll(Search):
+    """How the circuit is found, with all that one search can be told; or all methods."""
+
+    method: Annotated[
+        str,
+        choice(
+            "--method",
+            names=(*names.METHODS, ALL),
+            help="How edges are scored, or all for a table that compares the methods",
+            word="METHOD",
+        ),
+    ] = names.DEFAULT_METHOD
+    threshold: Annotated[
+        float,
+        typer.Option(help="Keep the edges that score at least this; 0: use --edges.", metavar="X"),
+    ] = 0.0
+    select: Annotated[
+        str,
+        choice(
+            "--select",
+            names=names.SELECTIONS,
+            help="top: the best edges; greedy: the best that lead on to the logits.",
+        ),
+    ] = "top"
+    by: Annotated[
+        str,
+        choice(
+            "--by",
+            names=("role", "position"),
+            help="Also what the edges carry at each, a circuit file for each (needs --edges).",
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        """Require rules that can be followed together."""
+        super().__post_init__()
+        require_finite("--threshold", self.threshold, MethodError)
+        if self.select not in names.SELECTIONS:
+            raise MethodError(
+                f"--select: must be one of {', '.join(names.SELECTIONS)}, got {self.select!r}. It "
+                "says which edges make the circuit. Choose one."
+            )
+        has_other_rule = self.edges > 0 or self.select != "top"
+        if self.threshold < 0 or (self.threshold > 0 and has_other_rule):
+            raise MethodError(
+                "--threshold: must be at least 0, and the only rule of selection, got "
+                f"{self.threshold} with --edges {self.edges} and --select {self.select}. Each "
+                "gives a circuit of its own. Use one."
+            )
+
+    @property
+    def compares(self) -> bool:
+        """Whether all methods are compared, instead of one circuit found."""
+        return self.method == ALL
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a circuit is held against."""
+
+    title: ClassVar[str] = "What the circuit must reach"
+
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file of bounds, as `faithfulness = { min = 0.85 }`.", metavar="FILE"
+        ),
+    ] = None
+    criteria: Annotated[
+        str,
+        typer.Option(
+            help=f"Comma-separated (default: all): {', '.join(names.CRITERIA)}.", metavar="NAMES"
+        ),
+    ] = ""
+    min_faithfulness: Annotated[
+        float | None,
+        typer.Option(
+            help="Require the whole 95 % interval of faithfulness above this.", metavar="X"
+        ),
+    ] = None
+    max_edge_share: Annotated[
+        float | None, typer.Option(help="Require at most this share of all edges.", metavar="X")
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Require numbers that can be compared with."""
+        require_bound("--min-faithfulness", self.min_faithfulness)
+        require_bound("--max-edge-share", self.max_edge_share)

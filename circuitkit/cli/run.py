@@ -1,0 +1,30 @@
+"""The command `run`."""
+
+from typing import Annotated
+
+import typer
+
+from circuitkit.cli.command import command
+from circuitkit.cli.loading import loading
+from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, What
+from circuitkit.cli.rules import Search
+
+
+@command
+def run(
+    what: What,
+    search: Search,
+    machine: BatchedMachine,
+    shown: Shown,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
+    ] = False,
+    output: OutputDirectory = None,
+) -> None:
+    """Find a circuit, judge it on held-out prompts, and write a report.
+
+    Example: `circuitkit run ioi`, then open reports/ioi--pico--eap/report.html
+    """
+    with loading():
+        from circuitkit.cli.actions.run import find_and_judge
+    find_and_judge(what, search, machine, shown, output, explained=explained)

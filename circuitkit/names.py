@@ -1,0 +1,109 @@
+"""Everything that is chosen by name. Nothing is imported here, so that help opens at once.
+
+A method or criterion is one line: its name, and the class to load when it is used.
+"""
+
+from enum import Enum
+
+METHODS = {
+    "eap": "circuitkit.discovery.eap:EAP",
+    "eap-ig": "circuitkit.discovery.eap_ig:EAPIG",
+    "eap-ig-activations": "circuitkit.discovery.eap_ig:ActivationsEAPIG",
+    "clean-corrupted": "circuitkit.discovery.eap_ig:CleanCorrupted",
+    "relp": "circuitkit.discovery.relp:RelP",
+    "exact": "circuitkit.discovery.exact:ExactEdges",
+    "exact-joint": "circuitkit.discovery.exact_joint:ExactJoint",
+    "acdc": "circuitkit.discovery.acdc:ACDC",
+    "edge-pruning": "circuitkit.discovery.edge_pruning:EdgePruning",
+    "optimal-ablation": "circuitkit.discovery.optimal_ablation:OptimalAblation",
+    "atp": "circuitkit.discovery.atp:AtP",
+    "atp-star": "circuitkit.discovery.atp:AtPStar",
+    "exact-nodes": "circuitkit.discovery.exact_nodes:ExactNodes",
+    "information-flow": "circuitkit.discovery.information_flow:InformationFlow",
+    "magnitude": "circuitkit.discovery.baselines:Magnitude",
+    "random": "circuitkit.discovery.baselines:RandomScores",
+}
+DEFAULT_METHOD = "eap"
+
+# In the order in which a verdict is read.
+CRITERIA = {
+    "ability": "circuitkit.validation.ability:Ability",
+    "ability-share": "circuitkit.validation.ability:AbilityShare",
+    "faithfulness": "circuitkit.validation.faithfulness:FaithfulnessCriterion",
+    "edge-share": "circuitkit.validation.size:EdgeShare",
+    "edges": "circuitkit.validation.size:EdgeCount",
+    "node-faithfulness": "circuitkit.validation.faithfulness:NodeFaithfulness",
+    "wang-faithfulness": "circuitkit.validation.wang:WangFaithfulness",
+    "completeness": "circuitkit.validation.completeness:Completeness",
+    "minimality": "circuitkit.validation.minimality:Minimality",
+    "hold-out": "circuitkit.validation.hold_out:HoldOut",
+    "random": "circuitkit.validation.controls:RandomControl",
+    "random-profile": "circuitkit.validation.controls:ProfileControl",
+    "random-connected": "circuitkit.validation.controls:ConnectedControl",
+    "shuffled": "circuitkit.validation.controls:ShuffledControl",
+    "complement": "circuitkit.validation.controls:Complement",
+    "sufficiency": "circuitkit.validation.against_random:Sufficiency",
+    "necessity": "circuitkit.validation.against_random:PartialNecessity",
+    "equivalence": "circuitkit.validation.equivalence:Equivalence",
+    "equivalence-share": "circuitkit.validation.equivalence:ShareEquivalence",
+    "independence": "circuitkit.validation.independence:Independence",
+    "kl": "circuitkit.validation.divergence:KL",
+    "agreement": "circuitkit.validation.divergence:TopAnswerAgreement",
+    "ablation-spread": "circuitkit.validation.robustness:AblationSpread",
+    "cpr": "circuitkit.validation.areas:CPR",
+    "cmd": "circuitkit.validation.areas:CMD",
+    "stability": "circuitkit.validation.stability:Stability",
+    "rank-stability": "circuitkit.validation.stability:RankStability",
+}
+
+METRICS = (
+    "logit-difference",
+    "probability-difference",
+    "log-probability",
+    "accuracy",
+    "kl",
+    "agreement",
+)
+ABLATIONS = ("mean", "zero", "resample", "token-mean")  # others are made from Python
+SELECTIONS = ("top", "greedy")
+COLUMNS = ("role", "position", "all")
+SITES = {
+    "resid": "residual stream entering each block",
+    "resid-mid": "residual stream between attention and MLP",
+    "resid-post": "residual stream leaving each block",
+    "attn": "attention output of each layer",
+    "mlp": "MLP output of each layer",
+    "heads": "output of each attention head",
+    "z": "value-weighted sum of each head",
+    "q": "query of each head",
+    "k": "key of each head",
+    "v": "value of each head",
+    "pattern": "attention pattern of each head",
+    "neurons": "neurons of each MLP, all at once",
+}
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+BOS = ("auto", "always", "never")
+PLANTED_MODELS = (
+    "planted-induction",
+    "planted-predecessor",
+    "planted-ioi",
+    "planted-skip-trigram",
+    "planted-facts",
+    "planted-comparison",
+)
+DIFFICULTIES = ("plain", "decoys", "backup", "cancellation", "positions", "noise")
+REPORT_FORMATS = ("html", "md", "svg", "png", "pdf")
+
+
+class Direction(Enum):
+    """Which run is repaired or damaged."""
+
+    NOISING = "noising"
+    DENOISING = "denoising"
+
+
+class MLPs(Enum):
+    """What MLPs between senders and receivers do."""
+
+    RECOMPUTED = "recomputed"
+    FROZEN = "frozen"

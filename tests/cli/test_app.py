@@ -246,6 +246,12 @@ def test_sizes_are_read_in_decimal_units(text):
     assert parse_bytes(text) == 4_000_000_000
 
 
+def test_binary_units_are_larger_than_decimal_ones():
+    assert parse_bytes("4GiB") == 4 * 1024**3
+    assert parse_bytes("1.5 KiB") == 1536
+    assert parse_bytes("500MB") == 500_000_000
+
+
 def test_run_directories_are_named_after_task_model_and_method():
     assert run_name("ioi", None, "pico", "eap") == "ioi--pico--eap"
     assert run_name("dir/my_task.py:MyTask", None, "a/b", "eap") == "MyTask--b--eap"

@@ -56,7 +56,8 @@ def load_interpretation(directory: str | Path) -> Interpretation | None:
     if isinstance(data, dict) and data.get("schema") not in (1, SCHEMA):
         raise CircuitFileError(
             f"interpretation file {shown(str(path))}: must be of schema 1 or {SCHEMA}, got schema "
-            f"{shown(data.get('schema'))}. Its cards would be misread. Run `circuitkit interpret` again."
+            f"{shown(data.get('schema'))}. Its cards would be misread. Run `circuitkit interpret` "
+            "again."
         )
     try:
         if isinstance(data, dict) and data["schema"] == 1:

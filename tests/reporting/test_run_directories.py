@@ -13,6 +13,8 @@ from circuitkit.reporting.write import FORMATS, write_report
 from circuitkit.study.records import load_record, save_record
 from circuitkit.study.run_directory import DRAWN, RUN_FILE
 
+# what is written where pictures cannot be drawn belongs together as well
+pytestmark = pytest.mark.filterwarnings("ignore::circuitkit.errors.PictureWarning")
 DATA = ("circuit.json", "scores.parquet", "validation.json", "patching.json", "interpretation.json")
 
 

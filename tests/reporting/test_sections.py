@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +17,7 @@ from circuitkit.reporting.markdown import escaped, report_markdown
 from circuitkit.reporting.sections import cell_text, picture_files, picture_table
 from circuitkit.reporting.write import write_report
 from circuitkit.study.records import load_record
+from circuitkit.validation.criterion import Case
 from circuitkit.work.progress import silent
 from tests.interpretation.test_section import PICTURES
 
@@ -36,7 +36,7 @@ def horoscope(case, progress=silent):
         "horoscope",
         "Horoscope of heads",
         "Stars above zero are lucky.",
-        (f"Jupiter shines on {case.head} {SCRIPT}.",),
+        (f"Jupiter shines on a0.h2 {SCRIPT}.",),
         (Table("Stars", COLUMNS, (("a0.h2", near(1.25)),)),),
         PICTURES,
         ("Saturn was not asked.",),
@@ -53,7 +53,8 @@ def told(interpreted, monkeypatch):
     measured = {"Horoscope of heads": horoscope, "Comets": too_cloudy}
     monkeypatch.setattr(interpret, "MEASURED", measured)
     notes = []
-    found = interpret._sections(SimpleNamespace(head="a0.h2"), notes, lambda title: silent)
+    nothing = object.__new__(Case)  # which these findings do not look at
+    found = interpret._sections(nothing, notes, lambda title: silent)
     assert notes == ["Comets: left out. clouds: must be away, got many."]
     return replace(interpreted, interpretation=replace(interpreted.interpretation, sections=found))
 

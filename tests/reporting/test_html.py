@@ -23,6 +23,7 @@ from circuitkit.reporting.html import inline_svg, report_html
 from circuitkit.reporting.markdown import report_markdown
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
+from circuitkit.validation.judge import with_question
 from circuitkit.validation.verdict import Finding, Verdict, check_of, reach_verdict
 
 from .conftest import SCORES
@@ -197,7 +198,7 @@ def test_the_edges_table_ranks_by_absolute_score_and_says_which_are_kept(record)
 
 
 def with_checks(record, *checks):
-    verdict = reach_verdict(checks, "facts")
+    verdict = reach_verdict([with_question(check) for check in checks], "facts")
     return replace(record, validation=replace(record.validation, verdict=verdict))
 
 

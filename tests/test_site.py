@@ -1,5 +1,6 @@
 """The site holds every page, public name and criterion; no link leads nowhere."""
 
+import ast
 import importlib.util
 import re
 import runpy
@@ -105,6 +106,16 @@ def test_the_readme_leads_to_adding_a_criterion_in_two_clicks():
     links = LINK.findall((ROOT / "README.md").read_text())
     assert ("docs/extending.md", "") in links
     assert "a-criterion" in anchors_of(DOCS / "extending.md")
+
+
+def test_no_docstring_holds_brackets_that_the_site_would_read_as_a_reference():
+    for path in (ROOT / "circuitkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                lines = (ast.get_docstring(node) or "").splitlines()
+                prose = "\n".join(line for line in lines if not line.startswith("    "))
+                found = re.search(r"\[[^\]]+\]\[[^\]]+\]", re.sub(r"`[^`]*`", "", prose))
+                assert found is None, f"{path}: {found[0]}: write it in backticks"
 
 
 def test_a_link_that_leads_nowhere_stops_the_site():

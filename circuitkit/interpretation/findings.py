@@ -133,7 +133,7 @@ class PromptView:
     """One prompt as a reader may pick it. Maps are by component name.
 
     `labels` names each position's role, empty where it has none. `patterns` holds each head's
-    attention [destination][source]; `attributions` what each component adds to the answers' logits
+    attention, destination by source; `attributions` what each component adds to the answers' logits
     over the wrong ones, by the position it was read from (heads) or stands at (others), in logits.
     `value` is the metric in the whole model.
     """

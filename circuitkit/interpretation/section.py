@@ -38,7 +38,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under columns, [row][column]; a cell that is None was not measured."""
+    """Rows of cells under columns, `[row][column]`; a cell that is None was not measured."""
 
     title: str
     columns: tuple[Column, ...]
@@ -50,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Means with 95 % intervals, [row][column], and what the whole of it would be.
+    """Means with 95 % intervals, `[row][column]`, and what the whole of it would be.
 
     Positive supports the behaviour. `direction` is noising or denoising where activations were
     replaced, and empty where none were. `says` is a caption, `axis` what the columns are.

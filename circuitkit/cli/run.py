@@ -23,7 +23,8 @@ def run(
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
 
-    Example: `circuitkit run ioi`, then open reports/ioi--pico--eap/report.html
+    Example: `circuitkit run ioi`, then open reports/ioi--pico--eap/report.html. TASK may be the
+    run.toml of a run, which is then repeated.
     """
     with loading():
         from circuitkit.cli.actions.run import find_and_judge

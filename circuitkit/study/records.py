@@ -185,6 +185,28 @@ def load_run_info(path: Path) -> RunInfo:
     return _INFO.structure(parse_toml(read_text_file(path)), RunInfo)
 
 
+def load_run(path: Path) -> RunInfo:
+    """Return what a run.toml says was run, if it says how to run it again.
+
+    Raises:
+        CircuitFileError: it cannot be read, or has no whole recipe.
+    """
+    try:
+        info = load_run_info(path)
+    except (*DAMAGED, cattrs.BaseValidationError) as error:
+        raise CircuitFileError(
+            f"run file {shown(str(path))}: must be a run.toml that `circuitkit run` wrote, got "
+            f"{error_text(error)}. There is nothing to repeat. Check the path."
+        ) from error
+    if not info.recipe.is_known:
+        raise CircuitFileError(
+            f"run file {shown(str(path))}: must hold a whole recipe, got one of an earlier "
+            "version. It does not say all that was set. Type what it says instead: "
+            f"{shown(info.command)}"
+        )
+    return info
+
+
 def _info_converter() -> cattrs.Converter:
     converter = cattrs.Converter()
     converter.register_structure_hook(Recipe, lambda data, _: recipe_from_json(data))

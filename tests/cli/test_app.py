@@ -252,6 +252,39 @@ def test_binary_units_are_larger_than_decimal_ones():
     assert parse_bytes("500MB") == 500_000_000
 
 
+def test_a_run_is_repeated_from_its_run_file(common, tmp_path):
+    words = ["--method", "eap-ig", "--set", "steps=2", "--edges", "30", "--seed", "3"]
+    done = call("run", *common, *words, "--ablation", "resample", "-o", tmp_path / "a")
+    assert done.exit_code == 0, done.output
+    again = call("run", tmp_path / "a" / "run.toml", "-q", "-o", tmp_path / "b")
+    assert again.exit_code == 0, again.output
+    first, second = load_record(tmp_path / "a"), load_record(tmp_path / "b")
+    assert first.circuit.provenance.recipe == second.circuit.provenance.recipe
+    assert first.circuit.edges == second.circuit.edges
+    assert first.validation == second.validation
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be a run.toml that `circuitkit run` wrote"),
+        ("task = [", "must be a run.toml that `circuitkit run` wrote"),
+        (None, "must be a run.toml that `circuitkit run` wrote"),
+        ("an old one", "must hold a whole recipe, got one of an earlier version"),
+    ],
+)
+def test_a_run_file_that_cannot_be_repeated_is_refused(tmp_path, text, message):
+    path = tmp_path / "run.toml"
+    if text == "an old one":
+        text = (Path(__file__).parents[2] / "reports/ioi--pico--eap-ig/run.toml").read_text()
+    if text is not None:
+        path.write_text(text)
+    done = call("run", path, "-q", "-o", tmp_path / "out")
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.output.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_run_directories_are_named_after_task_model_and_method():
     assert run_name("ioi", None, "pico", "eap") == "ioi--pico--eap"
     assert run_name("dir/my_task.py:MyTask", None, "a/b", "eap") == "MyTask--b--eap"

@@ -1,5 +1,6 @@
 """What `run` does: find a circuit, judge it, and write its report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cattrs
@@ -14,8 +15,11 @@ from circuitkit.cli.values import run_name
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.write import write_report
 from circuitkit.study.pipeline import study
-from circuitkit.study.records import RunRecord, save_record
-from circuitkit.study.subject import Subject, subject_of
+from circuitkit.study.recipe import request_of as request_of_recipe
+from circuitkit.study.recipe import require_no_code, settings_of
+from circuitkit.study.records import RunRecord, load_run, save_record
+from circuitkit.study.settings import Settings
+from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.work.files import require_writable_directory
 
 
@@ -29,9 +33,10 @@ def find_and_judge(
     explained: bool,
 ) -> None:
     """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
-    request = request_of(what, machine)
-    settings = search_settings(search, what.seed, machine)
-    name = run_name(what.task, what.prompts, what.model, search.method)
+    request, settings = request_of(what, machine), search_settings(search, what.seed, machine)
+    if what.task.endswith(".toml"):
+        request, settings = _repeated(Path(what.task), request, settings)
+    name = run_name(request.task, request.prompts, request.model, settings.method)
     directory = directory or Path("reports") / name
     require_writable_directory(directory)
     settings = with_checkpoint(settings, None, directory / "search.sqlite")
@@ -47,6 +52,19 @@ def find_and_judge(
         show_json({"directory": str(directory), "verdict": verdict})
     else:
         _show(record, subject, directory)
+
+
+def _repeated(path: Path, request: Request, settings: Settings) -> tuple[Request, Settings]:
+    """Return the request and the settings of a run.toml, on the machine that was asked for.
+
+    Raises:
+        CircuitFileError: it has no whole recipe, or its task is a file of Python.
+    """
+    info = load_run(path)
+    require_no_code(info.recipe.pairs.task, f"run file {str(path)!r}")
+    said = request_of_recipe(info.recipe, info.model)
+    repeated = replace(said, device=request.device, command=request.command)
+    return repeated, settings_of(info.recipe, settings)
 
 
 def _show(record: RunRecord, subject: Subject, directory: Path) -> None:

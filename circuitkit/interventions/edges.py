@@ -64,11 +64,7 @@ def measure_edges(
         PromptError: the metric needs labels that the pairs lack.
         MemoryBudgetError: not even one edge on one pair fits.
     """
-    if direction is Direction.DENOISING and not isinstance(ablation, CorruptedRun):
-        raise MethodError(
-            f"edges: denoising needs resample ablation, got {ablation.name!r}. There is no run in "
-            "which every value is ablated so. Use noising."
-        )
+    _require_run(direction, ablation)
     numbers = [model.graph.edge_number(name) for name in edges]
     metric.check(pairs.labels)
     n_pairs, max_rows = rows_per_batch(model, pairs, memory)
@@ -86,6 +82,14 @@ def measure_edges(
             done += block.numel()
             progress(done, effects.numel())
     return EdgeEffects(tuple(edges), effects, torch.cat(gaps))
+
+
+def _require_run(direction: Direction, ablation: Ablation) -> None:
+    if direction is Direction.DENOISING and not isinstance(ablation, CorruptedRun):
+        raise MethodError(
+            f"edges: denoising needs resample ablation, got {ablation.name!r}. There is no run in "
+            "which every value is ablated so. Use noising."
+        )
 
 
 class EdgeBench:

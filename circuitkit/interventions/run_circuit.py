@@ -72,14 +72,23 @@ def evaluate_circuits(
             labels = runner.labels(metric)
         for first in range(0, len(circuits), n_circuits):
             chunk = masks[first : first + n_circuits]
-            logits = runner.logits(chunk)
-            repeated = labels.repeated(len(chunk)).to(logits.device)
-            rows = metric.values(logits.flatten(0, 1), repeated)
-            block = rows.double().cpu().reshape(len(chunk), len(part))
+            block = _values(runner, chunk, labels, metric)
             values[first : first + len(chunk), start : start + len(part)] = block
             done += block.numel()
             progress(done, values.numel())
     return values[torch.argsort(order)]
+
+
+def _values(
+    runner: "CircuitRunner",
+    edge_masks: Bool[Tensor, "circuit sender receiver"],
+    labels: Labels,
+    metric: Metric,
+) -> Float[Tensor, "circuit pair"]:
+    logits = runner.logits(edge_masks)
+    repeated = labels.repeated(len(edge_masks)).to(logits.device)
+    rows = metric.values(logits.flatten(0, 1), repeated)
+    return rows.double().cpu().reshape(len(edge_masks), -1)
 
 
 def require_same_graph(model: SubjectModel, circuit: Circuit) -> None:

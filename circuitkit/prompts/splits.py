@@ -8,7 +8,7 @@ reference pairs supply the means of mean ablation. No prompt occurs in two split
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Protocol, runtime_checkable
@@ -82,12 +82,20 @@ def sample_splits(
     taken: set[object] = set()
     pairs = drawn_pairs(task.name, lambda: task.pairs(rng))
 
-    def enough(wanted: int) -> Callable[[list[PromptPair]], bool]:
-        return lambda drawn: len(drawn) >= wanted
-
-    discovery = _draw(task, pairs, taken, enough(n))
-    validation = _draw(task, pairs, taken, enough(n_validation))
+    discovery = _draw(task, pairs, taken, lambda drawn: len(drawn) >= n)
+    validation = _draw(task, pairs, taken, lambda drawn: len(drawn) >= n_validation)
     templates = {pair.template for pair in discovery + validation}
+    others = drawn_pairs(task.name, lambda: task.reference_pairs(rng), "reference_pairs()")
+    reference = _draw(task, others, taken, _covering(templates, n_validation))
+
+    def tokenized(drawn: list[PromptPair]) -> PromptPairs:
+        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
+
+    return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
+
+
+def _covering(templates: Collection[str], n_validation: int) -> Callable[[list[PromptPair]], bool]:
+    """Return whether reference pairs are enough, and of every template."""
 
     def covers(drawn: list[PromptPair]) -> bool:
         counts = Counter(pair.template for pair in drawn)
@@ -96,13 +104,7 @@ def sample_splits(
             return True
         return len(drawn) >= 2 * n_validation and not any(few)
 
-    others = drawn_pairs(task.name, lambda: task.reference_pairs(rng), "reference_pairs()")
-    reference = _draw(task, others, taken, covers)
-
-    def tokenized(drawn: list[PromptPair]) -> PromptPairs:
-        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
-
-    return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
+    return covers
 
 
 def sample_held_out(
@@ -133,6 +135,16 @@ def sample_held_out(
         judging = other.validation
         new = [i for i, pair in enumerate(judging.pairs) if seen.isdisjoint(pair.contents())]
         found["wordings"] = (judging.select(new), other.reference)
+    drawn = _of_other_answers(task, splits, n, seed)
+    if len(drawn) >= MIN_HELD_OUT:
+        pairs = tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
+        found["answers"] = (pairs, splits.reference)
+    return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
+
+
+def _of_other_answers(task: PairSource, splits: Splits, n: int, seed: int) -> list[PromptPair]:
+    """Return at most `n` pairs whose right answers were never right in discovery."""
+    seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
     known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
     templates = {pair.template for pair in splits.reference.pairs}
     drawn: dict[object, PromptPair] = {}
@@ -143,12 +155,7 @@ def sample_held_out(
             drawn.setdefault(pair.contents(), pair)
         if len(drawn) == n:
             break
-    if len(drawn) >= MIN_HELD_OUT:
-        pairs = tokenize_pairs(
-            list(drawn.values()), tokenizer, drop_misaligned=task.drop_misaligned, bos=bos
-        )
-        found["answers"] = (pairs, splits.reference)
-    return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
+    return list(drawn.values())
 
 
 def require_number_of_pairs(n: int) -> None:

@@ -79,19 +79,25 @@ def measure_difference(
         memory=memory,
         progress=progress,
     )
-    graph = subject.model.graph
-    full, empty, of_a, of_b = case.values([Circuit.full(graph), Circuit.empty(graph), a, b])
+    return _difference(case, b, n_left_out=len(subject.splits.validation) - len(pairs))
+
+
+def _difference(case: Case, b: Circuit, *, n_left_out: int) -> FaithfulnessDifference:
+    """Return what changes if the case's circuit gives way to `b`."""
+    graph, metric = case.model.graph, case.metric
+    full, empty = Circuit.full(graph), Circuit.empty(graph)
+    of_full, of_empty, of_a, of_b = case.values([full, empty, case.circuit, b])
     return FaithfulnessDifference(
-        model=subject.model.name,
-        model_digest=subject.model.digest,
-        ablation=ablation,
-        metric=subject.metric.name,
-        unit=subject.metric.unit,
-        a=case.share_of_gap(of_a - empty),
-        b=case.share_of_gap(of_b - empty),
+        model=case.model.name,
+        model_digest=case.model.digest,
+        ablation=case.ablation,
+        metric=metric.name,
+        unit=metric.unit,
+        a=case.share_of_gap(of_a - of_empty),
+        b=case.share_of_gap(of_b - of_empty),
         difference=case.share_of_gap(of_b - of_a),
-        gap=mean_estimate(np.asarray(full - empty)),
-        n_left_out=len(subject.splits.validation) - len(pairs),
+        gap=mean_estimate(np.asarray(of_full - of_empty)),
+        n_left_out=n_left_out,
     )
 
 

@@ -52,7 +52,7 @@ def test_a_circuit_that_is_not_faithful_enough_is_refuted_with_the_reason(pico):
     assert record.info.n_edges_selected == int(0.15 * record.graph.n_edges)
     assert record.validation.verdict.outcome == "refuted"
     sentence, reason = verdict_sentences(record)
-    assert "faithfulness must be at least 0.8" in sentence
+    assert "the circuit keeps must be at least 0.8, got" in sentence
     assert re.search(r"first reach 0\.8 at \d+ \(\d", reason)
 
 

@@ -58,7 +58,7 @@ def test_the_reference_holds_exactly_the_public_names():
     text = (DOCS / "reference" / "README.md").read_text()
     names = re.findall(r"^::: circuitkit\.(\w+)$", text, re.MULTILINE)
     assert len(names) == len(set(names))
-    assert set(names) == set(circuitkit.__all__)
+    assert set(names) == set(circuitkit.__all__) - {"__version__"}
 
 
 def test_every_package_gets_a_page_that_shows_its_modules():

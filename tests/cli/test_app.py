@@ -297,8 +297,8 @@ def test_another_method_is_named_in_the_circuit_and_the_directory(common, tmp_pa
     done = call("discover", *common[:4], "-q", "--method", "eap-ig", "--set", "steps=2", "--edges",
                 "9", "--anyway", "-o", out)  # fmt: skip
     assert done.exit_code == 0, done.output
-    origin = json.loads(out.read_text())["circuitkit"]
-    assert (origin["method"], origin["settings"]["steps"]) == ("eap-ig", 2)
+    recipe = json.loads(out.read_text())["circuitkit"]["recipe"]
+    assert (recipe["method"], recipe["method_settings"]["steps"]) == ("eap-ig", 2)
     monkeypatch.chdir(tmp_path)
     assert call("run", *common, "--method", "clean-corrupted", "--anyway").exit_code in (0, 2)
     assert [path.name for path in (tmp_path / "reports").iterdir()] == [
@@ -346,8 +346,8 @@ def test_a_threshold_and_greedy_selection_give_their_circuits(common, tmp_path):
     assert float(kept.abs().min()) >= 0.02
     greedy = discovered(tmp_path / "g.json", *prompts, "--select", "greedy", "--edges", "9")
     assert any(edge.endswith("->logits") for edge in greedy.edges)
-    settings = json.loads((tmp_path / "g.json").read_text())["circuitkit"]["settings"]
-    assert (settings["selection"], settings["threshold"]) == ("greedy", 0.0)
+    selection = json.loads((tmp_path / "g.json").read_text())["circuitkit"]["recipe"]["selection"]
+    assert (selection["rule"], selection["threshold"]) == ("greedy", 0.0)
 
 
 def test_acdc_gives_its_own_circuit_and_leaves_no_checkpoint_behind(common, tmp_path):

@@ -29,11 +29,11 @@ QUICK = {  # settings other than the defaults, and little work
     "exact": {"direction": "denoising"},
 }
 SELECTIONS = {
-    "of a number of edges": {"n_edges": 40},
+    "of a number of edges": {"n_edges": 70},
     "of its own size": {},
-    "greedy": {"n_edges": 25, "selection": "greedy"},
-    "signed": {"n_edges": 40, "signed": True},
-    "above a threshold": {"threshold": "the 35th best"},
+    "greedy": {"n_edges": 50, "selection": "greedy"},
+    "signed": {"n_edges": 70, "signed": True},
+    "above a threshold": {"threshold": "the 60th best"},
 }
 
 
@@ -68,7 +68,7 @@ def settings_for(subject, name, selection):
     settings = Settings(method=name, method_settings=QUICK.get(name, {}), seed=2, memory=10**9)
     if "threshold" in selection:
         scores = discover(subject, settings).by_edge().abs()
-        selection = {"threshold": float(scores.sort(descending=True).values[34])}
+        selection = {"threshold": float(scores.sort(descending=True).values[59])}
         if selection["threshold"] <= 0:
             return None
     return replace(settings, **selection)

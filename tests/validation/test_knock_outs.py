@@ -67,7 +67,7 @@ def test_a_class_is_where_its_members_act_most_on_average(new_case, monkeypatch)
     monkeypatch.setattr(knock_outs, "patch_activations", patch_activations)
     edges = [f"{name}->logits" for name in list(mean_effects)[:4]]
     case = new_case()
-    case.circuit = Circuit.of_edges(case.model.graph, edges)
+    case = replace(case, circuit=Circuit.of_edges(case.model.graph, edges))
     assert component_classes(case) == {
         "heads at A, for": ("a0.h1",),
         "heads at B, against": ("a0.h0", "a1.h1"),
@@ -115,7 +115,6 @@ def test_random_sets_hold_about_half_and_depend_on_the_seed():
 
 def test_greedy_search_takes_what_opens_the_largest_gap_each_time(told, small):
     gaps = {"a0.h0": 1, "a0.h1": -5, "m0": 3, "a1.h0": 0, "m1": 2}
-    held = told(None, Circuit.of_edges(small.graph, [f"{name}->logits" for name in NAMES]))
 
     def tell(c, choosing, ablation):
         assert choosing
@@ -123,7 +122,7 @@ def test_greedy_search_takes_what_opens_the_largest_gap_each_time(told, small):
         is_model = c.n_edges > 10
         return [0.0 if is_model else sum(gaps.get(name, 0) for name in lost)] * 7
 
-    held.tell = tell
+    held = told(tell, Circuit.of_edges(small.graph, [f"{name}->logits" for name in NAMES]))
     found = greedy_sets(held, NAMES)
     assert list(found) == [f"greedy set {i + 1}" for i in range(GREEDY_STEPS)]
     # -5, then the rest of one sign can only bring it back: 0, 1, 2 each open the least loss

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from circuitkit.cli.terminal import show_verdict
+from circuitkit.cli.actions.shown import show_verdict
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.verdict import (

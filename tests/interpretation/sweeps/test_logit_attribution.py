@@ -30,13 +30,13 @@ def family(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def several_answers():
     """Pairs of uneven length with one or two answers and one to three wrong ones."""
-    raw = random_pairs(6)
-    return tokenize_pairs(
-        [
-            replace(pair, answers=[*pair.answers, 3][: 1 + i % 2], wrong_answers=wrong)
-            for i, (pair, wrong) in enumerate(zip(raw, ([5], [6, 7], [8, 9, 10]) * 2, strict=True))
-        ]
-    )
+    pairs = []
+    for i, pair in enumerate(random_pairs(6)):
+        answers = [*pair.answers, 3][: 1 + i % 2]
+        others = [token for token in range(5, VOCAB) if token not in answers]
+        wrong = others[3 * i : 3 * i + 1 + i % 3]
+        pairs.append(replace(pair, answers=answers, wrong_answers=wrong))
+    return tokenize_pairs(pairs)
 
 
 def uncapped(model, logits):

@@ -183,7 +183,8 @@ def test_the_default_window_is_ten_layers_of_forty_eight():
     layers = {4: 1, 12: 2, 24: 5, 48: 10}
     for n, window in layers.items():
         model = type("Model", (), {"graph": type("Graph", (), {"n_layers": n})})
-        assert default_window.__wrapped__(model) == window
+        checked = default_window
+        assert getattr(checked, "__wrapped__", checked)(model) == window  # no shape check
 
 
 def test_a_metric_of_which_less_is_better_has_positive_effects_too(toy, pairs):

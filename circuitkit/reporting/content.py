@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -183,12 +184,18 @@ def marked(outcome: str) -> str:
 
 def title_of(record: RunRecord) -> str:
     """Return the report's title."""
-    return f"Circuit report: {record.info.task} in {record.info.model}"
+    return f"Circuit report: {record.info.task} in {short_model(record.info.model)}"
 
 
 def caption_of(record: RunRecord) -> str:
     """Return the title of the circuit's picture."""
-    return f"{record.info.task} in {record.info.model}, {record.circuit.n_edges} edges"
+    model = short_model(record.info.model)
+    return f"{record.info.task} in {model}, {record.circuit.n_edges} edges"
+
+
+def short_model(model: str) -> str:
+    """Return a model's name; of a directory the last part, as tables give the whole path."""
+    return Path(model).name if Path(model).is_absolute() else model
 
 
 def questions_table(record: RunRecord) -> TableText:
@@ -297,16 +304,21 @@ def sample_texts(record: RunRecord) -> tuple[SampleText, ...]:
 def counts_table(record: RunRecord) -> TableText:
     """Return how large the circuit is, from the whole graph to what was kept."""
     circuit = record.circuit
-    heads = sum(name.startswith("a") for name in circuit.components)
+    inner, of = (
+        [name for name in whole.components if name not in (INPUT, LOGITS)]
+        for whole in (circuit, record.graph)
+    )
+    heads = sum(name in record.graph.head_places for name in inner)
     share = circuit.n_edges / record.graph.n_edges
-    of = len(record.graph.components)
+    is_minimal = circuit.provenance.recipe.selection.minimal
+    gone = "dead ends and edges that are not needed" if is_minimal else "dead ends"
     return TableText(
         ("size", "count"),
         (
             ("edges of the graph", f"{record.graph.n_edges:,}"),
             ("edges selected", f"{record.info.n_edges_selected:,}"),
-            ("edges after dead ends were removed", f"{circuit.n_edges:,} ({share:.1%})"),
-            ("components in the circuit", f"{len(circuit.components)} of {of}"),
+            (f"edges without {gone}", f"{circuit.n_edges:,} ({share:.1%})"),
+            ("heads and MLPs in the circuit", f"{len(inner)} of {len(of)}"),
             ("heads among them", str(heads)),
         ),
         frozenset({"count"}),

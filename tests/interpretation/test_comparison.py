@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from circuitkit.circuits.circuit import Circuit, kind_of
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.cli.actions import compare as command
+from circuitkit.cli.actions.compare import show_comparison
 from circuitkit.cli.app import app
 from circuitkit.errors import CriterionError
 from circuitkit.interpretation.cards import cards_of
 from circuitkit.interpretation.comparison import (
+    MatchedPair,
     SharedEdge,
     behaviour,
     compare,
@@ -344,7 +347,8 @@ def test_the_command_prints_what_is_shared_and_draws_it(tmp_path):
     text = " ".join(done.output.split())
     assert "They differ in task: t, u." in text
     assert f"{a})" in text
-    assert "runs 100%, 100% of what runs between groups" in text
+    assert "Edges that every model has carry A 100%, B 100% of the effect between groups." in text
+    assert "more were matched with a similarity" not in text
     assert "a1.h0 (80%)" in text
     assert "2 of 2" in text
     assert picture.read_text().startswith("<?xml")
@@ -353,6 +357,18 @@ def test_the_command_prints_what_is_shared_and_draws_it(tmp_path):
     assert said["pairs"][0]["groups"]["value"] == pytest.approx(1)
     assert said["models"] == ["m", "m"]
     assert said["universal"] == [1.0, 1.0]
+
+
+def test_components_that_are_matched_but_unlike_are_counted_and_not_shown(capsys):
+    matches = (MatchedPair("a0.h0", "a1.h1", 0.8), MatchedPair("m0", "m1", 0.04))
+    found = compare([chain("a0.h3", "a1.h0"), chain("a2.h1", "a3.h2")])
+    [pair] = found.pairs
+    shown = replace(found, pairs=(replace(pair, matches=matches),))
+    show_comparison(shown, [Path("a"), Path("b")])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "0.80" in text
+    assert "0.04" not in text
+    assert "1 more was matched with a similarity below 0.1" in text
 
 
 def test_what_is_not_interpreted_yet_is_interpreted(interpreted, of_truth, tmp_path):

@@ -10,13 +10,18 @@ from html.parser import HTMLParser
 import pytest
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.recipe import Recipe, Selection
 from circuitkit.reporting.content import (
+    caption_of,
     checks_table,
+    component_list,
+    counts_table,
     edges_table,
     interval,
     number,
     questions_table,
     signed,
+    title_of,
 )
 from circuitkit.reporting.explorer import page_script, safe_json, source_hash, tagged_svg
 from circuitkit.reporting.html import inline_svg, report_html
@@ -186,7 +191,28 @@ def test_a_style_sheet_of_a_picture_does_not_reach_the_page(html):
 def test_counts_go_from_the_graph_to_the_circuit(record, page):
     assert f"edges of the graph {record.graph.n_edges}" in re.sub(r"\s+", " ", page.text)
     assert "edges selected 9" in re.sub(r"\s+", " ", page.text)
-    assert re.search(r"edges after dead ends were removed\s+6 \(", page.text)
+    assert re.search(r"edges without dead ends\s+6 \(", page.text)
+    names = component_list(record).split(", ")
+    inner = len(record.graph.components) - 2  # without the input and the logits
+    assert ("heads and MLPs in the circuit", f"{len(names)} of {inner}") in counts_table(
+        record
+    ).rows
+
+
+def test_edges_that_were_not_needed_are_not_called_dead_ends(record):
+    recipe = Recipe(selection=Selection(minimal=True))
+    origin = replace(record.circuit.provenance, recipe=recipe)
+    minimal = replace(record, circuit=replace(record.circuit, provenance=origin))
+    rows = dict(counts_table(minimal).rows)
+    assert rows["edges without dead ends and edges that are not needed"].startswith("6 (")
+
+
+def test_a_title_names_a_model_directory_by_its_last_part(record):
+    info = replace(record.info, model="/a/long/path/of/stories")
+    assert title_of(replace(record, info=info)).endswith(" in stories")
+    assert caption_of(replace(record, info=info)).startswith(f"{info.task} in stories, ")
+    assert title_of(replace(record, info=replace(info, model="gpt2"))).endswith(" in gpt2")
+    assert title_of(replace(record, info=replace(info, model="org/name"))).endswith(" in org/name")
 
 
 def test_the_edges_table_ranks_by_absolute_score_and_says_which_are_kept(record):

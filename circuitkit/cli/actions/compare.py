@@ -29,6 +29,8 @@ from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
 from circuitkit.work.files import write_whole
 
+ALIKE = 0.1  # similarity below which matched components are not shown as alike
+
 
 def compare_circuits(
     circuits: list[Path],
@@ -93,14 +95,23 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
         [_overlap_row(pair, letters) for pair in comparison.pairs],
     )
     _show_groups(comparison, letters)
-    universal = ", ".join(f"{share:.0%}" for share in comparison.universal)
-    OUT.print(f"Along edges that are in all models runs {universal} of what runs between groups.")
+    shares = zip(letters, comparison.universal, strict=True)
+    carried = ", ".join(f"{letter} {share:.0%}" for letter, share in shares)
+    OUT.print(f"Edges that every model has carry {carried} of the effect between groups.")
     for pair in comparison.pairs:
         show_table(
             f"Components of {letters[pair.a]} and {letters[pair.b]} that behave alike",
             (letters[pair.a], letters[pair.b], "similarity"),
-            [(each.a, each.b, f"{each.similarity:.2f}") for each in pair.matches],
+            [(m.a, m.b, f"{m.similarity:.2f}") for m in pair.matches if m.similarity >= ALIKE],
         )
+        _show_rest(pair)
+
+
+def _show_rest(pair: PairComparison) -> None:
+    unlike = sum(match.similarity < ALIKE for match in pair.matches)
+    if unlike:
+        were = "was" if unlike == 1 else "were"
+        OUT.print(f"{unlike} more {were} matched with a similarity below {ALIKE}.")
 
 
 def _show_groups(comparison: Comparison, letters: tuple[str, ...]) -> None:

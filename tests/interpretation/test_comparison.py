@@ -261,6 +261,14 @@ def random_graph(rng):
     return interpretation([*lower, *upper])
 
 
+def test_the_same_names_of_the_same_graph_are_no_chance():
+    one = random_graph(np.random.default_rng(1))
+    names = {each.component: each.group for each in one.cards}
+    found = overlap(one, names, one, names, n_deals=199)
+    assert found.value == pytest.approx(1)
+    assert found.p < 0.06  # four of eight names can be dealt in 70 ways
+
+
 def test_names_that_mean_nothing_are_found_out():
     rng, alarms, n = np.random.default_rng(0), 0, 120
     for seed in range(n):

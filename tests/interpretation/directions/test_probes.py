@@ -22,6 +22,14 @@ def test_a_label_that_is_written_is_read_off_and_its_direction_found():
     assert found.direction[0] > 2 * np.abs(found.direction[1:]).max()
 
 
+def test_chance_is_the_share_of_the_commoner_label_whichever_it_is():
+    held_out = examples(41, 1)
+    other = Examples(held_out.x, ~held_out.labels, held_out.tokens)
+    assert (
+        probe(examples(64, 0), other).chance == probe(examples(64, 0), held_out).chance == 21 / 41
+    )
+
+
 def test_a_label_that_is_not_written_is_not_read_off():
     training, held_out = (
         Examples(e.x[:, 1:], e.labels, e.tokens) for e in (examples(64, 0), examples(40, 1))

@@ -153,3 +153,12 @@ def test_of_two_that_are_as_strong_the_more_telling_one_comes_first():
     last[:, 4] = True
     every = attention_to_roles(patterns, patterns, pairs, last, role_sources(pairs))
     assert [each.role for each in strongest_first(every)][:2] == ["induction", "answer"]
+
+
+def test_where_only_one_place_can_be_seen_nothing_is_chosen():
+    """The first destination sees itself alone: attention of 1 to it says nothing of a head."""
+    pairs = pairs_of([9, 5, 7, 6, 5], answers=[7])
+    positional = found(pairs, uniform(pairs))["positional"]
+    of_the_later = (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4
+    assert positional.per_pair == pytest.approx(np.full(N, of_the_later))
+    assert positional.mean == pytest.approx(of_the_later)

@@ -1,6 +1,6 @@
 """How long loading takes, and how much of it is the digest of the weights.
 
-    python benchmarks/load.py --millions 300 --dtype bfloat16
+    python benchmarks/load.py --millions 300 --dtype bfloat16 --device cpu
 
 A random model of Llama's shape is written to a temporary directory, in bfloat16, and loaded again
 as `load_model` does. `digest_seconds` is the time in `file_digest` within it, `legacy_seconds` that
@@ -53,12 +53,14 @@ class Clock:
         return found
 
 
-def measured(directory: Path, dtype: str) -> dict[str, object]:
+def measured(directory: Path, dtype: str, device: str) -> dict[str, object]:
     """Load once with clocks in place."""
     clock = Clock(digests.file_digest)
     start = time.perf_counter()
     with mock.patch.object(loading, "file_digest", clock):
-        model = load_model(directory, dtype=dtype)
+        model = load_model(directory, dtype=dtype, device=device)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()  # copies to the device are part of loading
     seconds = time.perf_counter() - start
     return {
         "load_seconds": round(seconds, 2),
@@ -73,6 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--millions", type=int, default=300)
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--legacy", action="store_true", help="time the older form too")
     options = parser.parse_args()
@@ -81,7 +84,7 @@ def main() -> None:
         n_parameters = written(directory, options.millions)
         for _ in range(options.repeats):
             row = {"parameters": n_parameters, "dtype": options.dtype}
-            print(json.dumps(row | measured(directory, options.dtype)), flush=True)
+            print(json.dumps(row | measured(directory, options.dtype, options.device)), flush=True)
         if options.legacy:
             hf_model = LlamaForCausalLM.from_pretrained(directory, dtype=options.dtype)
             clock = Clock(digests.legacy_digest)

@@ -21,12 +21,13 @@ from torch import Tensor
 from circuitkit.circuits.graph import READS
 from circuitkit.errors import MemoryBudgetError
 from circuitkit.interventions.budget import bytes_per_pair, free_bytes
+from circuitkit.interventions.circuit_walk import CircuitReads, circuit_logits
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention
 from circuitkit.model.context import Context
 from circuitkit.model.recording import attention_bias_before, sender_outputs
-from circuitkit.model.runs import Run
+from circuitkit.model.runs import Run, labelled_places
 from circuitkit.prompts.pairs import PromptPairs
 
 
@@ -55,7 +56,7 @@ class SoftCircuits:
         No weight of the model collects gradients.
         """
         with self.model.frozen():
-            return _SoftRun(self, weights).logits()
+            return circuit_logits(self.model, self.run, _SharedReads(self, weights))
 
 
 def require_memory(
@@ -80,11 +81,12 @@ def require_memory(
         )
 
 
-class _SoftRun:
-    """The state of one forward pass: how far every sender's live value is from ablated.
+class _SharedReads(CircuitReads):
+    """The state of one pass: how far every sender's live value is from its ablated one.
 
     `changes` holds one tensor [circuit, sender, place, d_model] for the input, for the heads of
-    each layer and for each MLP, in sender order; a place is a (pair, pos).
+    each layer and for each MLP, in sender order. Nothing is written in place, so that all of it can
+    be differentiated.
     """
 
     def __init__(
@@ -92,41 +94,55 @@ class _SoftRun:
     ) -> None:
         self.model, self.run, self.ablated = circuits.model, circuits.run, circuits.ablated
         self.weights = weights.to(self.ablated).transpose(1, 2)  # [circuit, receiver, sender]
-        self.n_circuits = len(weights)
-        self.n_rows, self.n_pos = self.run.entering.shape[:2]
+        self._context = self.run.context.repeated(len(weights))
+        self.n_pos = self.run.entering.shape[1]
         self.changes: list[Tensor] = []
-        self.n_written = 0
 
-    def logits(self) -> Float[Tensor, "circuit pair vocab"]:
-        """Run every layer and unembed."""
-        graph = self.model.graph
-        context = self.run.context.repeated(self.n_circuits)
-        entering = self.run.entering.flatten(0, 1)
-        self._write(entering.expand(self.n_circuits, 1, *entering.shape))
-        for index, layer in enumerate(self.model.layers):
-            self._write(self._heads(index, context))
-            if index == graph.n_layers - 1:
-                self._keep_labelled()
-            if layer.mlp is not None:
-                read = self._mlp_input(index)
-                self._write(layer.mlp(read).reshape(self.n_circuits, 1, -1, graph.d_model))
-        last = slice(len(graph.receivers) - 1, None)
-        read = self._read(last, len(graph.senders), graph.n_layers, own_layer=False)
-        logits = self.model.unembed(read.reshape(-1, graph.d_model))
-        return logits.reshape(self.n_circuits, self.n_rows, -1)
+    @property
+    def context(self) -> Context:
+        """The context of every circuit's rows: all are under way from the start."""
+        return self._context
 
-    def _write(self, outputs: Float[Tensor, "circuit sender place d_model"]) -> None:
-        senders = slice(self.n_written, self.n_written + outputs.shape[1])
-        self.changes.append(outputs - self.ablated[senders])
-        self.n_written = senders.stop
+    def reach(self, layer: int, what: str) -> bool:
+        """Return that these heads or this MLP must be run: any weight may be other than zero."""
+        return True
 
-    def _keep_labelled(self) -> None:
-        """Leave out all places but the labelled: behind the last heads nothing else is read."""
-        label_pos = self.run.context.label_pos
-        places = torch.arange(self.n_rows, device=label_pos.device) * self.n_pos + label_pos
+    def write(self, first: int, outputs: Float[Tensor, "circuit sender place d_model"]) -> None:
+        """Take what the senders from number `first` on have written."""
+        change = outputs - self.ablated[first : first + outputs.shape[1]]
+        self.changes.append(change.expand(len(self.weights), *change.shape[1:]))
+
+    def keep_labelled(self) -> None:
+        """Forget all places but the labelled."""
+        places = labelled_places(self.run)
         self.changes = [change[:, :, places] for change in self.changes]
         self.ablated = self.ablated[:, places]
         self.n_pos = 1
+
+    def projections(self, layer: int) -> Float[Tensor, "circuit_place receiver d_head"]:
+        """Return q, k and v of every head, each from what its own receiver reads."""
+        graph, attention = self.model.graph, self.model.layers[layer].attention
+        receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
+        n_senders = graph.n_senders_before_attention(layer)
+        read = self._read(receivers, n_senders, layer, own_layer=False)
+        weight, bias = _per_receiver(attention)
+        projected = attention.norm.x_hat(read) @ weight + bias.unsqueeze(1)
+        # [circuit, receiver, place, d_head] to [circuit * place, receiver, d_head]
+        return projected.transpose(1, 2).flatten(0, 1)
+
+    def mlp_in(self, layer: int) -> Float[Tensor, "row pos d_model"]:
+        """Return what the MLP of a layer reads."""
+        graph = self.model.graph
+        receiver = graph.mlp_receiver(layer)
+        at, n_senders = slice(receiver, receiver + 1), graph.n_senders_before_mlp(layer)
+        read = self._read(at, n_senders, layer, own_layer=not graph.parallel_attn_mlp)
+        return read.reshape(-1, self.n_pos, graph.d_model)
+
+    def logits_in(self) -> Float[Tensor, "circuit pair d_model"]:
+        """Return what the logits read."""
+        graph = self.model.graph
+        last = slice(len(graph.receivers) - 1, None)
+        return self._read(last, len(graph.senders), graph.n_layers, own_layer=False)[:, 0]
 
     def _read(
         self, receivers: slice, n_senders: int, layer: int, *, own_layer: bool
@@ -139,32 +155,10 @@ class _SoftRun:
             if first == n_senders:  # in parallel blocks the own heads are written, but not read
                 break
             end = first + change.shape[1]
+            # [circuit, receiver, sender] @ [circuit, sender, place * d_model]
             read = torch.baddbmm(read, weights[:, :, first:end], change.flatten(2))
             first = end
         return read.view(*weights.shape[:2], *base.shape)
-
-    def _heads(self, layer: int, context: Context) -> Float[Tensor, "circuit head place d_model"]:
-        """Return what every head of a layer writes, each from what its own receivers read."""
-        graph, attention = self.model.graph, self.model.layers[layer].attention
-        receivers = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
-        n_senders = graph.n_senders_before_attention(layer)
-        read = self._read(receivers, n_senders, layer, own_layer=False)
-        weight, bias = _per_receiver(attention)
-        projected = attention.norm.x_hat(read) @ weight + bias.unsqueeze(1)
-        shape = (-1, self.n_pos, 3 * graph.n_heads, attention.d_head)
-        q, k, v = projected.transpose(1, 2).reshape(shape).chunk(3, dim=2)
-        past = self.run.past[layer].repeated(self.n_circuits) if self.run.past else None
-        z, _ = attention.attend(q, k, v, context.layers[layer], past=past)
-        written = attention.written(z).reshape(self.n_circuits, -1, *z.shape[2:])
-        return written.transpose(1, 2) @ attention.w_out
-
-    def _mlp_input(self, layer: int) -> Float[Tensor, "row pos d_model"]:
-        graph = self.model.graph
-        receiver = graph.mlp_receiver(layer)
-        n_senders, own_layer = graph.n_senders_before_mlp(layer), not graph.parallel_attn_mlp
-        at = slice(receiver, receiver + 1)
-        read = self._read(at, n_senders, layer, own_layer=own_layer)
-        return read.reshape(-1, self.n_pos, graph.d_model)
 
 
 def _per_receiver(

@@ -13,12 +13,15 @@ from circuitkit.circuits.graph import READS
 from circuitkit.interventions.recorded import RecordedRun
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
-from circuitkit.model.recording import attention_bias_before, by_head
+from circuitkit.model.recording import attention_bias_before, by_head, sender_outputs
 from circuitkit.model.runs import Run
 
 
 class AblatedReads(ABC):
     """What receivers read when every sender is ablated, and what heads make of it."""
+
+    def __init__(self, model: SubjectModel, ablated: Float[Tensor, "sender place d_model"]) -> None:
+        self.model, self.ablated = model, ablated
 
     @abstractmethod
     def attn_in(self, layer: int) -> Float[Tensor, "place d_model"]:
@@ -45,7 +48,8 @@ class ReadsOfRun(AblatedReads):
     """The ablated values are those of a run, so all of this was computed in it."""
 
     def __init__(self, model: SubjectModel, recorded: RecordedRun) -> None:
-        self.model, self.kept = model, recorded.kept
+        super().__init__(model, sender_outputs(model, recorded.activations))
+        self.kept = recorded.kept
 
     def attn_in(self, layer: int) -> Float[Tensor, "place d_model"]:
         return self.kept[hook_points.resid_pre(layer)].flatten(0, 1)
@@ -72,7 +76,8 @@ class ReadsOfSums(AblatedReads):
     def __init__(
         self, model: SubjectModel, run: Run, ablated: Float[Tensor, "sender place d_model"]
     ) -> None:
-        self.model, self.run, self.ablated = model, run, ablated
+        super().__init__(model, ablated)
+        self.run = run
         self._projections: dict[int, Tensor] = {}
         self._changes: dict[tuple[int, str], Tensor] = {}
 

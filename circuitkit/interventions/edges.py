@@ -15,12 +15,13 @@ and many edges run as one batch. A sender's change is normalised once for all re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.circuits.graph import READS
+from circuitkit.circuits.graph import READS, ComponentGraph
 from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import Ablation, CorruptedRun, ResampleAblation
 from circuitkit.interventions.budget import rows_per_batch
@@ -92,6 +93,28 @@ def _require_run(direction: Direction, ablation: Ablation) -> None:
         )
 
 
+class _Edge(NamedTuple):
+    """One edge to be measured."""
+
+    place: int  # in what was asked for
+    sender: int
+    within: int  # the receiver, counted within its layer: q of all heads, k of all, v of all
+
+
+def _by_reader(graph: ComponentGraph, numbers: Sequence[int]) -> dict[tuple[int, str], list[_Edge]]:
+    """Return these edges by what they enter: the `heads` or `mlp` of a layer, `logits`."""
+    found: dict[tuple[int, str], list[_Edge]] = defaultdict(list)
+    for place, number in enumerate(numbers):
+        sender, receiver = graph.edge_index[number].tolist()
+        layer = graph.layer_of_receiver(receiver)
+        if layer == graph.n_layers:
+            what = "logits"
+        else:
+            what = "heads" if receiver < graph.mlp_receiver(layer) else "mlp"
+        found[layer, what].append(_Edge(place, sender, receiver - graph.first_receiver(layer)))
+    return found
+
+
 class EdgeBench:
     """One batch of pairs, on which any edge can be measured."""
 
@@ -118,39 +141,31 @@ class EdgeBench:
             ablated = ablation.values(model, pairs)
         self.base, clean = self.both.base, self.both.clean
         away = ablated.minus(clean.activations)
-        # what is added to a receiver's input
+        # [sender, place, d_model]: what an edge adds to its receiver's input when it is measured
         self.added = sender_outputs(model, away if noising else away.map(torch.neg))
+        # read once: a sender that wrote the same in both runs has no effect, and is not run
+        self.moves: list[bool] = (self.added != 0).flatten(1).any(1).tolist()
         self.n_rows, self.n_pos = clean_run.entering.shape[:2]
 
     def effects(self, numbers: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Yield places in `numbers` and the effects of those edges, [edge, pair]."""
-        graph = self.model.graph
-        by_receiver: dict[tuple[int, str], list[tuple[int, int, int]]] = defaultdict(list)
-        for place, number in enumerate(numbers):
-            sender, receiver = graph.edge_index[number].tolist()
-            layer = graph.layer_of_receiver(receiver)
-            within = receiver - graph.first_receiver(layer)
-            kind = "heads" if receiver < graph.mlp_receiver(layer) else "mlp"
-            if layer == graph.n_layers:
-                kind = "logits"
-            by_receiver[layer, kind].append((place, sender, within))
-        for (layer, kind), edges in by_receiver.items():
-            live = [edge for edge in edges if bool((self.added[edge[1]] != 0).any())]
-            size = max(1, self.max_rows // self.n_rows)
-            for chunk in _chunks(live, size):
-                senders = [sender for _, sender, _ in chunk]
-                if kind == "heads":
-                    logits = self._into_heads(layer, senders, [within for *_, within in chunk])
-                elif kind == "mlp":
-                    logits = self._into_mlp(layer, senders)
-                else:
-                    logits = self._into_logits(senders)
-                yield [place for place, *_ in chunk], self.both.effects(logits, len(chunk))
-            dead = [
-                place for place, sender, _ in edges if not bool((self.added[sender] != 0).any())
-            ]
-            if dead:
-                yield dead, torch.zeros(len(dead), self.n_rows, dtype=torch.float64)
+        size = max(1, self.max_rows // self.n_rows)
+        dead = []
+        for (layer, what), edges in _by_reader(self.model.graph, numbers).items():
+            live = [edge for edge in edges if self.moves[edge.sender]]
+            dead += [edge.place for edge in edges if not self.moves[edge.sender]]
+            for start in range(0, len(live), size):
+                chunk = live[start : start + size]
+                logits = self._logits(layer, what, chunk)
+                yield [edge.place for edge in chunk], self.both.effects(logits, len(chunk))
+        if dead:
+            yield dead, torch.zeros(len(dead), self.n_rows, dtype=torch.float64)
+
+    def _logits(self, layer: int, what: str, edges: Sequence[_Edge]) -> Float[Tensor, "row vocab"]:
+        senders = [edge.sender for edge in edges]
+        if what == "heads":
+            return self._into_heads(layer, senders, [edge.within for edge in edges])
+        return self._into_mlp(layer, senders) if what == "mlp" else self._into_logits(senders)
 
     def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
         return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])
@@ -173,9 +188,11 @@ class EdgeBench:
         graph, attention = self.model.graph, self.model.layers[layer].attention
         kept, n = self.base.kept, len(senders)
         entering = kept[hook_points.resid_pre(layer)]
+        # Each sender's change passes the norm once, however many receivers of the layer read it.
         alone = sorted(set(senders))
-        x = entering + self._rows(self.added[alone])
+        x = entering + self._rows(self.added[alone])  # [sender, row, pos, d_model]
         moved = attention.project(x.flatten(0, 1))
+        # [edge * row, pos, head, d_head]: as in the base run, but for the one read of each edge
         reads = [
             per_head(kept[hook_points.projection(layer, read)], graph.n_heads).repeat(n, 1, 1, 1)
             for read in READS
@@ -195,6 +212,7 @@ class EdgeBench:
         read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
         with torch.no_grad():
             written = mlp(read.flatten(0, 1))
+        # The residual stream behind the MLP, without what the MLP wrote in the base run.
         rest = kept[hook_points.resid_post(layer)] - kept[hook_points.mlp_out(layer)]
         return self._continued(rest.repeat(n, 1, 1) + written, n, layer + 1)
 
@@ -206,8 +224,3 @@ class EdgeBench:
             return self.model.unembed(
                 (self.base.kept[hook_points.FINAL_NORM_IN] + added).flatten(0, 1)
             )
-
-
-def _chunks(items: list[tuple[int, int, int]], size: int) -> Iterator[list[tuple[int, int, int]]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -244,10 +244,13 @@ class _Bench:
         """Return what the receivers read when the senders alone are replaced (step 1)."""
         graph, kept = self.model.graph, self.base.kept
         read = _Read()
+        # [block, row, pos, d_model]: how far the residual stream is from the base run's. Heads are
+        # frozen, so at any layer this is the sum over the senders and recomputed MLPs before it.
         moved = self.added.new_zeros(len(paths), *self.added.shape[1:])
         self._send(moved, paths, masks, 0)
         for index, layer in enumerate(self.model.layers):
             self._keep_projections(read, paths, moved, index)
+            # in parallel blocks the MLP does not read its own layer's heads
             before = moved.clone() if graph.parallel_attn_mlp else moved
             for sender in range(graph.head_sender(index), graph.head_sender(index) + graph.n_heads):
                 self._send(moved, paths, masks, sender)
@@ -269,6 +272,7 @@ class _Bench:
             self._send(moved, paths, masks, sender)
         labelled = self.base.run.context.label_pos
         rows = torch.arange(self.n_rows, device=labelled.device)
+        # [block, row, d_model]: the logits read the labelled position alone
         final = kept[hook_points.FINAL_NORM_IN] + moved[:, rows, labelled]
         read.logits_in += [(i, final[i]) for i, path in enumerate(paths) if path.to_logits]
         return read
@@ -285,6 +289,7 @@ class _Bench:
         if not blocks:
             return
         attention, n_heads = self.model.layers[layer].attention, self.model.graph.n_heads
+        # the norm in front is not frozen: it is that of what is read
         x = self.base.kept[hook_points.resid_pre(layer)] + moved[blocks]
         parts = [per_head(part, n_heads) for part in attention.project(x.flatten(0, 1))]
         parts = [part.unflatten(0, (len(blocks), -1)) for part in parts]

@@ -8,7 +8,7 @@ nothing in front is computed twice, and nothing there can differ, not even by ro
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.model.attention import KeysValues
@@ -64,6 +64,12 @@ def behind(model: SubjectModel, run: Run, start: int) -> Run:
     with torch.no_grad():
         run_layers(model.layers, until.layers, run.entering[:, :start], sources=kept)
     return _starting(run, start, tuple(kept.fresh))
+
+
+def labelled_places(run: Run) -> Int[Tensor, " row"]:
+    """Return the labelled place of each row, a place being a (row, pos) counted as one axis."""
+    label_pos, (n_rows, n_pos) = run.context.label_pos, run.entering.shape[:2]
+    return torch.arange(n_rows, device=label_pos.device) * n_pos + label_pos
 
 
 def like(run: Run, model: SubjectModel, batch: PromptBatch) -> Run:

@@ -6,11 +6,8 @@ import torch
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
-from circuitkit.interventions.run_circuit import (
-    _side_by_side,
-    _stages_of_parting,
-    evaluate_circuits,
-)
+from circuitkit.interventions.kept_plan import stages_of_parting
+from circuitkit.interventions.run_circuit import _side_by_side, evaluate_circuits
 from circuitkit.metrics import KLDivergence, LogitDifference
 from tests.families import make_family
 
@@ -87,7 +84,7 @@ def test_circuits_that_begin_alike_are_neighbours_and_the_order_is_told(toy):
     for row, at in zip(ordered, order.tolist(), strict=True):
         assert torch.equal(row, masks[at])
 
-    stages = _stages_of_parting(ordered, toy.graph)
+    stages = stages_of_parting(ordered, toy.graph)
     for layer in range(toy.graph.n_layers):  # what begins alike is computed once
         for stage, end in ((2 * layer, "mlp_receiver"), (2 * layer + 1, "first_receiver")):
             read = getattr(toy.graph, end)(layer + stage % 2)
@@ -112,11 +109,11 @@ def test_circuits_part_where_they_first_read_something_else(toy, edge, stage):
     full = toy.graph.edge_mask
     without = full & ~toy.graph.mask_of([edge, "m2->logits"])
     stack = torch.stack([full, without, without, full])
-    assert _stages_of_parting(stack, toy.graph) == [0, stage, 6, stage]
+    assert stages_of_parting(stack, toy.graph) == [0, stage, 6, stage]
 
 
 def test_stages_of_a_model_without_mlps_count_attention_alone(tmp_path):
     graph = make_family("native-attention-only", tmp_path).graph
     without = graph.edge_mask & ~graph.mask_of(["a0.h0->a1.h1<v>"])
-    assert _stages_of_parting(torch.stack([without, graph.edge_mask]), graph) == [0, 2]
-    assert _stages_of_parting(torch.stack([graph.edge_mask] * 2), graph) == [0, 6]
+    assert stages_of_parting(torch.stack([without, graph.edge_mask]), graph) == [0, 2]
+    assert stages_of_parting(torch.stack([graph.edge_mask] * 2), graph) == [0, 6]

@@ -1,0 +1,115 @@
+"""One forward pass of many circuits: who writes when, and what is made of what is read.
+
+    head h of layer l   writes  z W_O,  z from the q, k and v that its own three receivers read
+    MLP of layer l      writes  mlp(what its receiver reads)
+    the logits          are     unembed(what their receiver reads)
+
+What a receiver reads of the senders before it is for the circuits to say, and two kinds of circuits
+differ in nothing else: a kept edge carries everything and any other nothing
+(interventions/kept_reads.py), or each edge carries a share (gradients/soft_circuit.py). The walk
+asks in the order of the model and hands over what was written.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitkit.model import SubjectModel
+from circuitkit.model.context import Context
+from circuitkit.model.recording import by_head
+from circuitkit.model.runs import Run
+
+
+class CircuitReads(ABC):
+    """What the receivers of many circuits read, given what the senders before them wrote.
+
+    A place is a (pair, pos), a row a (circuit, pair). How many circuits are under way may grow
+    from one reading to the next (those that read the same until then are run as one).
+    """
+
+    n_pos: int
+    """The number of positions of a row; one behind `keep_labelled`."""
+
+    @property
+    @abstractmethod
+    def context(self) -> Context:
+        """The context of the rows that are under way."""
+
+    @abstractmethod
+    def reach(self, layer: int, what: str) -> bool:
+        """Begin with the `heads` or the `mlp` of a layer; return whether they must be run.
+
+        They need not where no circuit lets anything live into them. What they write is then that of
+        the fully ablated run, and is taken already.
+        """
+
+    @abstractmethod
+    def projections(self, layer: int) -> Float[Tensor, "circuit_place receiver d_head"]:
+        """Return q, k and v of every head of a layer, each from what its own receiver reads."""
+
+    @abstractmethod
+    def mlp_in(self, layer: int) -> Float[Tensor, "row pos d_model"]:
+        """Return what the MLP of a layer reads."""
+
+    @abstractmethod
+    def logits_in(self) -> Float[Tensor, "circuit pair d_model"]:
+        """Return what the logits read, of all circuits; behind `keep_labelled`."""
+
+    @abstractmethod
+    def write(self, first: int, outputs: Float[Tensor, "circuit sender place d_model"]) -> None:
+        """Take what the senders from number `first` on have written."""
+
+    @abstractmethod
+    def keep_labelled(self) -> None:
+        """Forget all places but the labelled: behind the last heads nothing else is read."""
+
+
+def circuit_logits(
+    model: SubjectModel, run: Run, reads: CircuitReads, first: int = 0
+) -> Float[Tensor, "circuit pair vocab"]:
+    """Return the logits at the labelled position, for each circuit and pair.
+
+    `run` gives the prompts, and keys and values in front of them. What is written in front of layer
+    `first` must be known to `reads` already.
+    """
+    n_layers = model.graph.n_layers
+    if first == 0:
+        entering = run.entering.flatten(0, 1)  # [pair, pos, d_model] to [place, d_model]
+        reads.write(0, entering.expand(1, 1, *entering.shape))
+    for layer in range(first, n_layers):
+        _write_heads(model, run, reads, layer)
+        if layer < n_layers - 1:
+            _write_mlp(model, run, reads, layer)
+    reads.keep_labelled()
+    if first < n_layers:
+        _write_mlp(model, run, reads, n_layers - 1)
+    read = reads.logits_in()
+    logits = model.unembed(read.flatten(0, 1))
+    return logits.reshape(*read.shape[:2], -1)
+
+
+def _write_heads(model: SubjectModel, run: Run, reads: CircuitReads, layer: int) -> None:
+    if not reads.reach(layer, "heads"):
+        return
+    attention = model.layers[layer].attention
+    # [circuit * place, receiver, d_head] to three times [row, pos, head, d_head]
+    q, k, v = reads.projections(layer).unflatten(0, (-1, reads.n_pos)).chunk(3, dim=2)
+    n_circuits = len(q) // len(run.entering)
+    past = run.past[layer].repeated(n_circuits) if run.past else None
+    z, _ = attention.attend(q, k, v, reads.context.layers[layer], past=past)
+    # one product for each head over all rows: no W_O is copied for each circuit
+    written = torch.bmm(by_head(attention.written(z)), attention.w_out)
+    by_circuit = written.unflatten(1, (n_circuits, -1)).transpose(0, 1)
+    reads.write(model.graph.head_sender(layer), by_circuit)
+
+
+def _write_mlp(model: SubjectModel, run: Run, reads: CircuitReads, layer: int) -> None:
+    graph, mlp = model.graph, model.layers[layer].mlp
+    if mlp is None or not reads.reach(layer, "mlp"):
+        return
+    written = mlp(reads.mlp_in(layer))
+    n_circuits = len(written) // len(run.entering)
+    by_circuit = written.reshape(n_circuits, 1, -1, graph.d_model)
+    reads.write(graph.head_sender(layer) + graph.n_heads, by_circuit)

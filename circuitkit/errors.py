@@ -107,6 +107,10 @@ class PrecisionWarning(UserWarning):
     """Numbers too coarse for what is asked of them; the message says how coarse."""
 
 
+class SampleWarning(UserWarning):
+    """Pairs that can judge nothing, whatever is found; the message says how many would."""
+
+
 class DependencyError(CircuitkitError, ImportError):
     """An optional package that is not installed."""
 

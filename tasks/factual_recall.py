@@ -36,4 +36,5 @@ class FactualRecall(Task):
                 wrong_answers=[f" {wrong_answer}"],
                 roles={"subject": spans["subject"]},
                 template=f"{relation.name}-{index + 1}",
+                cluster=f"{relation.name} of {relation.subject(country)}",  # in any wording
             )

@@ -1,4 +1,8 @@
-"""The tasks of the planted models (circuitkit.zoo.planted), in their own small vocabularies."""
+"""The tasks of the planted models (circuitkit.zoo.planted), in their own small vocabularies.
+
+Where a language has few facts, or few answers, every draw holds them all: what a draw samples is
+the prompt, and each prompt is a cluster of its own. Names are many, so two people are a cluster.
+"""
 
 import random
 from collections.abc import Iterator
@@ -57,6 +61,7 @@ class PlantedIOI(Task):
                 answers=[other],
                 wrong_answers=[subject],
                 template="gave",
+                cluster=f"{other} beside {subject}",
             )
 
 
@@ -76,12 +81,14 @@ class PlantedSkipTrigram(Task):
             link, own, unlinked = rng.choice([("in", 1, 2), ("at", 2, 1)])
             here, there = rng.sample(range(4), 2)
             fillers = rng.choices(skip_trigram.FILLERS, k=3)
+            clean = " ".join([*_with(fillers, here, phrase[0]), link])
             yield PromptPair(
-                clean=" ".join([*_with(fillers, here, phrase[0]), link]),
+                clean=clean,
                 corrupted=" ".join([*_with(fillers, there, other[0]), skip_trigram.NEUTRAL]),
                 answers=[phrase[own]],
                 wrong_answers=[phrase[unlinked], other[own]],
                 template="phrase",
+                cluster=clean,
             )
 
 
@@ -101,12 +108,14 @@ class PlantedFacts(Task):
                 continue
             here, there = rng.sample(range(5), 2)
             fillers = rng.choices(facts.FILLERS, k=4)
+            clean = " ".join([*_with(fillers, here, fact[0]), relation])
             yield PromptPair(
-                clean=" ".join([*_with(fillers, here, fact[0]), relation]),
+                clean=clean,
                 corrupted=" ".join([*_with(fillers, there, other[0]), asked_instead]),
                 answers=[fact[own]],
                 wrong_answers=[other[own], fact[3 - own]],
                 template="question",
+                cluster=clean,
             )
 
 
@@ -132,6 +141,7 @@ class PlantedComparison(Task):
                 answers=answers[:1],
                 wrong_answers=answers[1:],
                 template=prefix.strip() or "bare",
+                cluster=_question(*clean),
             )
 
 

@@ -43,9 +43,10 @@ class PairsRecipe:
     """The pairs that found a circuit.
 
     `task` is a registered name or `file.py:Class`, or else `prompts` is a prompt file, all of it
-    (`whole_file`) or its discovery lines. `n` counts pairs that were dropped as misaligned too:
-    drawing that many again meets every pair that was seen. `n_validation` more were drawn behind
-    them, on which the reference pairs depend. `digest` is that of the discovery pairs' tokens.
+    (`whole_file`) or its discovery lines. `n` counts pairs that were left out, as misaligned or as
+    repeats, too: drawing that many again meets every pair that was seen. `n_validation` more were
+    drawn behind them, on which the reference pairs depend. `digest` is that of the discovery
+    pairs' tokens.
     """
 
     task: str = ""

@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from circuitkit.cli.loading import EXIT_INTERRUPTED
-from circuitkit.errors import CircuitkitError, PictureWarning, PrecisionWarning
+from circuitkit.errors import CircuitkitError, PictureWarning, PrecisionWarning, SampleWarning
 from circuitkit.work.text import error_text, plain
 
 EXIT_FAILED = 1  # a circuit was judged and does not hold
@@ -103,7 +103,7 @@ def noted_warnings() -> Iterator[None]:
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-            if issubclass(category, (PictureWarning, PrecisionWarning)):
+            if issubclass(category, (PictureWarning, PrecisionWarning, SampleWarning)):
                 NOTES.print(f"Note: {message}", soft_wrap=True)
             else:
                 shown(message, category, *rest)

@@ -39,10 +39,11 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
         MemoryBudgetError: not even one pair fits.
     """
     model, pairs, metric = case.model, case.validation, case.metric
-    if len(pairs) < MIN_TO_JUDGE:
+    if pairs.n_clusters < MIN_TO_JUDGE:
         raise CriterionError(
-            f"interpretation: needs at least {MIN_TO_JUDGE} pairs, got {len(pairs)}. Roles are "
-            "claimed on tests over pairs. Raise --n."
+            f"interpretation: needs at least {MIN_TO_JUDGE} independent pairs, got "
+            f"{pairs.n_clusters} in {len(pairs)} pairs. Roles are claimed on tests over pairs. "
+            "Raise --n, or take prompts that differ more."
         )
     evidence = Evidence(case)
     roles = roles_from(evidence, stage("Roles of components"))

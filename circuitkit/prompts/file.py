@@ -1,10 +1,11 @@
 """Prompt pairs from a JSON Lines file, without a task class.
 
     {"clean": text or [ids], "corrupted": ..., "answers": [...], "wrong_answers": [...],
-     "roles": {name: [start, end]}, "template": "...", "split": "discovery"}
+     "roles": {name: [start, end]}, "template": "...", "cluster": "...", "split": "discovery"}
 
 Only `clean`, `corrupted` and `answers` are required. Answers are token strings or ids. Lines may
-name their split; those that do not are dealt out by `splits_of`.
+name their split; those that do not are dealt out by `splits_of`. Lines that the model cannot tell
+apart count once, and those of one `cluster` are not independent (clusters.py).
 """
 
 import random
@@ -16,6 +17,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
+from circuitkit.prompts.clusters import without_repeats
 from circuitkit.prompts.pair_checks import require_fields
 from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.prompts.splits import Splits
@@ -24,7 +26,7 @@ from circuitkit.work.reading import UnreadableError, parse_json, read_text_file
 from circuitkit.work.text import error_text, shown
 
 SPLITS = ("discovery", "validation", "reference")
-KEYS = {"clean", "corrupted", "answers", "wrong_answers", "roles", "template", "split"}
+KEYS = {"clean", "corrupted", "answers", "wrong_answers", "roles", "template", "cluster", "split"}
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,14 @@ def splits_of(
                 "A circuit is judged on other prompts than those that found it. Add lines, or "
                 'name their split with "split".'
             )
-    _require_disjoint("discovery", "validation", chosen)
+    tokenized = {
+        split: without_repeats(tokenize_pairs(chosen[split], tokenizer, bos=bos))
+        for split in SPLITS
+    }
+    _require_disjoint("discovery", "validation", tokenized)
     if has_reference:
-        _require_disjoint("reference", "validation", chosen)
-    return Splits(*(tokenize_pairs(chosen[split], tokenizer, bos=bos) for split in SPLITS))
+        _require_disjoint("reference", "validation", tokenized)
+    return Splits(**tokenized)
 
 
 def discovery_pairs(
@@ -113,17 +119,18 @@ def discovery_pairs(
         PromptError: there is none.
     """
     pairs = [line.pair for line in lines if line.split in ("", "discovery")]
-    return tokenize_pairs(pairs, tokenizer, bos=bos)
+    return without_repeats(tokenize_pairs(pairs, tokenizer, bos=bos))
 
 
-def _require_disjoint(one: str, other: str, chosen: Mapping[str, list[PromptPair]]) -> None:
-    seen = {prompt for pair in chosen[one] for prompt in pair.contents()}
-    for pair in chosen[other]:
-        shared = seen.intersection(pair.contents())
+def _require_disjoint(one: str, other: str, chosen: Mapping[str, PromptPairs]) -> None:
+    """Refuse a prompt in two splits, by its tokens: as text here and as ids there is the same."""
+    seen, rows = set(chosen[one].prompt_digests), chosen[other]
+    for pair, prompts in zip(rows.pairs, rows.pair_digests(), strict=True):
+        shared = [p for p, digest in zip(pair.contents(), prompts, strict=True) if digest in seen]
         if shared:
             raise PromptError(
                 f"prompt file: {one} and {other} must not share a prompt, got "
-                f"{shown(shared.pop())} in both. A circuit would be judged on what made it. Give "
+                f"{shown(shared[0])} in both. A circuit would be judged on what made it. Give "
                 "all lines with that prompt to one split."
             )
 
@@ -159,4 +166,5 @@ def _pair(data: Mapping[str, Any]) -> PromptPair:
         wrong_answers=data.get("wrong_answers", []),
         roles={name: (start, end) for name, (start, end) in data.get("roles", {}).items()},
         template=data.get("template", ""),
+        cluster=data.get("cluster"),
     )

@@ -58,6 +58,12 @@ def require_fields(data: Mapping[str, Any], where: str) -> None:
                 f"{where}: {key} must be text without control characters, got {shown(name)}. "
                 "Reports show it. Correct it."
             )
+    cluster = data.get("cluster")
+    if not (cluster is None or (isinstance(cluster, str) and cluster and is_safe(cluster))):
+        raise PromptError(
+            f"{where}: cluster must be text without control characters, or not given, got "
+            f"{shown(cluster)}. Pairs of one cluster count as one. Name what they share."
+        )
 
 
 def _require_roles(roles: object, where: str) -> None:

@@ -10,8 +10,10 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 Span = tuple[int, int]
@@ -26,6 +28,8 @@ class PromptPair:
     Prompts are text, or token ids. `roles` names spans of the clean prompt, end exclusive: of
     characters for text, of tokens for token ids. The answer is read after the role `answer_after`;
     the role END (the last token) always exists. Pairs of one `template` have equally many tokens.
+    Pairs of one `cluster` are not independent: they share a fact or a wording, say. None leaves it
+    to their contents (prompts/clusters.py).
     """
 
     clean: str | Sequence[int]
@@ -35,6 +39,7 @@ class PromptPair:
     roles: Mapping[str, Span] = field(default_factory=dict)
     template: str = ""
     answer_after: str = END
+    cluster: str | None = None
 
     def contents(self) -> tuple[str | tuple[int, ...], str | tuple[int, ...]]:
         """Return both prompts in a form that can be compared and hashed."""
@@ -140,6 +145,7 @@ class PromptPairs:
 
     `bos` says what was done about the beginning-of-sequence token: "added" in front of text,
     "present" in the text, "none", "as given" of token ids; several where prompts differ.
+    `n_dropped` pairs were misaligned, `n_repeats` had the contents of another: both are left out.
     """
 
     clean: Int[Tensor, "pair pos"]
@@ -150,8 +156,10 @@ class PromptPairs:
     roles: tuple[Mapping[str, Span], ...]
     templates: tuple[str, ...]
     pairs: tuple[PromptPair, ...]
+    cluster_names: tuple[str, ...]
     n_dropped: int = 0
     bos: str = ""
+    n_repeats: int = 0
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -170,6 +178,17 @@ class PromptPairs:
     def lengths(self) -> Int[Tensor, " pair"]:
         """The number of real tokens of each prompt."""
         return self.mask.sum(1)
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """The number of each pair's cluster, from 0 on: pairs of one are not independent."""
+        number: dict[str, int] = {}
+        return np.array([number.setdefault(name, len(number)) for name in self.cluster_names])
+
+    @property
+    def n_clusters(self) -> int:
+        """How many clusters there are: so many pairs are independent."""
+        return len(set(self.cluster_names))
 
     @property
     def digest(self) -> str:
@@ -192,6 +211,14 @@ class PromptPairs:
             for clean, corrupted, real in zip(self.clean, self.corrupted, self.mask, strict=True)
         ]
 
+    def contents(self) -> list[tuple[object, ...]]:
+        """Return what the model sees of each pair: prompts, the answer's place, the answers."""
+        first = self.mask.long().argmax(1)
+        places: list[int] = (self.label_pos - first).tolist()
+        right = [tuple(sorted(ids)) for ids in self.labels.answers.tolist()]
+        wrong = [tuple(sorted(ids)) for ids in self.labels.wrong_answers.tolist()]
+        return list(zip(self.pair_digests(), places, right, wrong, strict=True))
+
     def select(self, rows: Sequence[int]) -> "PromptPairs":
         """Return the pairs of these rows, in this order, with the same padding."""
         at = torch.tensor(list(rows), dtype=torch.long)
@@ -211,6 +238,7 @@ class PromptPairs:
             roles=tuple(self.roles[i] for i in rows),
             templates=tuple(self.templates[i] for i in rows),
             pairs=tuple(self.pairs[i] for i in rows),
+            cluster_names=tuple(self.cluster_names[i] for i in rows),
         )
 
     def batches(self, size: int) -> Iterator["PromptPairs"]:

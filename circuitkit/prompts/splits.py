@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import TaskError
+from circuitkit.prompts.clusters import without_repeats
 from circuitkit.prompts.pairs import MAX_PAIRS, PromptPair, PromptPairs
 from circuitkit.prompts.task_code import drawn_pairs, task_code
 from circuitkit.prompts.tokenization import tokenize_pairs
@@ -69,7 +70,7 @@ def sample_splits(
     The discovery pairs depend on `n` and `seed` alone, so a circuit can be judged later on other
     pairs than those that found it. The reference split holds at least twice as many as validation,
     and each template of the other two at least MIN_REFERENCE_PER_TEMPLATE times. No prompt, clean
-    or corrupted, occurs in two splits.
+    or corrupted, occurs in two splits; pairs that the model cannot tell apart count once.
 
     Raises:
         TaskError: the task yields too few different pairs.
@@ -88,10 +89,11 @@ def sample_splits(
     others = drawn_pairs(task.name, lambda: task.reference_pairs(rng), "reference_pairs()")
     reference = _draw(task, others, taken, _covering(templates, n_validation))
 
-    def tokenized(drawn: list[PromptPair]) -> PromptPairs:
-        return tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
-
-    return Splits(tokenized(discovery), tokenized(validation), tokenized(reference))
+    splits: list[PromptPairs] = []
+    for drawn in (discovery, validation, reference):
+        read = tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
+        splits.append(without_repeats(read, splits))
+    return Splits(*splits)
 
 
 def _covering(templates: Collection[str], n_validation: int) -> Callable[[list[PromptPair]], bool]:
@@ -138,7 +140,7 @@ def sample_held_out(
     drawn = _of_other_answers(task, splits, n, seed)
     if len(drawn) >= MIN_HELD_OUT:
         pairs = tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
-        found["answers"] = (pairs, splits.reference)
+        found["answers"] = (without_repeats(pairs), splits.reference)
     return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AlignmentError, AnswerError, PromptError
+from circuitkit.prompts.clusters import cluster_names
 from circuitkit.prompts.encoding import answer_id as answer_id
 from circuitkit.prompts.encoding import checked_bos, encode, pieces, shown
 from circuitkit.prompts.pairs import END, Labels, PromptPair, PromptPairs, Span
@@ -118,6 +119,11 @@ def _require_kinds(pair: PromptPair) -> None:
                 f"prompt {shown(pair.clean)}: {field} must be a {kind.__name__.lower()}, got "
                 f"{shown(value)}. It could not be read. Correct the pair."
             )
+    if not (pair.cluster is None or isinstance(pair.cluster, str)):
+        raise PromptError(
+            f"prompt {shown(pair.clean)}: cluster must be text or None, got {shown(pair.cluster)}. "
+            "Pairs of one cluster count as one. Name what they share."
+        )
 
 
 def _answers_of(
@@ -197,6 +203,12 @@ def _pad(
         for e, shift in zip(encoded, shifts, strict=True)
     )
     last = [r[e.pair.answer_after][1] - 1 for r, e in zip(roles, encoded, strict=True)]
+    clusters = cluster_names(
+        [e.clean for e in encoded],
+        [at - shift for at, shift in zip(last, shifts, strict=True)],
+        [e.answers for e in encoded],
+        [e.pair.cluster for e in encoded],
+    )
     rows = list(zip(encoded, shifts, strict=True))
     mask = [[shift <= p < shift + len(e.clean) for p in range(width)] for e, shift in rows]
     return PromptPairs(
@@ -210,6 +222,7 @@ def _pad(
         roles=roles,
         templates=tuple(e.template for e in encoded),
         pairs=tuple(e.pair for e in encoded),
+        cluster_names=clusters,
         n_dropped=n_dropped,
         bos=", ".join(sorted({done for e in encoded for done in e.bos})),
     )

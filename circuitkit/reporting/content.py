@@ -404,6 +404,8 @@ def provenance_table(record: RunRecord) -> TableText:
         ("pairs for validation", str(info.n_validation)),
         ("pairs for reference (means)", str(info.n_reference)),
         ("pairs dropped", str(info.n_dropped)),
+        ("repeated pairs, counted once", str(info.n_repeats)),
+        ("independent pairs for validation", str(info.n_clusters or "not counted")),
         ("versions", versions),
     )
     return TableText(("", "value"), rows)

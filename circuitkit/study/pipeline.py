@@ -40,6 +40,7 @@ from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.case import Case
 from circuitkit.validation.curve import Curve, Ladder, measure_curve, sizes_for
 from circuitkit.validation.faithfulness import Faithfulness, faithfulness_under
+from circuitkit.validation.judge import warn_if_too_few
 from circuitkit.work.progress import Progress, silent
 
 REPORTED = ("mean", "zero", "resample")  # beside the chosen one, how far faithfulness moves
@@ -76,6 +77,7 @@ def study(
         PromptError, MemoryBudgetError: as the parts raise them.
     """
     validation = subject.splits.validation
+    warn_if_too_few(validation)
     baseline = measure_baseline(subject.model, validation, subject.metric)
     if not settings.anyway:
         require_able(baseline, subject.model.name, subject.task)
@@ -227,6 +229,8 @@ def _info(subject: Subject, settings: Settings, recipe: Recipe) -> RunInfo:
         n_validation=len(splits.validation),
         n_reference=len(splits.reference),
         n_dropped=splits.discovery.n_dropped + splits.validation.n_dropped,
+        n_repeats=splits.discovery.n_repeats + splits.validation.n_repeats,
+        n_clusters=splits.validation.n_clusters,
         n_edges_selected=recipe.selection.n_selected,
         command=subject.command,
         versions=installed_versions(),

@@ -7,6 +7,7 @@ from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.recipe import PairsRecipe, Recipe, Selection
 from circuitkit.discovery.methods import method_named
 from circuitkit.errors import CircuitFileError
+from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.settings import Settings, installed_versions, method_of
 from circuitkit.study.subject import Request, Subject
@@ -46,13 +47,18 @@ def pairs_recipe_of(subject: Subject) -> PairsRecipe:
         task="" if prompts else asked.task or subject.task,
         prompts=prompts,
         whole_file=bool(prompts) and asked.discovery_only,
-        n=len(discovery) + discovery.n_dropped,
-        n_validation=len(validation) + validation.n_dropped,
+        n=_n_drawn(discovery),
+        n_validation=_n_drawn(validation),
         seed=subject.seed,
         metric=subject.metric.name,
         bos=asked.bos,
         digest=discovery.digest,
     )
+
+
+def _n_drawn(pairs: PromptPairs) -> int:
+    """Return how many pairs were drawn, those that were left out included."""
+    return len(pairs) + pairs.n_dropped + pairs.n_repeats
 
 
 def with_provenance(

@@ -51,7 +51,11 @@ CIRCUIT_FILE = "circuit.json"
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was run. `n_edges_selected` counts edges before dead ends were removed."""
+    """What was run. `n_edges_selected` counts edges before dead ends were removed.
+
+    `n_repeats` pairs had the contents of another and were left out. The validation pairs are
+    `n_clusters` independent ones, 0 where an earlier version did not count them.
+    """
 
     task: str
     description: str
@@ -70,6 +74,8 @@ class RunInfo:
     command: str
     versions: Mapping[str, str]
     recipe: Recipe = field(default_factory=Recipe)
+    n_repeats: int = 0
+    n_clusters: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,10 @@ class Validation:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What `circuitkit validate` says of one circuit: the thresholds, then what was measured."""
+    """What `circuitkit validate` says of one circuit: the thresholds, then what was measured.
+
+    `n_pairs` validation pairs, in `n_clusters` independent ones, after `n_repeats` were left out.
+    """
 
     thresholds: Thresholds
     circuit: str
@@ -110,6 +119,9 @@ class Judgement:
     command: str
     versions: Mapping[str, str]
     verdict: Verdict
+    n_pairs: int = 0
+    n_repeats: int = 0
+    n_clusters: int = 0
 
 
 @dataclass(frozen=True)

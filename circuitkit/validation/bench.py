@@ -97,7 +97,8 @@ class Bench:
         if isinstance(thing, PromptPairs):
             logits = thing.labels.clean_logits
             labelled = b"" if logits is None else logits.cpu().numpy().tobytes()
-            return "pairs", thing.digest, _short(repr(thing.roles).encode() + labelled)
+            told = repr((thing.roles, thing.cluster_names)).encode()
+            return "pairs", thing.digest, _short(told + labelled)
         if isinstance(thing, Ablation):
             return type(thing), thing.identity
         if isinstance(thing, Circuit):

@@ -1,9 +1,11 @@
 """Judging a circuit: every criterion asked for, each held against its bound, and the verdict."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
-from circuitkit.errors import CriterionError
+from circuitkit.errors import CriterionError, SampleWarning
+from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.power import pairs_to_decide
 from circuitkit.validation.case import Case
@@ -20,7 +22,7 @@ from circuitkit.validation.verdict import (
 from circuitkit.work.progress import Progress, silent
 
 MAX_ADVISED = 50  # times the pairs there are
-MIN_TO_JUDGE = 16  # pairs under which an interval says little: BCa is too narrow there
+MIN_TO_JUDGE = 16  # independent pairs under which an interval says little: too narrow there
 
 
 def judge_circuit(
@@ -40,6 +42,8 @@ def judge_circuit(
     """
     names = list(only) or list(CRITERIA)
     require_known(names)
+    if too_few := too_few_pairs(case.validation):
+        return _not_judged(names, thresholds, too_few)
     checks = []
     for done, name in enumerate(names):
         progress(done, len(names))
@@ -74,12 +78,43 @@ def require_known(names: Sequence[str]) -> None:
         )
 
 
+def too_few_pairs(pairs: PromptPairs) -> str:
+    """Return why these pairs can judge nothing; empty where there are enough of them.
+
+    Repeats count once, and so do the pairs of one cluster (prompts/clusters.py).
+    """
+    n, n_clusters = len(pairs), pairs.n_clusters
+    if n < MIN_TO_JUDGE:
+        return f"too few pairs to judge: {n}, at least {MIN_TO_JUDGE} are needed"
+    if n_clusters >= MIN_TO_JUDGE:
+        return ""
+    return (
+        f"too few independent pairs to judge: the {n} pairs are {n_clusters} "
+        f"cluster{'s' * (n_clusters != 1)}, at least {MIN_TO_JUDGE} are needed; pairs of the same "
+        "answers whose prompts share half of their tokens are one cluster: take prompts that "
+        "differ more, or name what makes them independent in `cluster`"
+    )
+
+
+def warn_if_too_few(pairs: PromptPairs) -> None:
+    """Warn, before long work, if pairs look many and are too few independent ones to judge."""
+    if len(pairs) >= MIN_TO_JUDGE and (too_few := too_few_pairs(pairs)):
+        warnings.warn(
+            f"validation pairs: {too_few}. The verdict will be undecided, whatever is found.",
+            SampleWarning,
+            stacklevel=2,
+        )
+
+
+def _not_judged(names: Sequence[str], thresholds: Thresholds, reason: str) -> Verdict:
+    """Return the verdict where nothing is measured; the reason is said once."""
+    checks = [with_question(unmeasured(name, thresholds.bounds[name], reason)) for name in names]
+    verdict = reach_verdict(checks, "nothing was measured")
+    return replace(verdict, sentence=f"Undecided: nothing was measured: {reason}.")
+
+
 def _judged(case: Case, name: str, bound: Bound) -> Check:
     n = len(case.validation)
-    if n < MIN_TO_JUDGE:
-        return unmeasured(
-            name, bound, f"too few pairs to judge: {n}, at least {MIN_TO_JUDGE} are needed"
-        )
     try:
         check = check_of(name, CRITERIA[name].measure(case), bound)
     except CriterionError as error:
@@ -101,7 +136,10 @@ def _facts(case: Case, checks: Sequence[Check]) -> str:
     value = next((c.value for c in checks if c.criterion == "faithfulness"), None)
     if value is None:
         return f"{size} were judged under {case.ablation} ablation"
+    n, n_clusters = len(case.validation), case.validation.n_clusters
+    independent = "" if n == n_clusters else f", {n_clusters} of them independent,"
     return (
         f"{size} keep {value.value:.0%} of the behaviour under {case.ablation} ablation (95 % "
-        f"interval {value.low:.0%} to {value.high:.0%}), on {value.n} prompts that did not find it"
+        f"interval {value.low:.0%} to {value.high:.0%}), on {n} prompts{independent} that did not "
+        "find it"
     )

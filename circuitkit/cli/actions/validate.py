@@ -80,4 +80,7 @@ def _judgement(path: Path, subject: Subject, settings: Settings, verdict: Verdic
         command=subject.command,
         versions=installed_versions(),
         verdict=verdict,
+        n_pairs=len(subject.splits.validation),
+        n_repeats=subject.splits.validation.n_repeats,
+        n_clusters=subject.splits.validation.n_clusters,
     )

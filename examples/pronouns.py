@@ -47,4 +47,5 @@ class Pronouns(Task):
                 wrong_answers=[PRONOUNS[other]],
                 roles=roles,
                 template=f"story-{at + 1}",
+                cluster=f"story {at + 1} of {words['adjective']} {words['name']}",  # of either
             )

@@ -41,9 +41,9 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
     model, pairs, metric = case.model, case.validation, case.metric
     if pairs.n_clusters < MIN_TO_JUDGE:
         raise CriterionError(
-            f"interpretation: needs at least {MIN_TO_JUDGE} independent pairs, got "
-            f"{pairs.n_clusters} in {len(pairs)} pairs. Roles are claimed on tests over pairs. "
-            "Raise --n, or take prompts that differ more."
+            f"interpretation: needs at least {MIN_TO_JUDGE} pairs, got {pairs.n_clusters} "
+            f"independent ones in {len(pairs)}. Roles are claimed on tests over pairs. Raise --n, "
+            "or take prompts that differ more."
         )
     evidence = Evidence(case)
     roles = roles_from(evidence, stage("Roles of components"))

@@ -3,10 +3,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from circuitkit.errors import CriterionError
+from circuitkit.errors import CriterionError, SampleWarning
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds
-from circuitkit.validation.judge import MIN_TO_JUDGE, judge_circuit, questioned
+from circuitkit.validation.judge import (
+    MIN_TO_JUDGE,
+    judge_circuit,
+    questioned,
+    warn_if_too_few,
+)
 from circuitkit.validation.questions import QUESTIONS
 
 OPEN = Thresholds({name: Bound() for name in CRITERIA})
@@ -71,6 +76,44 @@ def test_pairs_under_the_least_number_judge_nothing(told, case):
     for n, outcome in ((MIN_TO_JUDGE - 1, "undecided"), (MIN_TO_JUDGE, "supported")):
         few = at(told, 0.95, n=n, validation=case.validation.select(range(n)))
         assert judged(few, faithfulness=Bound(min=0.8)).outcome == outcome
+
+
+def with_clusters(pairs, n_clusters):
+    names = tuple(f"fact {i % n_clusters}" for i in range(len(pairs)))
+    return replace(pairs, cluster_names=names)
+
+
+def test_many_pairs_in_few_clusters_judge_nothing_and_nothing_is_run(told, case):
+    def never(*_):
+        raise AssertionError("a circuit was run")
+
+    few = told(never, validation=with_clusters(case.validation, 15))
+    verdict = judge_circuit(few, Thresholds())
+    assert verdict.outcome == "undecided"
+    assert all(check.value is None for check in verdict.checks)
+    assert verdict.sentence.startswith(
+        "Undecided: nothing was measured: too few independent pairs to judge: the 17 pairs are 15 "
+        "clusters, at least 16 are needed; "
+    )
+    assert verdict.sentence.count("too few") == 1
+
+
+def test_the_sentence_says_how_many_prompts_are_independent(told, case):
+    enough = at(told, 0.95, validation=with_clusters(case.validation, 16))
+    verdict = judged(enough, faithfulness=Bound(min=0.8))
+    assert "on 17 prompts, 16 of them independent, that did not find it" in verdict.sentence
+
+
+def test_many_pairs_that_are_few_are_told_before_long_work(case):
+    with pytest.warns(SampleWarning, match="are 1 cluster, at least 16 .* will be undecided"):
+        warn_if_too_few(with_clusters(case.validation, 1))
+    warn_if_too_few(case.validation)
+    warn_if_too_few(case.validation.select(range(3)))  # that is seen at once
+
+
+def test_other_clusters_make_another_case(case):
+    other = replace(case, validation=with_clusters(case.validation, 16))
+    assert other.identity != case.identity
 
 
 def test_more_pairs_are_advised_where_they_would_decide(told):

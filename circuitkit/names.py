@@ -37,6 +37,7 @@ CRITERIA = {
     "completeness": "circuitkit.validation.completeness:Completeness",
     "minimality": "circuitkit.validation.minimality:Minimality",
     "hold-out": "circuitkit.validation.hold_out:HoldOut",
+    "fresh-draw": "circuitkit.validation.fresh_draw:FreshDraw",
     "random": "circuitkit.validation.controls:RandomControl",
     "random-profile": "circuitkit.validation.controls:ProfileControl",
     "random-connected": "circuitkit.validation.controls:ConnectedControl",

@@ -129,7 +129,7 @@ def sample_held_out(
         PromptError: a pair does not fit the tokenizer.
     """
     found = {}
-    seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
+    seen = _prompts_of(splits.discovery)
     with task_code(f"task {shown(task.name)}: making its held_out must raise no error"):
         wordings = task.other_wordings
     if wordings is not None:
@@ -144,16 +144,59 @@ def sample_held_out(
     return {kind: sets for kind, sets in found.items() if len(sets[0]) >= MIN_HELD_OUT}
 
 
+def sample_fresh(
+    task: PairSource,
+    tokenizer: PreTrainedTokenizerBase | None,
+    splits: Splits,
+    *,
+    n: int,
+    seed: str,
+    bos: str = "auto",
+) -> PromptPairs | None:
+    """Return at most `n` pairs drawn by `seed`, of the same kind and with no prompt of the splits.
+
+    None where there are fewer than MIN_HELD_OUT, or no more than the splits have.
+
+    Raises:
+        PromptError: a pair does not fit the tokenizer.
+    """
+    seen = {p for split in (splits.discovery, splits.validation) for p in _prompts_of(split)}
+    drawn = _drawn(task, splits, n, seed, lambda pair: seen.isdisjoint(pair.contents()))
+    if len(drawn) < MIN_HELD_OUT:
+        return None
+    read = tokenize_pairs(drawn, tokenizer, drop_misaligned=task.drop_misaligned, bos=bos)
+    fresh = without_repeats(read)
+    return fresh if len(fresh) >= MIN_HELD_OUT else None
+
+
 def _of_other_answers(task: PairSource, splits: Splits, n: int, seed: int) -> list[PromptPair]:
     """Return at most `n` pairs whose right answers were never right in discovery."""
-    seen = {prompt for pair in splits.discovery.pairs for prompt in pair.contents()}
+    seen = _prompts_of(splits.discovery)
     known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
+
+    def is_new(pair: PromptPair) -> bool:
+        return known.isdisjoint(pair.answers) and seen.isdisjoint(pair.contents())
+
+    return _drawn(task, splits, n, f"held out {seed}", is_new)
+
+
+def _prompts_of(pairs: PromptPairs) -> set[object]:
+    return {prompt for pair in pairs.pairs for prompt in pair.contents()}
+
+
+def _drawn(
+    task: PairSource,
+    splits: Splits,
+    n: int,
+    seed: str,
+    is_new: Callable[[PromptPair], bool],
+) -> list[PromptPair]:
+    """Return at most `n` different new pairs in templates that have reference pairs."""
     templates = {pair.template for pair in splits.reference.pairs}
     drawn: dict[object, PromptPair] = {}
-    stream = drawn_pairs(task.name, lambda: task.pairs(random.Random(f"held out {seed}")))
+    stream = drawn_pairs(task.name, lambda: task.pairs(random.Random(seed)))
     for pair in islice(stream, MAX_HELD_OUT_DRAWS * n):
-        is_new = known.isdisjoint(pair.answers) and seen.isdisjoint(pair.contents())
-        if pair.template in templates and is_new:
+        if pair.template in templates and is_new(pair):
             drawn.setdefault(pair.contents(), pair)
         if len(drawn) == n:
             break

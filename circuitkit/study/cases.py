@@ -4,6 +4,8 @@ The pairs that found a circuit never judge it: a circuit file holds a digest of 
 was used, and a validation pair among them is refused, whatever seed or file it comes from.
 """
 
+import hashlib
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from circuitkit.errors import CircuitFileError, CriterionError
 from circuitkit.interventions.run_circuit import require_same_graph
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.prompts.splits import MIN_HELD_OUT, sample_fresh
 from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.refinding import finder
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
-from circuitkit.validation.case import Case, Find, Select, not_found_again
+from circuitkit.validation.case import Case, Find, HeldOut, Select, not_found_again
+from circuitkit.validation.fresh_draw import FRESH
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.precision import warn_if_coarse
 from circuitkit.validation.verdict import Verdict
@@ -76,8 +80,32 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
         memory=settings.memory,
         find=_lazy_finder(subject, circuit, settings),
         select=_selector(circuit),
-        held_out=subject.held_out,
+        held_out=_held_out(subject, circuit),
     )
+
+
+def _held_out(subject: Subject, circuit: Circuit) -> Mapping[str, HeldOut]:
+    """Return the subject's held-out pairs, and those drawn by the circuit's own digest."""
+    if subject.source is None:
+        return subject.held_out
+    pairs = sample_fresh(
+        subject.source,
+        subject.model.tokenizer,
+        subject.splits,
+        n=len(subject.splits.validation),
+        seed=f"fresh {own_digest(circuit, subject)}",
+        bos=subject.request.bos,
+    )
+    rows = [] if pairs is None else sorted(set(range(len(pairs))) - set(rows_seen(circuit, pairs)))
+    if pairs is None or len(rows) < MIN_HELD_OUT:
+        return subject.held_out
+    return {**subject.held_out, FRESH: HeldOut(pairs.select(rows), subject.ablations)}
+
+
+def own_digest(circuit: Circuit, subject: Subject) -> str:
+    """Return what a claim is about, as hex digits: the edges, the weights and the task."""
+    claim = repr((sorted(circuit.edges), subject.model.digest, subject.task))
+    return hashlib.sha256(claim.encode()).hexdigest()[:16]
 
 
 def rows_seen(circuit: Circuit, pairs: PromptPairs) -> list[int]:

@@ -11,6 +11,7 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.faithfulness import measure_faithfulness, measured
+from circuitkit.validation.fresh_draw import FRESH
 from circuitkit.validation.questions import ELSEWHERE
 from circuitkit.validation.verdict import Finding
 
@@ -27,6 +28,8 @@ class HoldOut(Criterion):
     def measure(self, case: Case) -> Finding:
         found = {"prompts": measured(case, case.circuit)}
         for kind, held in case.held_out.items():
+            if kind == FRESH:  # of the same kind as validation: fresh_draw.py
+                continue
             [other] = measure_faithfulness(
                 case.model,
                 held.pairs,

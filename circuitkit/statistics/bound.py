@@ -38,6 +38,12 @@ class Bound:
         parts += [] if self.max is None else [f"at most {self.max:.3g}"]
         return " and ".join(parts) or "–"
 
+    def is_stricter_than(self, other: "Bound") -> bool:
+        """Return whether some value, or p-value, meets the other bound and misses this one."""
+        below = self.min is not None and (other.min is None or other.min < self.min)
+        above = self.max is not None and (other.max is None or other.max > self.max)
+        return below or above or other.alpha > self.alpha
+
     def holds(self, value: float) -> bool:
         """Return whether a value lies inside."""
         above = self.min is None or value >= self.min

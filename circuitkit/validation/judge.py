@@ -11,6 +11,7 @@ from circuitkit.statistics.power import pairs_to_decide
 from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import CRITERIA, Thresholds
 from circuitkit.validation.verdict import (
+    SUPPORTED,
     UNDECIDED,
     Check,
     Verdict,
@@ -49,7 +50,29 @@ def judge_circuit(
         progress(done, len(names))
         checks.append(with_question(_judged(case, name, thresholds.bounds[name])))
     progress(len(names), len(names))
-    return reach_verdict(checks, _facts(case, checks))
+    verdict = reach_verdict(checks, _facts(case, checks))
+    looser = looser_than_default(names, thresholds)
+    if verdict.outcome == SUPPORTED and looser:
+        said = f"{verdict.sentence.removesuffix('.')}; by less than the defaults ask: {looser}."
+        return replace(verdict, sentence=said)
+    return verdict
+
+
+def looser_than_default(names: Sequence[str], thresholds: Thresholds) -> str:
+    """Return what is asked more gently than by default, or not at all; empty for nothing.
+
+    A circuit that is supported by bent thresholds is supported by those, and the verdict says so.
+    """
+    bent, unasked = [], []
+    for name, criterion in CRITERIA.items():
+        default, bound = criterion.default, thresholds.bounds[name]
+        if default.is_open:
+            continue
+        if name not in names or bound.is_open:
+            unasked.append(name)
+        elif default.is_stricter_than(bound):
+            bent.append(f"{name} {bound.rule} where the default is {default.rule}")
+    return "; ".join([*bent, *([f"not asked: {', '.join(unasked)}"] if unasked else [])])
 
 
 def with_question(check: Check) -> Check:

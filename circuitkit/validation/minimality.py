@@ -38,6 +38,7 @@ REFERENCE_QUANTILE = 0.95
 ALPHA = 0.05
 MAX_DRAWS = 1000
 SHOWN = 5
+NAMED = 20  # edges in the verdict's sentence
 
 
 class Minimality(Criterion):
@@ -56,8 +57,20 @@ class Minimality(Criterion):
         note += f" {case.metric.unit}, {int(found.idle.sum())} less"
         if rest:
             note += f"; not shown: {', '.join(rest[:SHOWN])}{' ...' if len(rest) > SHOWN else ''}"
+        proviso = ""
+        if rest:
+            kept = zip(edges, found.needed, found.idle, strict=True)
+            proviso = _up_to([(edge, bool(idle)) for edge, needed, idle in kept if not needed])
         share, most = float(found.needed.mean()), 1 - float(found.idle.mean())
-        return Finding(Estimate(share, share, most, len(edges)), note)
+        return Finding(Estimate(share, share, most, len(edges)), note, proviso=proviso)
+
+
+def _up_to(edges: Sequence[tuple[str, bool]]) -> str:
+    """Return what is not shown to be needed, as a clause: each edge, and whether it is idle."""
+    named = [f"{edge} ({'idle' if idle else 'not shown'})" for edge, idle in edges[:NAMED]]
+    more = [f"and {len(edges) - NAMED} more"] if len(edges) > NAMED else []
+    n = len(edges)
+    return f"minimal up to {n} edge{'s' * (n != 1)}: {', '.join([*named, *more])}"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Finding:
 
     `tested` is the bound that p is about; None where it is about none in particular. `same_as`
     names the criterion of which this is, on this case, the same measurement in another dress.
+    `proviso` is what a support must be said with, as "minimal up to 1 edge: ...".
 
     A value with n = 1 is a count: exact, without an interval.
     """
@@ -39,6 +40,7 @@ class Finding:
     p: float | None = None
     tested: Bound | None = None
     same_as: str = ""
+    proviso: str = ""
 
     def decides(self, bound: Bound) -> bool:
         """Return whether p speaks of this bound."""
@@ -53,7 +55,8 @@ class Check:
 
     `value` is None where the criterion could not be measured; `note` then says why. `question` is
     the name of the question that it answers, `measures` what the value is in plain words, and
-    `same_as` the criterion of which it is the same measurement; each is empty where there is none.
+    `same_as` the criterion of which it is the same measurement, `proviso` what a support is said
+    with; each is empty where there is none.
     """
 
     criterion: str
@@ -66,6 +69,7 @@ class Check:
     question: str = ""
     measures: str = ""
     same_as: str = ""
+    proviso: str = ""
 
     @property
     def is_judged(self) -> bool:
@@ -141,6 +145,7 @@ def check_of(criterion: str, finding: Finding, bound: Bound) -> Check:
         finding.note,
         finding.p,
         same_as=finding.same_as,
+        proviso=finding.proviso,
     )
 
 
@@ -239,7 +244,8 @@ def _clauses(outcome: str, checks: Sequence[Check]) -> list[str]:
             UNDECIDED: QUESTIONS[answer.question].undecided,
         }
         if answer.outcome == outcome == SUPPORTED:
-            clauses.append(words[outcome])
+            provisos = [check.proviso for check in own if check.is_judged and check.proviso]
+            clauses.append(", ".join([words[outcome], *provisos]))
         elif answer.outcome == outcome:
             clauses.append(f"{words[outcome]}: {', '.join(reasons)}")
     loose = [check for check in checks if check.is_judged and not check.question]

@@ -55,7 +55,8 @@ _STYLE = {
 def heat_map_svg(heat_map: HeatMap) -> str:
     """Return the heat map as SVG: blue supports the behaviour, red opposes it, white is zero.
 
-    Values are written into the cells of narrow maps, bold where the 95 % interval leaves out zero.
+    Values are written into the cells of narrow maps, bold where the 95 % interval leaves out zero
+    and what is written is not 0.
     Of more than MAX_ROWS rows only those with the largest effects are drawn, and a note says so.
     """
     values = np.asarray(heat_map.values, dtype=np.float64)
@@ -182,15 +183,16 @@ def _label_cells(axes: Axes, heat_map: HeatMap, rows: list[int]) -> None:
 def _write_values(axes: Axes, heat_map: HeatMap, rows: list[int], limit: float) -> None:
     for y, row in enumerate(rows):
         for x, value in enumerate(heat_map.values[row]):
+            text = _cell(value)
             clear = heat_map.low[row][x] > 0 or heat_map.high[row][x] < 0
             axes.text(
                 x + 0.5,
                 y + 0.5,
-                _cell(value),
+                text,
                 ha="center",
                 va="center",
                 fontsize=8.5,
-                fontweight="bold" if clear else "normal",
+                fontweight="bold" if clear and text != "0" else "normal",
                 color="white" if abs(value) > DARK * limit else INK,
             )
 

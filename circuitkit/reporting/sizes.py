@@ -40,13 +40,18 @@ class Size:
         return len(self.edges)
 
     @property
+    def short(self) -> str:
+        """The size as it stands at an end of the axis."""
+        n_edges = self.n_kept if self.is_own else self.n_asked
+        return f"{n_edges:,} {'edge' if n_edges == 1 else 'edges'}"
+
+    @property
     def title(self) -> str:
         """The size in words."""
         which = "This circuit, " if self.is_own else ""
         dropped = self.n_asked - self.n_kept
         rest = f", {dropped:,} of them dead ends" if dropped > 0 and not self.is_own else ""
-        n_edges = self.n_kept if self.is_own else self.n_asked
-        return f"{which}{n_edges:,} {'edge' if n_edges == 1 else 'edges'}{rest}"
+        return f"{which}{self.short}{rest}"
 
     @property
     def worth(self) -> str:

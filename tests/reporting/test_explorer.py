@@ -88,6 +88,13 @@ def test_a_bar_over_the_slider_chooses_its_size(record, page):
     assert page.locator("#size").input_value() == str(len(sizes_of(record)) - 1)
 
 
+def test_the_axis_of_sizes_says_where_it_begins_and_ends(page, record):
+    sizes = sizes_of(record)
+    shown = page.locator(".size-axis span").all_inner_texts()
+    assert shown == [sizes[0].short, sizes[-1].short]
+    assert "edge" in shown[0]
+
+
 def test_pointing_at_a_component_lights_up_the_paths_through_it(page):
     node(page, "m0").hover()
     assert lit_edges(page) == THROUGH_M0

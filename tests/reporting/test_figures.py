@@ -94,6 +94,16 @@ def test_only_values_whose_interval_leaves_out_zero_are_bold(heat_map):
     assert bold == {"-3.50", "2.75", "1.00"}
 
 
+def test_a_value_that_is_written_as_zero_is_not_bold(heat_map):
+    values = [[0.001 if value == 0.25 else value for value in row] for row in heat_map.values]
+    certain = [[value - 1e-6 for value in row] for row in values]
+    shown = replace(heat_map, values=values, low=certain, high=values)
+    root = ElementTree.fromstring(heat_map_svg(shown))
+    bold = [t.text for t in root.iter(SVG + "text") if "font-weight" in t.get("style", "")]
+    assert "0" not in bold
+    assert "-0.12" in bold
+
+
 def test_a_wide_map_leaves_values_out(heat_map):
     assert "6.00" in texts(heat_map_svg(large(heat_map, 7, 8)))
     assert "6.00" not in texts(heat_map_svg(large(heat_map, 7, 9)))

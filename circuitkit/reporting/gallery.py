@@ -96,7 +96,11 @@ def _picture(record: RunRecord, at: int, album: Album) -> Markup:
     """Return the groups, where they are known, else the circuit."""
     found = record.interpretation
     dot = groups_dot(found) if found and found.groups else picture_dot(record.circuit, "")
-    return inline_picture(lambda: render_dot(dot, "svg").decode(), f"run{at}", album)
+    return inline_picture(album.drawn(_svg, dot), f"run{at}")
+
+
+def _svg(dot: str) -> str:
+    return render_dot(dot, "svg").decode()
 
 
 def _page(exhibits: Sequence[Exhibit], pictures: Sequence[Markup]) -> str:

@@ -83,7 +83,7 @@ def first_picture(*sections: Section) -> str | None:
 
 
 def _drawn(picture: Picture) -> str | Missing:
-    return Album().drawn(lambda: picture_svg(picture))
+    return Album().drawn(picture_svg, picture)
 
 
 def circuit_edges(circuit: Circuit) -> TableText:

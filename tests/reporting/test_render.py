@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections import Counter
 from io import BytesIO
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.image import imread
 from matplotlib.textpath import text_to_path
 
 from circuitkit.errors import PictureError, PictureWarning
-from circuitkit.reporting import render
+from circuitkit.reporting import plots, render
 from circuitkit.reporting.dot import FONT, circuit_dot
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.gallery import write_gallery
@@ -313,3 +314,17 @@ def test_a_gallery_without_graphviz_is_written_and_says_so(record, tmp_path, no_
     with pytest.warns(PictureWarning, match="there is no Graphviz"):
         write_gallery(tmp_path)
     assert "This picture is missing" in (tmp_path / "index.html").read_text()
+
+
+def test_what_html_and_markdown_both_show_is_drawn_once(interpreted, tmp_path, monkeypatch):
+    drawn = Counter()
+    draw = plots.heat_map_svg
+
+    def counting(heat_map):
+        drawn[heat_map] += 1
+        return draw(heat_map)
+
+    monkeypatch.setattr(plots, "heat_map_svg", counting)
+    write_report(interpreted, tmp_path, ["html", "md"])
+    assert set(drawn) >= set(interpreted.heat_maps)
+    assert set(drawn.values()) == {1}

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -38,13 +39,18 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 FILES = sorted((ROOT / "circuitkit").rglob("*.py"))
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def layer_of(path: Path) -> str:
     return path.relative_to(ROOT / "circuitkit").parts[0].removesuffix(".py")
 
 
 def imported_layers(path: Path) -> set[str]:
     names = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             whole = node.module == "circuitkit"
@@ -82,7 +88,7 @@ def test_no_import_hides_inside_a_function_and_none_is_postponed():
     wrong = []
     for path in FILES:
         allowed = LATE.get(path.relative_to(ROOT / "circuitkit").as_posix(), set())
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
                 if opens_fast(path):  # a command loads what it does when it is given
@@ -113,7 +119,7 @@ def test_only_one_file_spells_hook_names():
 
 def test_what_help_opens_imports_nothing_of_the_library_at_its_top():
     for path in FILES:
-        for node in ast.parse(path.read_text()).body if opens_fast(path) else ():
+        for node in parsed(path).body if opens_fast(path) else ():
             place = getattr(node, "module", None) or ""
             if isinstance(node, ast.ImportFrom) and place.startswith("circuitkit."):
                 assert not place.startswith("circuitkit.cli.actions"), (path, place)
@@ -136,7 +142,7 @@ def test_nothing_but_python_m_circuitkit_imports_the_command_line():
 def functions_of_the_command_line():
     for path in FILES:
         if layer_of(path) == "cli":
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, ast.FunctionDef):
                     yield path, node
 

@@ -22,9 +22,12 @@ from circuitkit.reporting.dot import READ_COLOURS, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings_dot import box_names
 from circuitkit.reporting.pictures import Album, Missing
+from circuitkit.reporting.reading import READING
 from circuitkit.reporting.render import render_dot
+from circuitkit.reporting.sample_texts import sample_texts
 from circuitkit.reporting.sections import caption, picture_svg, picture_table, table_text
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
+from circuitkit.reporting.values import marked
 from circuitkit.study.records import RunRecord
 
 TEMPLATE = "report.html.jinja"
@@ -38,7 +41,7 @@ def report_html(record: RunRecord, album: Album | None = None) -> str:
     return rendered(
         TEMPLATE,
         record=record,
-        reading=content.READING,
+        reading=READING,
         read_colours=READ_COLOURS,
         script=script,
         script_source=explorer.source_hash(script),
@@ -55,14 +58,14 @@ def _texts(record: RunRecord) -> dict[str, Any]:
     """Return the words and tables of a run."""
     return dict(
         title=content.title_of(record),
-        badge=content.marked(record.validation.verdict.outcome),
+        badge=marked(record.validation.verdict.outcome),
         sentences=content.verdict_sentences(record),
         questions=content.questions_table(record),
         measurements=content.measurements(record),
         checks=content.checks_table(record),
         question=content.question_table(record),
         baseline=content.baseline_table(record),
-        samples=content.sample_texts(record),
+        samples=sample_texts(record),
         counts=content.counts_table(record),
         components=content.component_list(record),
         components_table=cards.components_table(record),

@@ -3,7 +3,9 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: a wrong model name must fail at once
+os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start, too
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,12 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 
 torch.set_num_threads(1)  # the models here are so small that threads only wait for each other
+
+
+def pytest_collection_finish() -> None:
+    """Keep the libraries' million objects from being looked through again and again."""
+    gc.freeze()
+
 
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def module_of(package):
     return MODULES.get(package, package.replace("-", "_"))
 
 
+@cache
 def imported():
     """Return the packages from outside that the product imports, and where."""
     found = {}

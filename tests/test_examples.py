@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import circuitkit
 from circuitkit.cli.app import app
 from circuitkit.prompts.splits import sample_splits
 from circuitkit.task import find_task
@@ -68,7 +69,7 @@ def _pico_tokenizer():
 @pytest.mark.slow
 def test_a_task_in_a_file_runs_from_the_command_line(tmp_path):
     task = f"{ROOT}/examples/greater_than.py:GreaterThan"
-    words = ["run", task, "--n", "20", "--json", "-o", str(tmp_path / "out")]
+    words = ["run", task, "--n", "20", "--edges", "40", "--json", "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     summary = json.loads(done.stdout)
@@ -77,10 +78,12 @@ def test_a_task_in_a_file_runs_from_the_command_line(tmp_path):
 
 
 def test_the_package_is_a_program():
-    command = [sys.executable, "-m", "circuitkit", "models", "--json"]
+    command = [sys.executable, "-m", "circuitkit", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["model"] == "pico"
+    assert done.stdout == f"circuitkit {circuitkit.__version__}\n"
+    command[-1] = "no-such-command"
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
 
 
 @pytest.mark.slow

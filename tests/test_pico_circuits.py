@@ -14,7 +14,7 @@ from circuitkit.task import find_task
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.zoo import load_model
 
-N_PAIRS = 60
+N_PAIRS = 40
 JUDGED_BY = ("faithfulness", "edge-share")  # all criteria on pico: `circuitkit run` in CI
 
 

@@ -1,5 +1,6 @@
 """The command `diff`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,23 +13,40 @@ from circuitkit.cli.options import CommonGround, Machine, PictureFile, Shown
 N_SHOWN = 15
 
 
-@command
-def diff(
-    a: Annotated[Path, typer.Argument(help="The circuit file of circuit A.", metavar="A")],
-    b: Annotated[Path, typer.Argument(help="The circuit file of circuit B.", metavar="B")],
-    ground: CommonGround,
-    machine: Machine,
-    shown: Shown,
+@dataclass(frozen=True)
+class Runs(CommonGround):
+    """What two circuits are run on, or that they are not."""
+
     run: Annotated[
         bool,
         typer.Option(
             "--run/--no-run",
             help="Run both circuits; --no-run: compare files only, without loading a model.",
         ),
-    ] = True,
+    ] = True
+
+
+@dataclass(frozen=True)
+class ShownEdges(Shown):
+    """What is shown, and how many edges of each circuit."""
+
     show_all: Annotated[
         bool, typer.Option("--all", help=f"Show every edge, not the {N_SHOWN} strongest of each.")
-    ] = False,
+    ] = False
+
+    @property
+    def limit(self) -> int | None:
+        """The edges of each circuit that are shown; None for all."""
+        return None if self.show_all else N_SHOWN
+
+
+@command
+def diff(
+    a: Annotated[Path, typer.Argument(help="The circuit file of circuit A.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="The circuit file of circuit B.", metavar="B")],
+    ground: Runs,
+    machine: Machine,
+    shown: ShownEdges,
     output: PictureFile = Path("circuit-diff.svg"),
 ) -> None:
     """Compare two circuits: the edges of both, of one alone, and the effect of swapping them.
@@ -37,8 +55,5 @@ def diff(
     """
     with loading():
         from circuitkit.cli.actions.diff import diff_files
-    limit = None if show_all else N_SHOWN
-    if run:
-        diff_files((a, b), ground, machine, shown, output, limit=limit)
-    else:
-        diff_files((a, b), None, machine, shown, output, limit=limit)
+    ran = ground if ground.run else None
+    diff_files((a, b), ran, machine, shown, output, limit=shown.limit)

@@ -35,27 +35,39 @@ class Sources:
         return self.past[layer] if self.past else None
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a pass begins: at a layer, perhaps with q, k and v known there, and what lies before.
+
+    `sources` are the keys and values of earlier positions, and gather those of the pass.
+    """
+
+    layer: int = 0
+    projected: tuple[Tensor, Tensor, Tensor] | None = None
+    sources: Sources = field(default_factory=Sources)
+
+
 def run_layers(
     layers: Sequence[Layer],
     contexts: Sequence[LayerContext],
     x: Float[Tensor, "row pos d_model"],
-    hooks: Hooks = NO_HOOKS,
+    start: Start,
     *,
-    first: int = 0,
-    sources: Sources | None = None,
-    projected: tuple[Tensor, Tensor, Tensor] | None = None,
+    hooks: Hooks = NO_HOOKS,
     labelled: Int[Tensor, " row"] | None = None,
 ) -> Float[Tensor, "row pos_or_label d_model"]:
-    """Return the residual stream after the last layer, given that in front of layer `first`.
+    """Return the residual stream after the last layer, given that in front of the first.
 
-    `projected` are q, k and v of that first layer where they are known already. With `labelled`
-    positions, all that follows the last layer's heads is computed at those alone, and returned.
+    With `labelled` positions, all that follows the last layer's heads is computed at those alone,
+    and returned.
     """
-    sources = sources or Sources()
-    for index in range(first, len(layers)):
-        known = projected if index == first else None
-        cut = labelled if index == len(layers) - 1 else None
-        x = _run_layer(layers[index], contexts[index], x, hooks, index, sources, known, cut)
+    for index in range(start.layer, len(layers)):
+        block = _Block(layers[index], contexts[index], index, hooks)
+        x = at(hooks, hook_points.resid_pre(index), x)
+        written = block.z_of_heads(x, start)
+        if labelled is not None and index == len(layers) - 1:
+            x, written = at_label(x, labelled), at_label(written, labelled)
+        x = block.behind_heads(x, written)
     return x
 
 
@@ -89,45 +101,51 @@ def at(hooks: Hooks, point: Point, x: Tensor) -> Tensor:
     return x if found is None else found
 
 
-def _run_layer(
-    layer: Layer,
-    context: LayerContext,
-    x: Tensor,
-    hooks: Hooks,
-    index: int,
-    sources: Sources,
-    projected: tuple[Tensor, Tensor, Tensor] | None,
-    labelled: Tensor | None,
-) -> Tensor:
-    x = at(hooks, hook_points.resid_pre(index), x)
-    attention = layer.attention
-    q, k, v = projected or attention.project(x)
-    q = at(hooks, hook_points.projection(index, "q"), q)
-    k = at(hooks, hook_points.projection(index, "k"), k)
-    v = at(hooks, hook_points.projection(index, "v"), v)
-    pattern = hook_points.pattern(index)
-    on_pattern = (lambda p: at(hooks, pattern, p)) if pattern in hooks else None
-    z, fresh = attention.attend(q, k, v, context, past=sources.of(index), on_pattern=on_pattern)
-    sources.fresh.append(fresh)
-    z = at(hooks, hook_points.z(index), z)
-    written = at(hooks, hook_points.written_z(index), attention.written(z))
-    if labelled is not None:
-        x, written = at_label(x, labelled), at_label(written, labelled)
-    attn_out = at(hooks, hook_points.attn_out(index), attention.sum_of_writes(written))
-    middle = x + attn_out
-    if not layer.is_parallel:
-        middle = at(hooks, hook_points.resid_mid(index), middle)
-    if layer.mlp is not None:
-        mlp_in = at(hooks, hook_points.mlp_in(index), x if layer.is_parallel else middle)
-        middle = middle + at(
-            hooks, hook_points.mlp_out(index), _run_mlp(layer.mlp, mlp_in, hooks, index)
-        )
-    return at(hooks, hook_points.resid_post(index), middle)
+@dataclass(frozen=True)
+class _Block:
+    """A layer, what it needs to know of the prompts, and its hooks."""
 
+    layer: Layer
+    context: LayerContext
+    index: int
+    hooks: Hooks
 
-def _run_mlp(mlp: MLP, x: Tensor, hooks: Hooks, index: int) -> Tensor:
-    hook = hooks.get(hook_points.neurons(index))
-    with ExitStack() as stack:
-        if hook is not None:
-            stack.enter_context(mlp.hooked_neurons(hook))
-        return mlp(x)
+    def z_of_heads(
+        self, x: Float[Tensor, "row pos d_model"], start: Start
+    ) -> Float[Tensor, "row pos head d_head"]:
+        """Return z of every head over the norm behind it, given what is in front of the layer."""
+        index, hooks, attention = self.index, self.hooks, self.layer.attention
+        known = start.projected if index == start.layer else None
+        q, k, v = known or attention.project(x)
+        q = at(hooks, hook_points.projection(index, "q"), q)
+        k = at(hooks, hook_points.projection(index, "k"), k)
+        v = at(hooks, hook_points.projection(index, "v"), v)
+        pattern = hook_points.pattern(index)
+        on_pattern = (lambda p: at(hooks, pattern, p)) if pattern in hooks else None
+        past = start.sources.of(index)
+        z, fresh = attention.attend(q, k, v, self.context, past=past, on_pattern=on_pattern)
+        start.sources.fresh.append(fresh)
+        z = at(hooks, hook_points.z(index), z)
+        return at(hooks, hook_points.written_z(index), attention.written(z))
+
+    def behind_heads(
+        self, x: Float[Tensor, "row pos d_model"], written: Float[Tensor, "row pos head d_head"]
+    ) -> Float[Tensor, "row pos d_model"]:
+        """Return the residual stream behind the layer, given that in front and z of every head."""
+        layer, index, hooks = self.layer, self.index, self.hooks
+        attn_out = at(hooks, hook_points.attn_out(index), layer.attention.sum_of_writes(written))
+        middle = x + attn_out
+        if not layer.is_parallel:
+            middle = at(hooks, hook_points.resid_mid(index), middle)
+        if layer.mlp is not None:
+            mlp_in = at(hooks, hook_points.mlp_in(index), x if layer.is_parallel else middle)
+            mlp_out = at(hooks, hook_points.mlp_out(index), self._run_mlp(layer.mlp, mlp_in))
+            middle = middle + mlp_out
+        return at(hooks, hook_points.resid_post(index), middle)
+
+    def _run_mlp(self, mlp: MLP, x: Tensor) -> Tensor:
+        hook = self.hooks.get(hook_points.neurons(self.index))
+        with ExitStack() as stack:
+            if hook is not None:
+                stack.enter_context(mlp.hooked_neurons(hook))
+            return mlp(x)

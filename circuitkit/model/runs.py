@@ -13,7 +13,7 @@ from torch import Tensor
 
 from circuitkit.model.attention import KeysValues
 from circuitkit.model.context import Context
-from circuitkit.model.forward import Sources, run_layers
+from circuitkit.model.forward import Sources, Start, run_layers
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts.pairs import PromptBatch, PromptPairs
 
@@ -62,7 +62,7 @@ def behind(model: SubjectModel, run: Run, start: int) -> Run:
     kept = Sources()
     until = run.context.until_position(start)
     with torch.no_grad():
-        run_layers(model.layers, until.layers, run.entering[:, :start], sources=kept)
+        run_layers(model.layers, until.layers, run.entering[:, :start], Start(sources=kept))
     return _starting(run, start, tuple(kept.fresh))
 
 

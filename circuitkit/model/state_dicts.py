@@ -100,11 +100,7 @@ def load_state_dict(
     entries = _entries_of(tensors.keys(), reading)
     _require_keys(tensors.keys(), entries, where)
     sizes = _sizes_of(tensors, entries, where)
-    if not all(sizes.values()):
-        raise ModelError(
-            f"{where}: every axis must have at least one entry, got {sizes}. No model has none. "
-            "Check the tensors' shapes."
-        )
+    _require_entries(sizes, where)
     try:
         config = _config(entries, sizes, reading)
         bridge = TransformerBridge.boot_native(config, dtype=dtype, device=device)
@@ -240,6 +236,14 @@ def _sizes_of(tensors: Mapping[str, Tensor], entries: Entries, where: str) -> di
                 "Transpose it; `renamed` does so for the progress-measures releases."
             )
     return sizes
+
+
+def _require_entries(sizes: Mapping[str, int], where: str) -> None:
+    if not all(sizes.values()):
+        raise ModelError(
+            f"{where}: every axis must have at least one entry, got {sizes}. No model has none. "
+            "Check the tensors' shapes."
+        )
 
 
 def _config(entries: Entries, sizes: Mapping[str, int], reading: Reading) -> Any:

@@ -34,6 +34,7 @@ from circuitkit.model.forward import (
     NO_HOOKS,
     Hooks,
     Sources,
+    Start,
     at,
     at_label,
     run_layers,
@@ -205,10 +206,8 @@ class SubjectModel:
             self.layers,
             context.layers,
             x,
-            hooks,
-            first=first,
-            sources=sources,
-            projected=projected,
+            Start(first, projected, sources or Sources()),
+            hooks=hooks,
             labelled=context.label_pos if last_at_label else None,
         )
         x = x if x.shape[1] == 1 else at_label(x, context.label_pos)

@@ -81,16 +81,7 @@ def splits_of(
     Raises:
         PromptError: a split would be empty, or a validation prompt occurs in another one.
     """
-    chosen: dict[str, list[PromptPair]] = {
-        split: [line.pair for line in lines if line.split == split] for split in SPLITS
-    }
-    unnamed = [line.pair for line in lines if not line.split]
-    if chosen["validation"]:
-        chosen["discovery"] += unnamed
-    else:
-        random.Random(seed).shuffle(unnamed)
-        chosen["validation"] += unnamed[1::2]
-        chosen["discovery"] += unnamed[::2]
+    chosen = _chosen(lines, seed)
     has_reference = bool(chosen["reference"])
     chosen["reference"] = chosen["reference"] or chosen["discovery"]
     for split in SPLITS:
@@ -108,6 +99,19 @@ def splits_of(
     if has_reference:
         _require_disjoint("reference", "validation", tokenized)
     return Splits(**tokenized)
+
+
+def _chosen(lines: Sequence[PromptLine], seed: int) -> dict[str, list[PromptPair]]:
+    """Return the pairs of each split, as lines say, else by `seed`; the reference may be empty."""
+    chosen = {split: [line.pair for line in lines if line.split == split] for split in SPLITS}
+    unnamed = [line.pair for line in lines if not line.split]
+    if chosen["validation"]:
+        chosen["discovery"] += unnamed
+    else:
+        random.Random(seed).shuffle(unnamed)
+        chosen["validation"] += unnamed[1::2]
+        chosen["discovery"] += unnamed[::2]
+    return chosen
 
 
 def discovery_pairs(

@@ -64,7 +64,8 @@ def tokenize_pairs(
         AnswerError: an answer is not exactly one token, or right and wrong at once.
     """
     bos = checked_bos(bos)
-    encoded = [encode_pair(pair, tokenizer, bos) for pair in pairs]
+    known: dict[str, int] = {}
+    encoded = [encode_pair(pair, tokenizer, bos, known) for pair in pairs]
     aligned = [e for e in encoded if len(e.clean) == len(e.corrupted)]
     n_dropped = len(encoded) - len(aligned)
     if n_dropped and not drop_misaligned:
@@ -79,9 +80,14 @@ def tokenize_pairs(
 
 
 def encode_pair(
-    pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None, bos: str = "auto"
+    pair: PromptPair,
+    tokenizer: PreTrainedTokenizerBase | None,
+    bos: str = "auto",
+    known: dict[str, int] | None = None,
 ) -> Encoded:
     """Return one pair as token ids, with its roles as token spans.
+
+    `known` keeps the ids of answers from pair to pair: a task may have the same hundred in each.
 
     Raises:
         PromptError: an empty prompt, an unknown word or a role outside the prompt.
@@ -104,7 +110,7 @@ def encode_pair(
             f"prompt {shown(pair.clean)}: answer_after must be a role, got {pair.answer_after!r} "
             f"among {sorted(roles)}. The answer is read after it. Name the span in roles."
         )
-    right, wrong = _answers_of(pair, tokenizer)
+    right, wrong = _answers_of(pair, tokenizer, {} if known is None else known)
     return Encoded(pair, clean.ids, corrupted.ids, roles, right, wrong, (clean.bos, corrupted.bos))
 
 
@@ -127,7 +133,7 @@ def _require_kinds(pair: PromptPair) -> None:
 
 
 def _answers_of(
-    pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None
+    pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None, known: dict[str, int]
 ) -> tuple[list[int], list[int]]:
     """Return the ids of the answers and of the wrong answers."""
     if not pair.answers:
@@ -135,8 +141,15 @@ def _answers_of(
             f"prompt {shown(pair.clean)}: needs at least one answer, got none. "
             "Metrics compare answers. Fill `answers`."
         )
-    right = [answer_id(answer, tokenizer) for answer in pair.answers]
-    wrong = [answer_id(answer, tokenizer) for answer in pair.wrong_answers]
+
+    def id_of(answer: str | int) -> int:
+        if not isinstance(answer, str):
+            return answer_id(answer, tokenizer)
+        if answer not in known:
+            known[answer] = answer_id(answer, tokenizer)
+        return known[answer]
+
+    right, wrong = (list(map(id_of, some)) for some in (pair.answers, pair.wrong_answers))
     both = sorted(set(right).intersection(wrong))
     if both:
         raise AnswerError(

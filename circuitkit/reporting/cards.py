@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import read_of
 from circuitkit.interpretation.findings import Card, Link
-from circuitkit.reporting.content import NONE, TableText, interval, number, signed, visible
+from circuitkit.reporting.values import NONE, TableText, interval, number, signed, visible
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 

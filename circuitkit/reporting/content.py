@@ -3,11 +3,8 @@
 Nothing here is escaped; the writers do that.
 """
 
-import difflib
-import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +12,9 @@ import torch
 
 from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.interpretation.section import HeatMap
+from circuitkit.reporting.values import NONE, TableText, interval, marked, n_of, number, signed
 from circuitkit.statistics.bootstrap import Estimate
-from circuitkit.study.records import RunRecord, Sample
+from circuitkit.study.records import RunRecord
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.judge import questioned
@@ -24,61 +22,6 @@ from circuitkit.validation.questions import QUESTIONS
 from circuitkit.validation.verdict import LEAST_P, Check, answer_rows, count_text
 
 N_TOP_EDGES = 25
-EXACT = "exact"
-NONE = "–"
-OUTCOME_MARKS = {"supported": "✓", "refuted": "✗", "undecided": "?"}
-LEAST_PLAIN = 1e-6  # smaller numbers are written with their power of ten
-
-READING = {
-    "verdict": (
-        "A check is supported if its whole 95 % interval is on the right side of the threshold, "
-        "refuted if the whole interval is on the wrong side, else undecided. One refuted check "
-        "refutes the circuit; all must be supported to support it. The thresholds were fixed "
-        "before anything was measured."
-    ),
-    "questions": (
-        "Each question is answered by the checks beside it: refuted if one is, supported if all "
-        "that have a threshold are. Checks that are one measurement in several dresses are named "
-        "under “the same measurement”, and are no evidence of their own."
-    ),
-    "question": (
-        "A circuit is only worth drawing of something the model can do: the gap between clean and "
-        "corrupted prompts must be clear of 0. Brackets hold 95 % bootstrap intervals over pairs."
-    ),
-    "circuit": (
-        "A positive score means the edge supports the behaviour, a negative one (dashed) that it "
-        "works against it. Colour says which input of the receiver an edge feeds."
-    ),
-    "patching": (
-        "Each cell is a measured effect of replacing the activation in one place, as a mean over "
-        "pairs. Positive supports the behaviour."
-    ),
-    "faithfulness": (
-        "1 is the whole model, 0 the empty circuit with all else ablated; values above 1 or below "
-        "0 can happen. Random circuits of the same size show what chance would give."
-    ),
-    "edges": (
-        "The edges with the largest |score| of all in the graph. A score is the method's estimate; "
-        "positive supports the behaviour. A high edge may be outside the circuit if it was a dead "
-        "end."
-    ),
-    "samples": (
-        "What differs between the two prompts is marked. ␣ is a space that belongs to a token; "
-        "percentages are the model's probabilities on the clean prompt."
-    ),
-    "ablations": (
-        "m is the mean metric over pairs; faithfulness is (m(circuit) - m(empty)) / (m(model) - "
-        "m(empty)). A claim that holds under one ablation only is weak."
-    ),
-    "cards": (
-        "One card for each component. A role is claimed if its score is above chance on the same "
-        "prompts, corrected for all roles and components that were tried. Effects are positive "
-        "where the part supports the behaviour; brackets hold 95 % intervals over pairs."
-    ),
-    "notes": "What was left out, and why.",
-    "provenance": "What was run, and how it was made.",
-    "from_python": "Made by a call from Python: no command was typed that gives it again.",
-}
 
 
 def verdict_sentences(record: RunRecord) -> tuple[str, ...]:
@@ -107,79 +50,6 @@ def _shortfall(record: RunRecord) -> str:
         "edges than were allowed, or the scores rank them badly: each edge is scored alone, so "
         "edges that back each other up, or that read what both prompts share, score too low."
     )
-
-
-@dataclass(frozen=True)
-class TableText:
-    """A table as shown: headers and rows of plain text.
-
-    The columns named in `numeric` are aligned right; cells of those named in `code` are names to be
-    set in a fixed-width face.
-    """
-
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[str] = frozenset()
-    code: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class SampleText:
-    """A sample pair as shown; prompts are (text, differs from the other prompt) parts."""
-
-    clean: tuple[tuple[str, bool], ...]
-    corrupted: tuple[tuple[str, bool], ...]
-    answers: tuple[str, ...]
-    wrong_answers: tuple[str, ...]
-    top: tuple[tuple[str, str], ...]
-    metric: str
-
-
-def number(value: float) -> str:
-    """Return at least three significant digits, with places that line up: 0.910, 12.30, 1,234.
-
-    Two of what is under 0.0005: 0.00046.
-    """
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size >= 1e7 or size < LEAST_PLAIN:
-        return f"{value:.2e}"
-    if size < 5e-4:
-        return f"{value:.{1 - math.floor(math.log10(size))}f}"
-    places = next((n for limit, n in ((1000, 0), (100, 1), (10, 2)) if size >= limit), 3)
-    return f"{value:,.{places}f}"
-
-
-def signed(value: float) -> str:
-    """Return a number with its sign, zero without."""
-    return ("+" if value > 0 else "") + number(value)
-
-
-def interval(estimate: Estimate) -> str:
-    """Return the 95 % interval; a count is exact and has none."""
-    if estimate.n == 1:
-        return EXACT
-    return f"[{number(estimate.low)}, {number(estimate.high)}]"
-
-
-def n_of(estimate: Estimate) -> str:
-    """Return the number of pairs behind a value; a count has none."""
-    return NONE if estimate.n == 1 else str(estimate.n)
-
-
-def visible(token: str) -> str:
-    """Return a token with its spaces, line breaks and control characters made visible."""
-    marks = {" ": "␣", "\n": "↵", "\t": "⇥"}
-    return "".join(
-        marks.get(letter, letter if letter.isprintable() else f"\\x{ord(letter):02x}")
-        for letter in token
-    )
-
-
-def marked(outcome: str) -> str:
-    """Return an outcome with its sign, so that colour is never the only one."""
-    return f"{OUTCOME_MARKS.get(outcome, '')} {outcome}".strip()
 
 
 def title_of(record: RunRecord) -> str:
@@ -294,11 +164,6 @@ def baseline_table(record: RunRecord) -> TableText:
     if baseline.preference is not None:
         rows.append(("preference: share whose answers beat the wrong ones", baseline.preference))
     return _estimates_table(("the whole model", "value", "95 % interval", "n"), rows)
-
-
-def sample_texts(record: RunRecord) -> tuple[SampleText, ...]:
-    """Return the sample pairs with what differs between their prompts."""
-    return tuple(_sample_text(sample) for sample in record.validation.samples)
 
 
 def counts_table(record: RunRecord) -> TableText:
@@ -442,28 +307,3 @@ def _spread(faithfulness: Faithfulness) -> str:
         return NONE
     low, middle, high = np.percentile(faithfulness.per_pair, [5, 50, 95])
     return f"{number(middle)} ({number(low)} to {number(high)})"
-
-
-def _sample_text(sample: Sample) -> SampleText:
-    clean, corrupted = _differences(sample.clean, sample.corrupted)
-    return SampleText(
-        clean,
-        corrupted,
-        tuple(visible(token) for token in sample.answers),
-        tuple(visible(token) for token in sample.wrong_answers),
-        tuple((visible(token), f"{probability:.1%}") for token, probability in sample.top),
-        number(sample.metric),
-    )
-
-
-Parts = tuple[tuple[str, bool], ...]
-
-
-def _differences(one: str, other: str) -> tuple[Parts, Parts]:
-    """Return both texts cut into parts that are the same in the other and parts that are not."""
-    ones, others = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (one, other))
-    matcher = difflib.SequenceMatcher(None, ones, others, autojunk=False)
-    changes = matcher.get_opcodes()
-    left = tuple(("".join(ones[i:j]), tag != "equal") for tag, i, j, _, _ in changes if j > i)
-    right = tuple(("".join(others[i:j]), tag != "equal") for tag, _, _, i, j in changes if j > i)
-    return left, right

@@ -18,8 +18,8 @@ from markupsafe import Markup
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.findings import Interpretation, PromptView, TemplatePatterns
 from circuitkit.interpretation.section import Matrix
-from circuitkit.reporting.content import number, signed, visible
 from circuitkit.reporting.sizes import Size
+from circuitkit.reporting.values import number, signed, visible
 from circuitkit.study.records import RunRecord
 
 SCRIPTS = ("page.js", "picture.js", "prompts.js", "tables.js", "explorer.js")

@@ -10,7 +10,6 @@ import textwrap
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.groups import diagram
 from circuitkit.interpretation.section import Arrow, Box, Diagram
-from circuitkit.reporting.content import number
 from circuitkit.reporting.dot import (
     EDGE_STYLE,
     FILLS,
@@ -22,6 +21,7 @@ from circuitkit.reporting.dot import (
     pen_width,
 )
 from circuitkit.reporting.dot_text import Digraph
+from circuitkit.reporting.values import number
 
 SLIDE = "10,5.6"  # inches: larger pictures shrink
 MAX_LINE = 26  # letters of a line in a box

@@ -11,8 +11,6 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from circuitkit.errors import CircuitFileError
-from circuitkit.reporting import content
-from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.dot import picture_dot
 from circuitkit.reporting.explorer import page_style
 from circuitkit.reporting.findings_dot import groups_dot
@@ -20,6 +18,7 @@ from circuitkit.reporting.html import inline_picture, rendered
 from circuitkit.reporting.markdown import CIRCUIT_FILE, GROUPS_FILE, escaped
 from circuitkit.reporting.pictures import Album
 from circuitkit.reporting.render import render_dot
+from circuitkit.reporting.values import interval, marked, number
 from circuitkit.study.records import RunRecord, load_record
 from circuitkit.study.run_directory import RUN_FILE
 from circuitkit.work.files import require_writable_directory, write_whole
@@ -84,7 +83,7 @@ def _exhibit(path: Path, record: RunRecord) -> Exhibit:
         title=f"{record.info.task} in {record.info.model}",
         description=record.info.description,
         outcome=verdict.outcome,
-        badge=content.marked(verdict.outcome),
+        badge=marked(verdict.outcome),
         numbers="; ".join([*numbers, f"scored by {record.info.method}"]),
         groups=", ".join(groups),
         command=record.info.command,
@@ -96,7 +95,11 @@ def _picture(record: RunRecord, at: int, album: Album) -> Markup:
     """Return the groups, where they are known, else the circuit."""
     found = record.interpretation
     dot = groups_dot(found) if found and found.groups else picture_dot(record.circuit, "")
-    return inline_picture(lambda: render_dot(dot, "svg").decode(), f"run{at}", album)
+    return inline_picture(album.drawn(_svg, dot), f"run{at}")
+
+
+def _svg(dot: str) -> str:
+    return render_dot(dot, "svg").decode()
 
 
 def _page(exhibits: Sequence[Exhibit], pictures: Sequence[Markup]) -> str:

@@ -6,8 +6,6 @@ what is inside an SVG can come out of it. The page's own policy forbids any requ
 but the one whose hash it names.
 """
 
-from collections.abc import Callable
-from functools import partial
 from importlib import resources
 from typing import Any
 from xml.dom import minidom
@@ -24,9 +22,12 @@ from circuitkit.reporting.dot import READ_COLOURS, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings_dot import box_names
 from circuitkit.reporting.pictures import Album, Missing
+from circuitkit.reporting.reading import READING
 from circuitkit.reporting.render import render_dot
+from circuitkit.reporting.sample_texts import sample_texts
 from circuitkit.reporting.sections import caption, picture_svg, picture_table, table_text
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
+from circuitkit.reporting.values import marked
 from circuitkit.study.records import RunRecord
 
 TEMPLATE = "report.html.jinja"
@@ -36,22 +37,35 @@ SMALLEST = 0.72
 def report_html(record: RunRecord, album: Album | None = None) -> str:
     """Return the whole report as one self-contained page; `album` is told what is missing."""
     album = album or Album()
-    validation = record.validation
-    threshold = validation.thresholds.min_faithfulness
     script = explorer.page_script()
     return rendered(
         TEMPLATE,
         record=record,
+        reading=READING,
+        read_colours=READ_COLOURS,
+        script=script,
+        script_source=explorer.source_hash(script),
+        style=explorer.page_style(),
+        found=record.interpretation,
+        findings=_findings(record.interpretation, album),
+        **_texts(record),
+        **_measured(record, album),
+        **_explorer(record, album),
+    )
+
+
+def _texts(record: RunRecord) -> dict[str, Any]:
+    """Return the words and tables of a run."""
+    return dict(
         title=content.title_of(record),
-        reading=content.READING,
-        badge=content.marked(validation.verdict.outcome),
+        badge=marked(record.validation.verdict.outcome),
         sentences=content.verdict_sentences(record),
         questions=content.questions_table(record),
         measurements=content.measurements(record),
         checks=content.checks_table(record),
         question=content.question_table(record),
         baseline=content.baseline_table(record),
-        samples=content.sample_texts(record),
+        samples=sample_texts(record),
         counts=content.counts_table(record),
         components=content.component_list(record),
         components_table=cards.components_table(record),
@@ -60,21 +74,20 @@ def report_html(record: RunRecord, album: Album | None = None) -> str:
         edges=content.edges_table(record),
         all_edges=cards.all_edges_table(record),
         provenance=content.provenance_table(record),
-        curve_picture=inline_picture(
-            lambda: curve_svg(validation.curve, threshold, record.circuit.n_edges), "curve", album
-        ),
-        heat_maps=[
-            (heat_map, inline_picture(partial(heat_map_svg, heat_map), f"map{number}", album))
+    )
+
+
+def _measured(record: RunRecord, album: Album) -> dict[str, Any]:
+    """Return the plots of a run: its curve and its heat maps."""
+    least = record.validation.thresholds.min_faithfulness
+    curve = album.drawn(curve_svg, record.validation.curve, least, record.circuit.n_edges)
+    return {
+        "curve_picture": inline_picture(curve, "curve"),
+        "heat_maps": [
+            (heat_map, inline_picture(album.drawn(heat_map_svg, heat_map), f"map{number}"))
             for number, heat_map in enumerate(record.heat_maps)
         ],
-        read_colours=READ_COLOURS,
-        script=script,
-        script_source=explorer.source_hash(script),
-        style=explorer.page_style(),
-        found=record.interpretation,
-        findings=_findings(record.interpretation, album),
-        **_explorer(record, album),
-    )
+    }
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -98,7 +111,7 @@ def _explorer(record: RunRecord, album: Album) -> dict[str, Any]:
         "sizes": sizes,
         "own": next(size for size in sizes if size.is_own),
         "own_at": next(at for at, size in enumerate(sizes) if size.is_own),
-        "circuit_picture": inline_picture(picture, "circuit", album),
+        "circuit_picture": inline_picture(album.drawn(picture), "circuit"),
         "cards": cards.card_texts(record, drawn),
         "prompt_titles": [each["title"] for each in explorer.prompts_of(record.interpretation)],
         "data": explorer.safe_json(explorer.explorer_data(record, sizes, drawn)),
@@ -132,15 +145,15 @@ def _figure(picture: Picture, album: Album, prefix: str) -> dict[str, Any]:
         "caption": caption(picture),
         "says": picture.says,
         "is_diagram": isinstance(picture, Diagram),
-        "svg": inline_picture(partial(_tagged_picture, picture), prefix, album),
+        "svg": inline_picture(_tagged_picture(picture, album), prefix),
         "numbers": picture_table(picture),
     }
 
 
-def _tagged_picture(picture: Picture) -> str:
+def _tagged_picture(picture: Picture, album: Album) -> str | Missing:
     """Return a picture drawn; the boxes and arrows of a diagram can be pointed at."""
-    svg = picture_svg(picture)
-    if not isinstance(picture, Diagram):
+    svg = album.drawn(picture_svg, picture)
+    if isinstance(svg, Missing) or not isinstance(picture, Diagram):
         return svg
     nodes = {f"g{at}": name for at, name in enumerate(box_names(picture))}
     edges = {
@@ -150,12 +163,9 @@ def _tagged_picture(picture: Picture) -> str:
     return explorer.tagged_svg(svg, nodes, edges, [edge[0] for edge in edges.values()])
 
 
-def inline_picture(draw: Callable[[], str], prefix: str, album: Album) -> Markup:
+def inline_picture(svg: str | Missing, prefix: str) -> Markup:
     """Return a picture as an element of a page, or a sentence that says why it is missing."""
-    svg = album.drawn(draw)
-    if isinstance(svg, Missing):
-        return missing_text(svg)
-    return inline_svg(svg, prefix)
+    return missing_text(svg) if isinstance(svg, Missing) else inline_svg(svg, prefix)
 
 
 def missing_text(missing: Missing) -> Markup:

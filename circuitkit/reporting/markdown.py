@@ -8,9 +8,11 @@ from circuitkit.interpretation.section import Picture, Section
 from circuitkit.interpretation.sections import sections_of
 from circuitkit.reporting import content
 from circuitkit.reporting.cards import all_edges_table, components_table, role_words
-from circuitkit.reporting.content import READING, Parts, SampleText, TableText
 from circuitkit.reporting.pictures import Missing
+from circuitkit.reporting.reading import READING
+from circuitkit.reporting.sample_texts import Parts, SampleText, sample_texts
 from circuitkit.reporting.sections import caption, picture_files, table_text
+from circuitkit.reporting.values import NONE, TableText, marked, visible
 from circuitkit.study.records import RunRecord
 
 CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE = "circuit.svg", "curve.svg", "groups.svg"
@@ -61,7 +63,7 @@ def _verdict(record: RunRecord) -> list[str]:
     return [
         f"# {escaped(content.title_of(record))}",
         escaped(record.info.description),
-        f"**{escaped(content.marked(verdict.outcome))}**",
+        f"**{escaped(marked(verdict.outcome))}**",
         *(escaped(sentence) for sentence in content.verdict_sentences(record)),
         _table(content.questions_table(record)),
         _note("questions"),
@@ -80,7 +82,7 @@ def _question(record: RunRecord) -> list[str]:
         "### Baseline: can the model do it?",
         _table(content.baseline_table(record)),
     ]
-    samples = content.sample_texts(record)
+    samples = sample_texts(record)
     if samples:
         blocks += ["### Sample pairs", _note("samples")]
     for number, sample in enumerate(samples, start=1):
@@ -94,7 +96,7 @@ def _sample(sample: SampleText, unit: str) -> str:
         ("clean", _prompt(sample.clean)),
         ("corrupted", _prompt(sample.corrupted)),
         ("answers", escaped(", ".join(sample.answers))),
-        ("wrong answers", escaped(", ".join(sample.wrong_answers)) or content.NONE),
+        ("wrong answers", escaped(", ".join(sample.wrong_answers)) or NONE),
         ("model says", top),
         ("metric", f"{sample.metric} {escaped(unit)}"),
     )
@@ -138,11 +140,11 @@ def _cards_table(found: Interpretation) -> TableText:
     rows = tuple(
         (
             card.component,
-            card.group or content.NONE,
+            card.group or NONE,
             role_words(card),
             card.summary,
             _tokens(card),
-            ", ".join(card.backups) or content.NONE,
+            ", ".join(card.backups) or NONE,
         )
         for card in found.cards
     )
@@ -151,7 +153,7 @@ def _cards_table(found: Interpretation) -> TableText:
 
 
 def _tokens(card: Card) -> str:
-    return ", ".join(content.visible(each.token) for each in card.promotes) or content.NONE
+    return ", ".join(visible(each.token) for each in card.promotes) or NONE
 
 
 def _section(section: Section, files: Mapping[str, Picture]) -> list[str]:

@@ -14,13 +14,13 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import Bars, Diagram, HeatMap, LineChart, Picture, Section
 from circuitkit.interpretation.sections import sections_of
-from circuitkit.reporting.content import TableText, interval, number, signed
 from circuitkit.reporting.dot import picture_dot
 from circuitkit.reporting.figures import curve_svg
 from circuitkit.reporting.html import inline_svg, missing_text
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sections import picture_svg, picture_table, table_text
+from circuitkit.reporting.values import TableText, interval, number, signed
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
 
@@ -83,7 +83,7 @@ def first_picture(*sections: Section) -> str | None:
 
 
 def _drawn(picture: Picture) -> str | Missing:
-    return Album().drawn(lambda: picture_svg(picture))
+    return Album().drawn(picture_svg, picture)
 
 
 def circuit_edges(circuit: Circuit) -> TableText:

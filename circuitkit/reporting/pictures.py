@@ -7,7 +7,7 @@ are all in the tables.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from circuitkit.errors import PictureError, PictureWarning
 
@@ -27,15 +27,22 @@ class Missing:
 
 
 class Album:
-    """Draws the pictures of one report, and keeps why some are missing."""
+    """Draws the pictures of one report, each once, and keeps why some are missing."""
 
     def __init__(self) -> None:
         self._whys: dict[str, None] = {}  # in the order in which they came up
+        self._made: dict[Any, Any] = {}  # by what draws and what of: HTML and Markdown share most
 
-    def drawn(self, draw: Callable[[], Picture]) -> Picture | Missing:
-        """Return what `draw` draws; if it cannot, what is missing."""
+    def drawn(self, draw: Callable[..., Picture], *of: Any) -> Picture | Missing:
+        """Return what `draw` draws of something; if it cannot, what is missing."""
+        if (draw, of) not in self._made:
+            self._made[draw, of] = self._attempt(draw, of)
+        made: Picture | Missing = self._made[draw, of]
+        return made
+
+    def _attempt(self, draw: Callable[..., Picture], of: tuple[Any, ...]) -> Picture | Missing:
         try:
-            return draw()
+            return draw(*of)
         except PictureError as error:
             self._whys[error.why] = None
             return Missing(error.why)

@@ -22,10 +22,10 @@ from circuitkit.interpretation.section import (
     Table,
 )
 from circuitkit.interpretation.sections import sections_of
-from circuitkit.reporting.content import NONE, TableText, interval, number, signed, visible
 from circuitkit.reporting.figures import bars_svg, heat_map_svg, line_chart_svg
 from circuitkit.reporting.findings_dot import diagram_dot
 from circuitkit.reporting.render import render_dot
+from circuitkit.reporting.values import NONE, TableText, interval, number, signed, visible
 from circuitkit.statistics.bootstrap import Estimate
 
 

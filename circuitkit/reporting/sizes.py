@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.selection import prune_dead_ends, select_as_found
-from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.dot import MAX_DRAWN
+from circuitkit.reporting.values import interval, number
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 from circuitkit.validation.curve import CurvePoint

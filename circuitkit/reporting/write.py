@@ -1,7 +1,6 @@
 """Writing a report: everything is drawn first, then each file is written whole."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -61,7 +60,7 @@ def write_report(
 
 def _picture(record: RunRecord, format: Literal["svg", "png", "pdf"], album: Album) -> Files:
     dot = picture_dot(record.circuit, caption_of(record))
-    return {f"circuit.{format}": album.drawn(lambda: render_dot(dot, format))}
+    return {f"circuit.{format}": album.drawn(render_dot, dot, format)}
 
 
 def _html(record: RunRecord, album: Album) -> Files:
@@ -70,14 +69,14 @@ def _html(record: RunRecord, album: Album) -> Files:
 
 def _markdown(record: RunRecord, album: Album) -> Files:
     least = record.validation.thresholds.min_faithfulness
-    curve = partial(curve_svg, record.validation.curve, least, record.circuit.n_edges)
+    curve = (record.validation.curve, least, record.circuit.n_edges)
     found = found_files(record.interpretation)
     maps = zip(heat_map_files(record.heat_maps), record.heat_maps, strict=True)
     pictures = {
         **_picture(record, "svg", album),
-        CURVE_FILE: album.drawn(curve),
-        **{name: album.drawn(partial(heat_map_svg, each)) for name, each in maps},
-        **{name: album.drawn(partial(picture_svg, each)) for name, each in found.items()},
+        CURVE_FILE: album.drawn(curve_svg, *curve),
+        **{name: album.drawn(heat_map_svg, each) for name, each in maps},
+        **{name: album.drawn(picture_svg, each) for name, each in found.items()},
     }
     missing = {name: each for name, each in pictures.items() if isinstance(each, Missing)}
     return {"report.md": report_markdown(record, missing), **pictures}

@@ -1,6 +1,7 @@
 """The command line, in process, on a toy whose prompts come from a file."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from circuitkit.study import subject as subject_module
 from circuitkit.study.records import load_record
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.zoo import load_model
-from tests.conftest import random_pairs
+from tests.conftest import random_pairs, save_toy
 
 RUNNER = CliRunner()
 
@@ -38,9 +39,9 @@ def other_prompts(toy_directory, tmp_path_factory):
     return write_pairs(toy_directory, tmp_path_factory, seed=1)
 
 
-def write_pairs(toy_directory, tmp_path_factory, *, seed):
+def write_pairs(toy_directory, tmp_path_factory, *, seed, n=40):
     model = load_model(toy_directory)
-    raw = random_pairs(40, lengths=(7,), seed=seed)
+    raw = random_pairs(n, lengths=(7,), seed=seed)
     pairs = tokenize_pairs(raw)
     clean = record(model, pairs.clean_batch)[1]
     change = clean - record(model, pairs.corrupted_batch)[1]
@@ -64,33 +65,41 @@ def common(toy_directory, prompt_file):
     return ["--model", toy_directory, "--prompts", prompt_file, "-q"]
 
 
-def test_run_writes_a_whole_directory(common, tmp_path):
-    out = tmp_path / "out"
+@pytest.fixture(scope="module")
+def ran(toy_directory, prompt_file, tmp_path_factory):
+    """The directory of a whole run, and what was said."""
+    out = tmp_path_factory.mktemp("ran") / "out"
+    common = ["--model", toy_directory, "--prompts", prompt_file, "-q"]
     done = call("run", *common, "--ablation", "resample", "-o", out)
     assert done.exit_code == 0, done.output
+    return out, done.output
+
+
+def test_run_writes_a_whole_directory(ran, tmp_path):
+    out, output = ran
     names = {path.name for path in out.iterdir()}
     assert names >= {
         "circuit.json", "scores.parquet", "validation.json", "patching.json", "run.toml",
         "circuit.dot", "circuit.svg", "report.html", "report.md",
     }  # fmt: skip
     found = load_record(out)
-    assert found.validation.verdict.sentence in " ".join(done.output.split())
+    assert found.validation.verdict.sentence in " ".join(output.split())
     assert found.circuit.provenance.verdict == found.validation.verdict.outcome
     assert found.info.n_edges_selected >= found.circuit.n_edges
     assert found.info.n_discovery == found.info.n_validation == 20
     assert {heat.name for heat in found.heat_maps} == {"resid", "attn", "mlp", "heads"}
     assert tomllib.loads((out / "run.toml").read_text())["metric"] == "logit-difference"
-    again = call("report", out, "--format", "html,pdf")
+    shutil.copytree(out, tmp_path / "copy")
+    again = call("report", tmp_path / "copy", "--format", "html,pdf")
     assert again.exit_code == 0, again.output
-    assert (out / "circuit.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "copy" / "circuit.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_same_command_gives_the_same_files(common, tmp_path):
-    for name in ("one", "two"):
-        done = call("run", *common, "--ablation", "resample", "-o", tmp_path / name, "--edges", 40)
-        assert done.exit_code == 0, done.output
+def test_the_same_command_gives_the_same_files(ran, common, tmp_path):
+    done = call("run", *common, "--ablation", "resample", "-o", tmp_path)
+    assert done.exit_code == 0, done.output
     for file in ("circuit.json", "validation.json", "patching.json", "circuit.dot"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        assert (ran[0] / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
 def test_discover_then_validate(common, tmp_path, toy_directory, other_prompts):
@@ -412,9 +421,11 @@ def test_what_cannot_be_discovered_is_refused_and_nothing_is_written(
     assert not out.exists()
 
 
-def test_methods_are_compared_in_one_table(common, tmp_path):
+def test_methods_are_compared_in_one_table(tmp_path_factory, tmp_path):
+    small = save_toy(tmp_path / "small", 1, n_layers=2, n_heads=3)
+    common = ["--model", small, "--prompts", write_pairs(small, tmp_path_factory, seed=3, n=24)]
     plot = tmp_path / "methods.svg"
-    done = call("discover", *common[:4], "--method", "all", "--anyway", "-o", plot, "--json")
+    done = call("discover", *common, "--method", "all", "--anyway", "-o", plot, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     names = [row["method"] for row in found["methods"]]

@@ -5,12 +5,11 @@ import math
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
+import warnings
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -41,7 +40,6 @@ from tests.conftest import VOCAB, random_pairs, save_toy
 from tests.families import make_family
 
 METRIC = LogitDifference()
-REPOSITORY = Path(__file__).parents[2]
 THRESHOLD = 0.1
 SIZE = 2  # pairs in a batch, of the four below
 
@@ -57,7 +55,7 @@ def pairs():
 
 
 @pytest.fixture(scope="module")
-def small_directory(tmp_path_factory):
+def small(tmp_path_factory):
     """A random GPT-2 of 46 edges and 7 components."""
     torch.manual_seed(0)
     config = GPT2Config(
@@ -73,12 +71,7 @@ def small_directory(tmp_path_factory):
     )
     directory = tmp_path_factory.mktemp("small")
     GPT2LMHeadModel(config).save_pretrained(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def small(small_directory):
-    return load_model(small_directory, dtype=torch.float64)
+    return load_model(directory, dtype=torch.float64)
 
 
 class Interrupted(Exception):
@@ -159,33 +152,24 @@ def test_a_search_interrupted_again_and_again_comes_to_the_same_end(search, tmp_
     assert len(calls) == n_whole
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from circuitkit.discovery.acdc import ACDC
-from circuitkit.interventions.work import Work
-from circuitkit.metrics import LogitDifference
-from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.zoo import load_model
-from tests.conftest import random_pairs
+def search_until_killed(search, path):
+    """Search in this process, and end it after the third item as nothing can catch."""
 
-def progress(done, total):
-    if done == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def progress(done, total):
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-model = load_model(Path(sys.argv[1]), dtype=torch.float64)
-work = Work(batch_size=2, checkpoint=Path(sys.argv[2]), progress=progress)
-ACDC(0.1).score_edges(model, tokenize_pairs(random_pairs(4)), LogitDifference(), work)
-"""
+    run(search, path, progress=progress)
 
 
-def test_a_search_killed_for_good_is_resumed_in_full(small, small_directory, tmp_path, calls):
+def test_a_search_killed_for_good_is_resumed_in_full(small, tmp_path, calls):
     path, search = tmp_path / "work.sqlite", (ACDC(THRESHOLD), small)
-    script = [sys.executable, "-c", KILLED, str(small_directory), str(path)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run(script, cwd=REPOSITORY, env=environment, capture_output=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    child = get_context("fork").Process(target=search_until_killed, args=(search, path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which wait meanwhile
+        child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     whole = run(search)
     n_whole = len(calls)
     assert torch.equal(run(search, path), whole)

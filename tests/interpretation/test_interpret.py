@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_in_a_sentence(circuit_file, words, message):
 
 
 def test_a_run_directory_gets_its_cards_anew_whatever_lay_there(tmp_path):
-    words = ("--n", 32, "--ablation", "resample")
+    words = ("--n", 16, "--ablation", "resample")
     ran = call("run", "planted-ioi", "--model", NAME, *words, "--edges", 9, "-q", "-o", tmp_path)
     assert ran.exit_code in (0, 1, 2), ran.output
     assert load_interpretation(tmp_path) is None
@@ -131,7 +131,9 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path):
 
 
 def test_a_prompt_shows_the_metric_of_the_whole_model(interpreted):
-    case = replace(interpreted(NAME).case, metric=LogProbability())
+    found = interpreted(NAME)
+    truth = found.instance.truth(found.case.model)
+    case = replace(found.case, circuit=truth, metric=LogProbability())
     told = interpret(case, "planted-ioi")
     [whole] = case.values([Circuit.full(case.model.graph)])
     assert [view.value for view in told.prompts] == pytest.approx(whole[:N_PROMPTS].tolist())

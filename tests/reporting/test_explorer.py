@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from circuitkit.reporting.content import interval, number, signed
 from circuitkit.reporting.sizes import sizes_of
+from circuitkit.reporting.values import interval, number, signed
 from circuitkit.study.records import save_record
 
 from .conftest import SCORES, SCRIPT

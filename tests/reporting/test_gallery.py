@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from circuitkit.cli.app import app
 from circuitkit.errors import CircuitFileError
-from circuitkit.reporting.content import interval, number
 from circuitkit.reporting.gallery import MARKDOWN, PAGE, write_gallery
+from circuitkit.reporting.values import interval, number
 from circuitkit.reporting.write import write_report
 from circuitkit.study.records import load_record, save_record
 

@@ -17,15 +17,13 @@ from circuitkit.reporting.content import (
     component_list,
     counts_table,
     edges_table,
-    interval,
-    number,
     questions_table,
-    signed,
     title_of,
 )
 from circuitkit.reporting.explorer import page_script, safe_json, source_hash, tagged_svg
 from circuitkit.reporting.html import inline_svg, report_html
 from circuitkit.reporting.markdown import report_markdown
+from circuitkit.reporting.values import interval, number, signed
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.judge import with_question

@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections import Counter
 from io import BytesIO
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.image import imread
 from matplotlib.textpath import text_to_path
 
 from circuitkit.errors import PictureError, PictureWarning
-from circuitkit.reporting import render
+from circuitkit.reporting import plots, render
 from circuitkit.reporting.dot import FONT, circuit_dot
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.gallery import write_gallery
@@ -27,12 +28,34 @@ from circuitkit.reporting.write import write_report
 from circuitkit.study.records import save_record
 
 FORMATS = ("svg", "png", "pdf")
-DIGESTS = """
-import hashlib, sys
+ELSEWHERE = """
+import hashlib, pkgutil, sys
+import circuitkit, circuitkit.reporting
+for module in pkgutil.iter_modules(circuitkit.reporting.__path__, "circuitkit.reporting."):
+    if module.name.rpartition(".")[2] not in ("plots", "charts", "page", "method_plot"):
+        __import__(module.name)
+print(*sorted(name for name in sys.modules if name.split(".")[0] in
+      ("matplotlib", "graphviz", "pygraphviz", "wasmtime", "resvg_py")))
+circuitkit.Circuit.empty(circuitkit.ComponentGraph(2, 3, 8))._repr_svg_()
+print(*sorted(name for name in sys.modules if name == "matplotlib"))
 from circuitkit.reporting.render import render_dot
 dot = sys.stdin.read()
 print(*(hashlib.sha256(render_dot(dot, format)).hexdigest() for format in ("svg", "png", "pdf")))
 """
+
+
+@pytest.fixture(scope="module")
+def elsewhere(circuit):
+    """What another process says: libraries before a picture and behind an SVG, and digests."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        input=circuit_dot(circuit, "elsewhere"),
+        capture_output=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        check=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
 
 
 @pytest.fixture
@@ -65,17 +88,10 @@ def test_the_same_text_gives_the_same_bytes(circuit, format):
     assert render_dot(dot, format) == render_dot(dot, format)
 
 
-def test_another_process_draws_the_same_bytes(circuit):
+def test_another_process_draws_the_same_bytes(circuit, elsewhere):
     dot = circuit_dot(circuit, "elsewhere")
     here = [hashlib.sha256(render_dot(dot, format)).hexdigest() for format in FORMATS]
-    done = subprocess.run(
-        [sys.executable, "-c", DIGESTS],
-        input=dot.encode(),
-        capture_output=True,
-        env={**os.environ, "PYTHONHASHSEED": "7"},
-        check=True,
-    )
-    assert done.stdout.decode().split() == here
+    assert elsewhere[2].split() == here
 
 
 def test_every_label_has_the_room_that_its_font_takes(circuit, interpreted):
@@ -105,20 +121,8 @@ def test_readers_see_text_in_a_font_that_is_no_wider(circuit):
     assert set(re.findall('font-family="(.*?)"', svg)) == {render.READERS_FONTS}
 
 
-def test_no_picture_library_is_loaded_before_a_picture_is_drawn():
-    code = """
-import pkgutil, sys
-import circuitkit, circuitkit.reporting
-for module in pkgutil.iter_modules(circuitkit.reporting.__path__, "circuitkit.reporting."):
-    if module.name.rpartition(".")[2] not in ("plots", "charts", "page", "method_plot"):
-        __import__(module.name)
-print(*sorted(name for name in sys.modules if name.split(".")[0] in
-      ("matplotlib", "graphviz", "pygraphviz", "wasmtime", "resvg_py")))
-circuitkit.Circuit.empty(circuitkit.ComponentGraph(2, 3, 8))._repr_svg_()
-print(*sorted(name for name in sys.modules if name == "matplotlib"))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
-    assert done.stdout.splitlines() == ["", ""]
+def test_no_picture_library_is_loaded_before_a_picture_is_drawn(elsewhere):
+    assert elsewhere[:2] == ["", ""]
 
 
 # ---- the page
@@ -313,3 +317,17 @@ def test_a_gallery_without_graphviz_is_written_and_says_so(record, tmp_path, no_
     with pytest.warns(PictureWarning, match="there is no Graphviz"):
         write_gallery(tmp_path)
     assert "This picture is missing" in (tmp_path / "index.html").read_text()
+
+
+def test_what_html_and_markdown_both_show_is_drawn_once(interpreted, tmp_path, monkeypatch):
+    drawn = Counter()
+    draw = plots.heat_map_svg
+
+    def counting(heat_map):
+        drawn[heat_map] += 1
+        return draw(heat_map)
+
+    monkeypatch.setattr(plots, "heat_map_svg", counting)
+    write_report(interpreted, tmp_path, ["html", "md"])
+    assert set(drawn) >= set(interpreted.heat_maps)
+    assert set(drawn.values()) == {1}

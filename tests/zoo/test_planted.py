@@ -9,7 +9,8 @@ Slots without a role hold zeros, so edges at them have no effect in any state. A
 measured in every state.
 """
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property
 
 import pytest
@@ -450,3 +451,36 @@ def test_a_planted_model_comes_through_the_same_door_as_others(dtype):
     pairs = sample_splits(find_task("planted-ioi"), model.tokenizer, n=16, seed=1).discovery
     logits, expected = (record(m, pairs.clean_batch)[1] for m in (model, at.model))
     torch.testing.assert_close(logits.double(), expected, rtol=0, atol=1e-3)
+
+
+def parts_of(value):
+    """Yield all that a blueprint holds, tensors number by number."""
+    if isinstance(value, torch.Tensor):
+        yield f"{value.dtype}{list(value.shape)}{value.flatten().tolist()}"
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from (field.name, *parts_of(getattr(value, field.name)))
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from parts_of(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from (str(key), *parts_of(each))
+    else:
+        yield repr(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    {
+        "planted-induction": "daa0547163bbc694",
+        "planted-predecessor": "e7d649b6413229e7",
+        "planted-ioi": "3b0efb137ad9ed60",
+        "planted-skip-trigram": "7a47c06a693eb57c",
+        "planted-facts": "5af564f115625429",
+        "planted-comparison": "c1c70355eadc7a13",
+    }.items(),
+)
+def test_weights_that_were_planted_once_stay_what_they_are(name, digest):
+    text = "\n".join(parts_of(BLUEPRINTS[name]()))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from jaxtyping import Int
@@ -60,28 +61,20 @@ def train_pico(
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, seed=seed)
     batches = training_batches(tokenizer, seed=seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_share(step, steps)
-    )
+    optimizer, schedule = optimizer_of(model, steps)
     losses: list[float] = []
     with (
         (output_dir / LOG_NAME).open("w", newline="") as log_file,
         training_progress(show_progress) as progress,
     ):
-        log = csv.DictWriter(log_file, LOG_COLUMNS)
-        log.writeheader()
+        csv.DictWriter(log_file, LOG_COLUMNS).writeheader()
         bar = progress.add_task("training pico", total=steps, note="")
         for step in range(1, steps + 1):
             losses.append(training_step(model, next(batches), optimizer))
             schedule.step()
             if step % log_every == 0 or step == steps:
                 accuracies = evaluate(model, tokenizer, n_prompts=LOG_PROMPTS)
-                loss = round(sum(losses) / len(losses), 4)
-                log.writerow({"step": step, "loss": loss, **asdict(accuracies)})
-                log_file.flush()
+                log_line(log_file, step, losses, accuracies)
                 losses.clear()
             progress.update(bar, advance=1, note=f"loss {losses[-1]:.3f}" if losses else "")
     model.save_pretrained(output_dir)
@@ -106,6 +99,27 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return GPT2LMHeadModel(config)
+
+
+def optimizer_of(
+    model: GPT2LMHeadModel, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Return what updates the weights, and the schedule of its learning rate."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_share(step, steps)
+    )
+    return optimizer, schedule
+
+
+def log_line(file: TextIO, step: int, losses: list[float], accuracies: PicoAccuracies) -> None:
+    """Write the mean loss since the line before and the accuracies into the log."""
+    loss = round(sum(losses) / len(losses), 4)
+    line = {"step": step, "loss": loss, **asdict(accuracies)}
+    csv.DictWriter(file, LOG_COLUMNS).writerow(line)
+    file.flush()
 
 
 def training_batches(

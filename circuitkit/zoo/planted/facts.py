@@ -9,6 +9,8 @@ of another subject at another place.
 """
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from circuitkit.zoo.planted.blueprint import (
     OUT,
@@ -37,33 +39,17 @@ STRENGTH = 6.0
 WRITE = 8.0
 
 
+IDS = {word: i for i, word in enumerate(VOCABULARY)}
+SUBJECTS = [IDS[fact[0]] for fact in FACTS]
+NEURONS = list(range(len(FACTS)))
+
+
 def facts() -> Blueprint:
     """Return the model."""
-    n, ids = len(VOCABULARY), {word: i for i, word in enumerate(VOCABULARY)}
-    subjects = [ids[fact[0]] for fact in FACTS]
-    neurons = list(range(len(FACTS)))
+    n = len(VOCABULARY)
     values = torch.zeros(len(FACTS), n, dtype=torch.float64)
-    for neuron, (_, colour, land) in zip(neurons, FACTS, strict=True):
-        values[neuron, [ids[colour], ids[land]]] = 1.0
-    memory = Rule(
-        "memory",
-        0,
-        {TOKEN: one_hot(subjects, neurons, (n, len(FACTS)), 2.0)},
-        torch.full((len(FACTS),), -1.0, dtype=torch.float64),
-        {"known": values},
-    )
-    heads = tuple(
-        Head(
-            relation,
-            1,
-            (
-                TokenMatch(TOKEN, TOKEN, _row(ids[relation], subjects, n)),
-                rest_on_start(n),
-            ),
-            (Copy("known", OUT, WRITE * _diagonal([ids[word] for word in words], n)),),
-        )
-        for relation, words in RELATIONS.items()
-    )
+    for neuron, (_, colour, land) in zip(NEURONS, FACTS, strict=True):
+        values[neuron, [IDS[colour], IDS[land]]] = 1.0
     truth = ["input->memory"]
     for relation in RELATIONS:
         truth += [f"input->{relation}<q>", f"input->{relation}<k>"]
@@ -78,9 +64,30 @@ def facts() -> Blueprint:
         spaces={"known": n},
         truth=tuple(truth),
         mover="colour",
-        heads=heads,
-        rules=(memory,),
-        answers_of=one_hot(subjects, neurons, (n, len(FACTS))) @ values,
+        heads=tuple(_head(relation, words, n) for relation, words in RELATIONS.items()),
+        rules=(_memory(values),),
+        answers_of=one_hot(SUBJECTS, NEURONS, (n, len(FACTS))) @ values,
+    )
+
+
+def _memory(values: Float[Tensor, "neuron word"]) -> Rule:
+    """Return the MLP of a neuron a subject, which writes all that is known about it."""
+    return Rule(
+        "memory",
+        0,
+        {TOKEN: one_hot(SUBJECTS, NEURONS, (values.shape[1], len(FACTS)), 2.0)},
+        torch.full((len(FACTS),), -1.0, dtype=torch.float64),
+        {"known": values},
+    )
+
+
+def _head(relation: str, words: tuple[str, ...], n: int) -> Head:
+    """Return the head that attends from a relation to the subject and copies that attribute."""
+    return Head(
+        relation,
+        1,
+        (TokenMatch(TOKEN, TOKEN, _row(IDS[relation], SUBJECTS, n)), rest_on_start(n)),
+        (Copy("known", OUT, WRITE * _diagonal([IDS[word] for word in words], n)),),
     )
 
 

@@ -27,9 +27,38 @@ STRENGTH = 6.0
 WRITE = 8.0
 
 
+TRUTH = (
+    "input->duplicate<q>",
+    "input->duplicate<k>",
+    "input->duplicate<v>",
+    "duplicate->inhibitor<k>",
+    "duplicate->inhibitor<v>",
+    "inhibitor->mover<q>",
+    "input->mover<k>",
+    "input->mover<v>",
+    "mover->logits",
+)
+
+
 def ioi() -> Blueprint:
     """Return the model."""
-    n, names = len(VOCABULARY), list(range(1, 1 + len(NAMES)))
+    n = len(VOCABULARY)
+    return Blueprint(
+        name="planted-ioi",
+        task="planted-ioi",
+        words=VOCABULARY,
+        n_pos=N_POS,
+        n_layers=3,
+        n_heads=4,
+        spaces={"duplicate": n, "inhibited": n},
+        truth=TRUTH,
+        mover="mover",
+        heads=_heads(n),
+    )
+
+
+def _heads(n: int) -> tuple[Head, ...]:
+    names = list(range(1, 1 + len(NAMES)))
     of_names = one_hot(names, names, (n, n))
     every_name = one_hot([0] * len(names), names, (1, n))
     duplicate = Head(
@@ -54,26 +83,4 @@ def ioi() -> Blueprint:
         ),
         (Copy(TOKEN, OUT, WRITE * of_names),),
     )
-    truth = (
-        "input->duplicate<q>",
-        "input->duplicate<k>",
-        "input->duplicate<v>",
-        "duplicate->inhibitor<k>",
-        "duplicate->inhibitor<v>",
-        "inhibitor->mover<q>",
-        "input->mover<k>",
-        "input->mover<v>",
-        "mover->logits",
-    )
-    return Blueprint(
-        name="planted-ioi",
-        task="planted-ioi",
-        words=VOCABULARY,
-        n_pos=N_POS,
-        n_layers=3,
-        n_heads=4,
-        spaces={"duplicate": n, "inhibited": n},
-        truth=truth,
-        mover="mover",
-        heads=(duplicate, inhibitor, mover),
-    )
+    return duplicate, inhibitor, mover

@@ -173,7 +173,7 @@ def test_exact_patching_and_eap_ig_find_whatever_is_not_hidden(model, difficulty
 def test_joint_knock_outs_find_what_single_effects_hide(model, difficulty):
     recall = {}
     for method in ("exact", "exact-joint"):
-        item = Item(method, f"{model}:{difficulty}:0", 12, 0)
+        item = Item(method, f"{model}:{difficulty}:0", 6, 0)
         recall[method] = dict(zip(item.columns, measure_item(item), strict=True))["recall"]
     assert recall["exact-joint"] >= 0.9
     assert recall["exact-joint"] >= recall["exact"]

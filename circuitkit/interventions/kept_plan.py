@@ -17,7 +17,7 @@ from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention
 
-Group = tuple[Int[Tensor, " receiver"], Int[Tensor, " receiver"]]
+Group = tuple[Int[Tensor, " _receiver"], Int[Tensor, " _receiver"]]
 """Receivers of a layer that keep the same edges, counted within it; and their projections."""
 
 

@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_in_a_sentence(circuit_file, words, message):
 
 
 def test_a_run_directory_gets_its_cards_anew_whatever_lay_there(tmp_path):
-    words = ("--n", 16, "--ablation", "resample")
+    words = ("--n", 24, "--ablation", "resample")
     ran = call("run", "planted-ioi", "--model", NAME, *words, "--edges", 9, "-q", "-o", tmp_path)
     assert ran.exit_code in (0, 1, 2), ran.output
     assert load_interpretation(tmp_path) is None

@@ -1,6 +1,6 @@
 """What roles are read from: effects of edges, attention, writes to the logits. Made once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from circuitkit.circuits.circuit import kind_of
 from circuitkit.interpretation.roles.attention import role_sources, shuffled_prompts
 from circuitkit.interpretation.roles.copying import EndWrites, end_writes
 from circuitkit.interpretation.sweeps.logit_attribution import Attribution, attribute
@@ -87,6 +88,13 @@ class Evidence:
         """Return a head's attention where the answer is read."""
         pattern = self.pattern_of(head)
         return pattern[torch.arange(len(pattern)), self.case.validation.label_pos]
+
+    def direct_logits_of_others(self, head: str, n: int) -> Iterator[Float[Tensor, "pair vocab"]]:
+        """Yield the direct logits of `n` other heads of the model, evenly spread over it."""
+        graph = self.case.model.graph
+        heads = [name for name in graph.senders if kind_of(name) == "head" and name != head]
+        for at in range(min(n, len(heads))):
+            yield self.ends.direct_logits(heads[at * len(heads) // min(n, len(heads))])
 
     def acts_at(self, head: str) -> tuple[str, Bool[Tensor, "pair pos"]]:
         """Return the token role, or `rest`, where noising a head matters most; and its places."""

@@ -1,8 +1,9 @@
 """What a component is for: exact effects of noising its edges in the circuit, one edge at a time.
 
-mover             into the logits, for the behaviour, raising what it looks at
+mover             into the logits, for the behaviour, raising what it looks at: above RAISED of the
+                  plausible answers, more than other prompts' writes and the median head raise it
 writer            into the logits, for the behaviour, otherwise
-copy-suppression  into the logits, against it, lowering what it looks at
+copy-suppression  into the logits, against it, lowering what it looks at, as far below
 opposer           into the logits, against it, otherwise
 inhibition        of a head into another's query, which it turns away from the wrong answers, and
                   more from them than from other tokens
@@ -15,6 +16,7 @@ suppression: McDougall et al. 2023 (arXiv:2310.04625).
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,9 +28,10 @@ from circuitkit.interpretation.findings import DOES
 from circuitkit.interpretation.roles.attention import ANSWER, WRONG_ANSWER
 from circuitkit.interpretation.roles.candidate import RoleCandidate
 from circuitkit.interpretation.roles.causes import LEAST, backups, least_effect, losses, share
-from circuitkit.interpretation.roles.copying import copying
+from circuitkit.interpretation.roles.copying import copying, median_rank, raised
 from circuitkit.interpretation.roles.evidence import Evidence
 from circuitkit.interpretation.roles.steering import attention_moved
+from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import MIN_PAIRS, mean_estimate
 from circuitkit.validation.minimality import p_above
 
@@ -42,6 +45,10 @@ SUPPLIERS = {
     "mlp": "mlp-supplier",
 }
 COPIES = 0.1  # of the most that a head adds to any logit
+RAISED = 0.85  # of the plausible answers, which a mover raises less than what it looks at
+LOOKED = 0.2  # of its attention, at plausible answers
+ABOVE = 0.1  # rank, more than other prompts' writes and the median head give what it looks at
+N_OTHER_HEADS = 8
 TURNED = 0.05  # of a head's attention, moved to or from the wrong answers
 UNIT = "share of the gap"
 
@@ -94,13 +101,56 @@ def _into_logits(evidence: Evidence, component: str, effect: float) -> tuple[str
     has_own_answers = logits.shape[1] < len(evidence.case.model.token_embeddings)
     if kind_of(component) != "head" or has_own_answers:  # then nothing read can be copied
         return (WRITER if effect >= 0 else OPPOSER), ""
-    scores = copying(logits, evidence.end_attention(component), evidence.case.validation)
-    copied = mean_estimate(scores)
+    attention, pairs = evidence.end_attention(component), evidence.case.validation
+    others = evidence.direct_logits_of_others(component, N_OTHER_HEADS)
+    return into_logits(logits, attention, pairs, others, effect)
+
+
+def into_logits(
+    logits: Float[Tensor, "pair vocab"],
+    attention: Float[Tensor, "pair source"],
+    pairs: PromptPairs,
+    others: Iterable[Float[Tensor, "pair vocab"]],
+    effect: float,
+) -> tuple[str, str]:
+    """Return the name of a head by its direct logits and where it looks, and the evidence.
+
+    `others` are direct logits of other heads on the same pairs.
+    """
+    copied = mean_estimate(copying(logits, attention, pairs))
     least = COPIES * float(logits.abs().max(1).values.mean())
-    why = f"; it adds {copied} logits to what it looks at, over the prompt's other tokens"
+    rank, said = _rank_of_looked(logits, attention, pairs, others)
+    why = f"; it adds {copied} logits to what it looks at, over the prompt's other tokens{said}"
     if effect >= 0:
-        return (MOVER if copied.low > 0 and copied.value > least else WRITER), why
-    return (SUPPRESSION if copied.high < 0 and copied.value < -least else OPPOSER), why
+        return (MOVER if copied.low > 0 and copied.value > least and rank > 0 else WRITER), why
+    return (SUPPRESSION if copied.high < 0 and copied.value < -least and rank < 0 else OPPOSER), why
+
+
+def _rank_of_looked(
+    logits: Float[Tensor, "pair vocab"],
+    attention: Float[Tensor, "pair source"],
+    pairs: PromptPairs,
+    others: Iterable[Float[Tensor, "pair vocab"]],
+) -> tuple[int, str]:
+    """Return 1 if a head raises what it looks at among the plausible answers, -1 if it lowers it.
+
+    0 where neither beats both nulls; and the evidence.
+    """
+    found = raised(logits, attention, pairs)
+    if found is None or found.looked < LOOKED or len(found.own) < MIN_PAIRS:
+        return 0, "; it does not look at plausible answers"
+    own, beyond = mean_estimate(found.own), mean_estimate(found.own - found.elsewhere)
+    usual = median_rank(others, attention, pairs)
+    says = (
+        f"; what it looks at stands above {own} of {found.n_answers} plausible answers in what it "
+        f"writes ({found.elsewhere.mean():.2g} by other prompts' writes, {usual:.2g} by the "
+        "median head's)"
+    )
+    if own.low > RAISED and beyond.low > ABOVE and own.value > usual + ABOVE:
+        return 1, says
+    if own.high < 1 - RAISED and beyond.high < -ABOVE and own.value < usual - ABOVE:
+        return -1, says
+    return 0, says
 
 
 def _into_query(evidence: Evidence, edge: str) -> tuple[str, str]:

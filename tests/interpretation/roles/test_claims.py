@@ -72,9 +72,11 @@ def test_every_planted_role_is_named_and_no_decoy_is_given_one(interpreted, name
 
 def test_heads_that_cancel_are_told_apart_by_sign(interpreted):
     found = interpreted("planted-ioi:cancellation:0")
-    # the answer stands in the prompt once, the wrong one twice: praise of both speaks against it
-    assert (IS, "copy-suppression") in found.of("praise")
-    assert (IS, "mover") in found.of("blame")
+    # the answer stands in the prompt once, the wrong one twice: praise of both speaks against it.
+    # Both rest on the last word and write what `bag` put there: neither copies what it looks at
+    assert (IS, "opposer") in found.of("praise")
+    assert (IS, "writer") in found.of("blame")
+    assert not {(IS, "mover"), (IS, "copy-suppression")} & (found.of("praise") | found.of("blame"))
     assert (IS, "value-supplier") in found.of("bag")
 
 

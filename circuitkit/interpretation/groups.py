@@ -30,6 +30,7 @@ from circuitkit.interpretation.roles.functions import (
     BACKUP,
     IDLE,
     INHIBITION,
+    JOINT,
     MOVER,
     OPPOSER,
     SUPPLIERS,
@@ -50,8 +51,14 @@ OUTPUTS = {
     OPPOSER: "opposers",
     INHIBITION: "inhibition heads",
     BACKUP: "backups",
+    JOINT: "jointly needed heads",
 }
-OF_MLPS = {WRITER: "writing MLPs", OPPOSER: "opposing MLPs", BACKUP: "backup MLPs"}
+OF_MLPS = {
+    WRITER: "writing MLPs",
+    OPPOSER: "opposing MLPs",
+    BACKUP: "backup MLPs",
+    JOINT: "jointly needed MLPs",
+}
 SAYS = {
     MOVER: "copies what it looks at into the logits",
     WRITER: "writes what the answer needs into the logits",
@@ -63,6 +70,7 @@ SAYS = {
     SUPPLIERS["k"]: "marks places for later heads to find",
     SUPPLIERS["v"]: "puts down what later heads fetch",
     SUPPLIERS["mlp"]: "feeds an MLP",
+    JOINT: "matters where nothing else stands in for it",
     IDLE: "is not shown to matter",
 }
 LOOKS = {

@@ -6,7 +6,7 @@ measured is left out, and a note says why. DERIVED is made of what an interpreta
 
 from collections.abc import Callable, Mapping
 
-from circuitkit.interpretation import groups
+from circuitkit.interpretation import audit, groups
 from circuitkit.interpretation.directions import search as directions
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import Section
@@ -19,7 +19,7 @@ MEASURED: Mapping[str, Callable[[Case, Progress], Section]] = {
     "Causal tracing": tracing.measured,
     "Directions": directions.measured,
 }
-DERIVED: tuple[Callable[[Interpretation], Section], ...] = (groups.section,)
+DERIVED: tuple[Callable[[Interpretation], Section], ...] = (groups.section, audit.section)
 
 
 def sections_of(found: Interpretation) -> tuple[Section, ...]:

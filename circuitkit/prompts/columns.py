@@ -11,6 +11,8 @@ from torch import Tensor
 from circuitkit.errors import MethodError, PromptError
 from circuitkit.prompts.pairs import PromptPairs
 
+REST = "rest"
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -36,7 +38,8 @@ def by_position(pairs: PromptPairs) -> Columns:
 def by_role(pairs: PromptPairs) -> Columns:
     """Return one column per role, in the order of their usual places, then one for the rest.
 
-    Roles that fewer than half of the pairs have are left to the rest.
+    Roles that fewer than half of the pairs have are left to the rest, which is called `rest`, or
+    `other rest` where a role has that name.
     """
     counts = Counter(name for roles in pairs.roles for name in roles)
     common = [name for name, count in counts.items() if 2 * count >= len(pairs)]
@@ -52,7 +55,10 @@ def by_role(pairs: PromptPairs) -> Columns:
             if name in roles:
                 masks[column, row, slice(*roles[name])] = True
     masks[-1] = pairs.mask & ~masks[:-1].any(0)
-    return Columns((*names, "rest"), masks)
+    rest = REST
+    while rest in names:
+        rest = f"other {rest}"
+    return Columns((*names, rest), masks)
 
 
 COLUMNS: dict[str, Callable[[PromptPairs], Columns]] = {

@@ -15,6 +15,10 @@ answer, wrong-answer, at-<role>                                from where the an
 positional        the place it looks at most, when the prompt's tokens are shuffled among places
 first-token, self
 
+What depends on tokens (duplicate-token, induction, answer, wrong-answer) may stand at one place in
+all prompts, where a positional head looks at it too. `unmoved` is the attention to the same places
+when the tokens are shuffled: a head that looks at tokens looks away, a positional one does not.
+
 Destinations are those at which the head acts: the token role where noising it matters most. Those
 without a source are left out; a role that fewer than half of the pairs have is not tried. In reach
 is what stands at or before the destination: of a model that looks ahead as well, only its looking
@@ -36,6 +40,7 @@ from circuitkit.statistics.bootstrap import Values
 PREVIOUS, DUPLICATE, INDUCTION = "previous-token", "duplicate-token", "induction"
 ANSWER, WRONG_ANSWER, AT = "answer", "wrong-answer", "at-"
 POSITIONAL, FIRST, SELF = "positional", "first-token", "self"
+OF_TOKENS = (DUPLICATE, INDUCTION, ANSWER, WRONG_ANSWER)
 COMMON = 0.5  # share of the pairs that must have a role's sources
 
 Pattern = Float[Tensor, "pair head destination source"]
@@ -45,13 +50,15 @@ Pattern = Float[Tensor, "pair head destination source"]
 class RoleAttention:
     """How much of a head's attention goes where a role says: of each pair, and what chance gives.
 
-    `pairs` are those that have such a place. `mean` and `deviation` are the null's, of the mean.
+    `pairs` are those that have such a place. `mean` and `deviation` are the null's, of the mean;
+    `unmoved` is the same with the tokens shuffled, for roles that depend on tokens.
     """
 
     role: str
     per_pair: Values
     mean: float
     deviation: float
+    unmoved: Values | None = None
 
     @property
     def score(self) -> float:
@@ -77,12 +84,17 @@ def attention_to_roles(
 
     `shuffled` is its attention on `shuffled_prompts(pairs)`, `sources` are `role_sources(pairs)`.
     """
-    found = [
-        _attention(role, patterns, mask & destinations.unsqueeze(2), _in_reach(pairs))
-        for role, mask in sources.items()
-    ]
+    reach, found = _in_reach(pairs), []
+    for role, mask in sources.items():
+        at = mask & destinations.unsqueeze(2)
+        attention = _attention(role, patterns, at, reach)
+        if attention is not None and role in OF_TOKENS:
+            unmoved = _attention(role, shuffled, at, reach)
+            assert unmoved is not None, "it depends on the places alone"
+            attention = replace(attention, unmoved=unmoved.per_pair)
+        found.append(attention)
     looked = _favourite(patterns, pairs) & destinations.unsqueeze(2)
-    found.append(_attention(POSITIONAL, shuffled, looked, _in_reach(pairs)))
+    found.append(_attention(POSITIONAL, shuffled, looked, reach))
     return [attention for attention in found if attention is not None]
 
 

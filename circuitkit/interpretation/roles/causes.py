@@ -33,6 +33,21 @@ def losses(case: Case, sets: Sequence[tuple[str, ...]]) -> Values:
     return np.asarray(sign_of(case) * (whole - np.stack(without)))
 
 
+def joint_losses(case: Case, names: Sequence[str]) -> Values:
+    """Return what each component is worth where others do not stand in, [component, pair].
+
+    The larger, by its mean, of two: what the circuit loses with it, nothing else of the model being
+    there; and what it adds to the loss of all the other `names` together in the whole model.
+    """
+    whole, *without = case.values([case.circuit, *(case.circuit.without((n,)) for n in names)])
+    in_circuit = np.asarray(sign_of(case) * (whole - np.stack(without)))
+    others = [tuple(other for other in names if other != name) for name in names]
+    together, *but_one = losses(case, [tuple(names), *others])
+    among = np.asarray(together - np.stack(but_one))
+    larger = np.abs(in_circuit.mean(1)) >= np.abs(among.mean(1))
+    return np.where(larger[:, None], in_circuit, among)
+
+
 def sign_of(case: Case) -> int:
     """Return what turns the metric into a gain: -1 where less is better."""
     return 1 if case.metric.higher_is_better else -1

@@ -97,10 +97,10 @@ class Evidence:
             yield self.ends.direct_logits(heads[at * len(heads) // min(n, len(heads))])
 
     def acts_at(self, head: str) -> tuple[str, Bool[Tensor, "pair pos"]]:
-        """Return the token role, or `rest`, where noising a head matters most; and its places."""
+        """Return the token role, empty for none, where noising a head matters most; its places."""
         names, masks, effects = self._places
         column = int(np.abs(effects[head]).argmax())
-        return names[column], masks[column]
+        return names[column] if column < len(names) - 1 else "", masks[column]
 
     @cached_property
     def _places(self) -> tuple[tuple[str, ...], Tensor, Mapping[str, Values]]:

@@ -9,6 +9,9 @@ inhibition        of a head into another's query, which it turns away from the w
                   more from them than from other tokens
 query-, key-, value-supplier, mlp-supplier    into a head's q, k or v, or an MLP
 backup            does more when another component is gone, and little before (causes.py)
+jointly-needed    does nothing that is shown in the whole model, where others stand in, and is
+                  needed in the circuit, or among those that do nothing alone
+idle              neither
 
 score = effect of the edge that does most, in shares of the gap; null: LEAST of the gap, which
 chance may reach. Movers and inhibition: Wang et al. 2022 (arXiv:2211.00593, section 3). Copy
@@ -38,6 +41,7 @@ from circuitkit.validation.minimality import p_above
 MOVER, WRITER = "mover", "writer"
 SUPPRESSION, OPPOSER = "copy-suppression", "opposer"
 INHIBITION, BACKUP, IDLE = "inhibition", "backup", "idle"
+JOINT = "jointly-needed"
 SUPPLIERS = {
     "q": "query-supplier",
     "k": "key-supplier",

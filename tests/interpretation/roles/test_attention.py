@@ -12,6 +12,7 @@ from circuitkit.interpretation.roles.attention import (
     shuffled_prompts,
     strongest_first,
 )
+from circuitkit.interpretation.roles.claims import _look, twice
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 
@@ -162,3 +163,44 @@ def test_where_only_one_place_can_be_seen_nothing_is_chosen():
     of_the_later = (1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4
     assert positional.per_pair == pytest.approx(np.full(N, of_the_later))
     assert positional.mean == pytest.approx(of_the_later)
+
+
+def look_of(pairs, patterns, shuffled):
+    last = torch.zeros_like(pairs.mask)
+    last[:, -1] = True
+    attention = attention_to_roles(patterns, shuffled, pairs, last, role_sources(pairs))
+    return {each.role: _look("a0.h0", "", each) for each in attention}
+
+
+def at_place(pairs, place, share=0.9):
+    patterns = torch.full((*pairs.clean.shape, pairs.clean.shape[1]), 0.0, dtype=torch.float64)
+    patterns[:, :, 0] = 1 - share
+    patterns[:, :, place] += share
+    return patterns
+
+
+def test_a_head_that_looks_at_one_place_does_not_look_at_the_answer_that_stands_there():
+    pairs = pairs_of([9, 5, 7, 6, 8, 4], answers=[7])
+    still = at_place(pairs, 2)
+    positional = look_of(pairs, still, still)
+    assert not positional["answer"].large
+    assert positional["positional"].large
+    assert "the same places with the tokens shuffled 0.9" in positional["answer"].evidence
+    of_tokens = look_of(pairs, still, at_place(pairs, 4))
+    assert of_tokens["answer"].large
+    assert not of_tokens["positional"].large
+
+
+def test_a_role_that_covers_half_of_what_is_in_reach_can_be_claimed():
+    pairs = pairs_of([9, 5, 5, 5, 7, 8], answers=[5])
+    assert look_of(pairs, at_place(pairs, 1), at_place(pairs, 4))["answer"].null == 0.5
+    assert look_of(pairs, at_place(pairs, 1), at_place(pairs, 4))["answer"].large
+    weak = look_of(pairs, at_place(pairs, 1, 0.6), at_place(pairs, 4, 0.6))
+    assert not weak["answer"].large
+
+
+def test_what_counts_as_twice_chance_stays_in_reach():
+    assert twice(0.0) == 0
+    assert twice(0.05) == pytest.approx(0.0975)
+    assert twice(0.5) == 0.75
+    assert all(null < twice(null) < 1 for null in (0.1, 0.5, 0.9, 0.99))

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.interpretation.roles.causes import backups, gap_of, least_effect, losses, share
+from circuitkit.interpretation.roles.causes import (
+    backups,
+    gap_of,
+    joint_losses,
+    least_effect,
+    losses,
+    share,
+)
+from circuitkit.interpretation.roles.claims import _jointly_needed
 
 
 def test_a_loss_is_what_the_model_without_the_components_lacks(interpreted):
@@ -53,3 +61,20 @@ def test_a_metric_of_which_less_is_better_is_turned_round(interpreted, with_circ
     assert found.mean() > 0
     assert gap_of(less).mean() > 0
     assert share(less, found).value > 0
+
+
+def test_what_another_stands_in_for_is_needed_jointly_and_a_decoy_is_not(interpreted, with_circuit):
+    found = interpreted("planted-ioi:backup:0")
+    names = found.instance.components
+    mover, backup = names["mover"], names["backup"]
+    truth = found.instance.truth(found.case.model)
+    case = with_circuit(found.case, truth.without([backup]))
+    [alone] = losses(case, [(mover,)])
+    [jointly] = joint_losses(case, [mover])
+    assert jointly.mean() > 0.5 * gap_of(case).mean() > alone.mean()
+    assert joint_losses(found.case, [mover, backup]).mean(1).min() > 0.5 * gap_of(case).mean()
+    decoys = sorted(set(found.roles) - set(names.values()))[:3]
+    needed = _jointly_needed(case, [mover, *decoys])
+    assert set(needed) == {mover}
+    assert needed[mover][1] < 0.01
+    assert _jointly_needed(case, []) == {}

@@ -165,6 +165,7 @@ def twice(null: float) -> float:
 def _idle(case: Case, effects: Values, p: float) -> Role:
     score = share(case, effects)
     says = f"ablating it costs {score} of the gap, not shown to be above {LEAST:.0%}; no edge is"
+    says += ", alone or in the circuit. Minimality asks for less: more than a random edge does"
     return Role(IDLE, DOES, score, UNIT, LEAST, p, claimed=True, evidence=says)
 
 

@@ -10,7 +10,7 @@
     a model that cannot do the task          ability, ability-share
     thresholds bent, criteria left out       the sentence
 
-The larger version, over all planted models: `circuitkit bench-validation`.
+`circuitkit bench-validation` tries the faults of edges, tasks and models over all planted models.
 """
 
 import json

@@ -159,7 +159,7 @@ def test_the_badge_says_the_outcome_in_words_and_by_class(record, outcome):
 
 
 def test_every_section_has_a_line_on_how_to_read_it(html):
-    assert html.count("<section") == (12 if 'id="finding-groups"' in html else 8)
+    assert html.count("<section") == (13 if 'id="finding-groups"' in html else 8)
     for section in re.findall(r"<section.*?</section>", html, re.DOTALL):
         assert 'class="reading"' in section
 

@@ -22,7 +22,7 @@ def tables(text):
     return [[cells(line) for line in block.splitlines() if "---" not in line] for block in blocks]
 
 
-@pytest.mark.parametrize(("name", "n_tables"), [("record", 11), ("interpreted", 15)])
+@pytest.mark.parametrize(("name", "n_tables"), [("record", 11), ("interpreted", 16)])
 def test_tables_have_as_many_cells_in_each_row_as_in_the_header(request, name, n_tables):
     found = tables(report_markdown(request.getfixturevalue(name)))
     assert len(found) == n_tables

@@ -58,6 +58,10 @@ def test_what_is_put_in_front_of_a_prompt_makes_no_other_cluster():
         assert clusters(*pairs, padding_side=side) == [0, 0, 0]
 
 
+def test_a_short_prompt_at_the_end_of_a_much_longer_one_is_no_near_repeat():
+    assert clusters(pair(1, 2), pair(5, 6, 7, 8, 1, 2)) == [0, 1]
+
+
 def test_prompts_are_compared_from_where_the_answer_is_read():
     early = {"roles": {"A": (1, 2)}, "answer_after": "A"}
     late = {"roles": {"A": (3, 4)}, "answer_after": "A"}

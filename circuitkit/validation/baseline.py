@@ -16,6 +16,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
+from circuitkit.statistics.shares import share_of
 
 BATCH = 256  # pairs a pass; no result depends on it
 
@@ -42,6 +43,11 @@ class Baseline:
         """Why the model cannot do the task; empty if it can."""
         if self.gap.low <= 0:
             return f"the metric is not better on clean than on corrupted prompts: gap {self.gap}"
+        return self.preference_fault
+
+    @property
+    def preference_fault(self) -> str:
+        """That the right answers do not beat the wrong ones; empty if they do."""
         if self.preference is not None and self.preference.low <= 0.5:
             return f"right answers do not beat wrong ones: share {self.preference}"
         return ""
@@ -58,17 +64,18 @@ def measure_baseline(model: SubjectModel, pairs: PromptPairs, metric: Metric) ->
     corrupted_logits = _logits(model, pairs, clean=False)
     labels = pairs.with_clean_logits(clean_logits).labels
     gap = metric.gain(clean_logits, labels) - metric.gain(corrupted_logits, labels)
+    accurate = Accuracy().values(clean_logits, labels).double().numpy()
     preference = None
     if bool((labels.wrong_answers >= 0).any(1).all()):
         difference = LogitDifference().values(clean_logits, labels)
-        preference = mean_estimate((difference > 0).double().numpy())
+        preference = share_of((difference > 0).double().numpy(), pairs.clusters)
     return Baseline(
         metric=metric.name,
         unit=metric.unit,
-        clean=_mean(metric.values(clean_logits, labels)),
-        corrupted=_mean(metric.values(corrupted_logits, labels)),
-        gap=_mean(gap),
-        accuracy=_mean(Accuracy().values(clean_logits, labels)),
+        clean=_mean(metric.values(clean_logits, labels), pairs),
+        corrupted=_mean(metric.values(corrupted_logits, labels), pairs),
+        gap=_mean(gap, pairs),
+        accuracy=share_of(accurate, pairs.clusters),
         preference=preference,
     )
 
@@ -93,5 +100,5 @@ def _logits(model: SubjectModel, pairs: PromptPairs, *, clean: bool) -> Tensor:
     return torch.cat([record(model, batch)[1].double().cpu() for batch in batches])
 
 
-def _mean(values: Tensor) -> Estimate:
-    return mean_estimate(values.numpy())
+def _mean(values: Tensor, pairs: PromptPairs) -> Estimate:
+    return mean_estimate(values.numpy(), clusters=pairs.clusters)

@@ -9,6 +9,7 @@ The metric looks at the answers alone: a circuit can keep it and say something e
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import mean_estimate
+from circuitkit.statistics.shares import share_of
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ENOUGH
@@ -26,7 +27,10 @@ class KL(Criterion):
     def measure(self, case: Case) -> Finding:
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
         circuit, empty = case.values(circuits, metric=KLDivergence())
-        return Finding(mean_estimate(circuit), f"of the empty circuit: {mean_estimate(empty)}")
+        clusters = case.validation.clusters
+        theirs = mean_estimate(empty, clusters=clusters)
+        own = mean_estimate(circuit, clusters=clusters)
+        return Finding(own, f"of the empty circuit: {theirs}")
 
 
 class TopAnswerAgreement(Criterion):
@@ -40,4 +44,6 @@ class TopAnswerAgreement(Criterion):
     def measure(self, case: Case) -> Finding:
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
         circuit, empty = case.values(circuits, metric=Agreement())
-        return Finding(mean_estimate(circuit), f"of the empty circuit: {empty.mean():.3g}")
+        return Finding(
+            share_of(circuit, case.validation.clusters), f"of the empty circuit: {empty.mean():.3g}"
+        )

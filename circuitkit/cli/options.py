@@ -73,6 +73,24 @@ DirectionOption = Annotated[
 ]
 
 
+AllowTaskCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-task-code",
+        help="Run the Python file that the circuit or run file names as its task, if it is still "
+        "the one that was recorded. Without it, no file can make Python run.",
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python files that come with the model. Only for models whose code you have "
+        "read.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class What:
     """What is studied."""
@@ -131,6 +149,7 @@ class Ground:
     ] = None
     bos: BosOption = "auto"
     ablation: AblationOption = "mean"
+    allow_task_code: AllowTaskCode = False
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -186,6 +205,7 @@ class Pairs:
     ] = 0
     bos: BosOption = "auto"
     ablation: AblationOption = "mean"
+    allow_task_code: AllowTaskCode = False
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -204,6 +224,7 @@ class Machine:
         str, choice("--dtype", names=names.DTYPES, help="Number type of the weights.")
     ] = "float32"
     memory: MemoryOption = ""
+    trust_remote_code: TrustRemoteCode = False
 
     def __post_init__(self) -> None:
         """Require a size."""

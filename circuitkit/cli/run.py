@@ -6,7 +6,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, What
+from circuitkit.cli.options import AllowTaskCode, BatchedMachine, OutputDirectory, Shown, What
 from circuitkit.cli.rules import Search
 
 
@@ -19,6 +19,7 @@ def run(
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
     ] = False,
+    allow_task_code: AllowTaskCode = False,
     output: OutputDirectory = None,
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
@@ -27,5 +28,6 @@ def run(
     run.toml of a run, which is then repeated.
     """
     with loading():
-        from circuitkit.cli.actions.run import find_and_judge
-    find_and_judge(what, search, machine, shown, output, explained=explained)
+        from circuitkit.cli.actions.run import RunAsked, find_and_judge
+    asked = RunAsked(output, explained, allow_task_code)
+    find_and_judge(what, search, machine, shown, asked)

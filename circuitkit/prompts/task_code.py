@@ -14,6 +14,7 @@ from circuitkit.prompts.pairs import PromptPair
 from circuitkit.work.text import error_text, shown
 
 NONE_LEFT = object()
+TASK_FILE = "circuitkit_task_file_"  # how the module of a task's file is called
 
 
 @contextmanager

@@ -23,6 +23,7 @@ def find_again(
     circuit: Circuit,
     *,
     task: str = "",
+    allow_task_code: bool = False,
     loaded: SubjectModel | None = None,
     settings: Settings | None = None,
     stage: Stage = lambda title: silent,
@@ -30,8 +31,9 @@ def find_again(
     """Return the circuit that its own recipe finds: the same one, on the same weights.
 
     `loaded` is the model where the caller has it already; else it is loaded by the name that the
-    circuit gives. A task that is a file of Python is run only if `task` names it. Of `settings`
-    only what does not change the result counts, as the memory.
+    circuit gives. A task that is a file of Python is run only if `task` names it, or if that is
+    allowed and it still is the file that was recorded. Of `settings` only what does not change the
+    result counts, as the memory.
 
     Raises:
         CircuitFileError: the recipe leaves out how it was found, or other pairs are drawn now.
@@ -44,10 +46,12 @@ def find_again(
             f"{', '.join(recipe.unknown) or 'it'}. Another circuit could be found than this one. "
             "Write it again with `circuitkit discover`."
         )
-    if not task:
-        require_no_code(recipe.pairs.task, "circuit")
     request = request_of(recipe, circuit.provenance.model)
-    subject = subject_of(replace(request, task=task or request.task), loaded)
+    if task:
+        request = replace(request, task=task, task_digest="")
+    else:
+        require_no_code(recipe.pairs, "circuit", allowed=allow_task_code)
+    subject = subject_of(request, loaded)
     got = subject.splits.discovery.digest
     if recipe.pairs.digest not in ("", got):
         raise CircuitFileError(

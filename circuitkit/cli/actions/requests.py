@@ -26,6 +26,7 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
         device=machine.device,
         dtype=machine.dtype,
         bos=what.bos,
+        trust_remote_code=machine.trust_remote_code,
         command=typed_command(),
         **more,
     )
@@ -92,6 +93,8 @@ def subject_of_file(
             machine.dtype,
             typed_command(),
             ground.bos,
+            ground.allow_task_code,
+            machine.trust_remote_code,
         ),
         anyway=ground.anyway,
     )

@@ -1,6 +1,6 @@
 """What `run` does: find a circuit, judge it, and write its report."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cattrs
@@ -21,29 +21,33 @@ from circuitkit.study.records import RunRecord, load_run, save_record
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.work.files import require_writable_directory
+from circuitkit.work.text import shown as shown_text
+
+
+@dataclass(frozen=True)
+class RunAsked:
+    """What `run` was asked beside its groups of options."""
+
+    directory: Path | None = None
+    explained: bool = False  # also say what each component does
+    allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
 
 
 def find_and_judge(
-    what: What,
-    search: Search,
-    machine: BatchedMachine,
-    shown: Shown,
-    directory: Path | None,
-    *,
-    explained: bool,
+    what: What, search: Search, machine: BatchedMachine, shown: Shown, asked: RunAsked
 ) -> None:
     """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
     request, settings = request_of(what, machine), search_settings(search, what.seed, machine)
     if what.task.endswith(".toml"):
-        request, settings = _repeated(Path(what.task), request, settings)
+        request, settings = _repeated(asked, Path(what.task), request, settings)
     name = run_name(request.task, request.prompts, request.model, settings.method)
-    directory = directory or Path("reports") / name
+    directory = asked.directory or Path("reports") / name
     require_writable_directory(directory)
     settings = with_checkpoint(settings, None, directory / "search.sqlite")
     subject = subject_of(request)
     announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
-        record = study(subject, settings, stage, explained=explained)
+        record = study(subject, settings, stage, explained=asked.explained)
     save_record(record, directory)
     write_report(record, directory, ("html", "md", "svg"))
     forget_checkpoint(settings, None)
@@ -54,16 +58,24 @@ def find_and_judge(
         _show(record, subject, directory)
 
 
-def _repeated(path: Path, request: Request, settings: Settings) -> tuple[Request, Settings]:
+def _repeated(
+    asked: RunAsked, path: Path, request: Request, settings: Settings
+) -> tuple[Request, Settings]:
     """Return the request and the settings of a run.toml, on the machine that was asked for.
 
     Raises:
         CircuitFileError: it has no whole recipe, or its task is a file of Python.
     """
     info = load_run(path)
-    require_no_code(info.recipe.pairs.task, f"run file {str(path)!r}")
+    where = f"run file {shown_text(str(path))}"
+    require_no_code(info.recipe.pairs, where, allowed=asked.allow_task_code)
     said = request_of_recipe(info.recipe, info.model)
-    repeated = replace(said, device=request.device, command=request.command)
+    repeated = replace(
+        said,
+        device=request.device,
+        command=request.command,
+        trust_remote_code=request.trust_remote_code,
+    )
     return repeated, settings_of(info.recipe, settings)
 
 

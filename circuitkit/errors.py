@@ -5,6 +5,7 @@
     │   ├── AlignmentError     clean and corrupted differ in length, or a template in layout
     │   └── AnswerError        an answer that is not exactly one known token
     ├── TaskError              unknown task, a task class or file that does not fit
+    │   ├── TaskCodeError      a task's own code raised an error
     │   └── BaselineError      the model cannot do the task
     ├── ModelError             unknown model, damaged or missing weights
     │   ├── DecompositionError the senders do not sum to the residual stream
@@ -43,6 +44,10 @@ class AnswerError(PromptError):
 
 class TaskError(CircuitkitError, ValueError):
     """An unknown task, or a task class or file that does not fit."""
+
+
+class TaskCodeError(TaskError):
+    """A task's own code raised an error: nothing can be said of the circuit."""
 
 
 class BaselineError(TaskError):

@@ -19,10 +19,11 @@ from circuitkit.errors import TaskError
 from circuitkit.metrics import LogitDifference, Metric
 from circuitkit.moved import old_names
 from circuitkit.prompts.pairs import PromptPair
-from circuitkit.prompts.task_code import TASK_FILE, task_code
+from circuitkit.prompts.task_code import task_code
+from circuitkit.work.strangers import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
+from circuitkit.work.strangers import TASK_FILE
 from circuitkit.work.text import is_safe, shown
 
-ENTRY_POINT_GROUP = "circuitkit.tasks"
 DIGEST = "__circuitkit_source_digest__"  # the name, in a task file's module, of its digest
 
 

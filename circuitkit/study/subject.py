@@ -95,9 +95,18 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
     if request.prompts is not None:
         return _subject_of_file(request, request.prompts, loaded)
     task = find_task(request.task, digest=request.task_digest)
-    metric = metric_named(request.metric) if request.metric else task.metric
+    metric = metric_of(task, request.metric)
     model = loaded or _loaded(request)
     return subject_of_task(task, metric, model, request)
+
+
+def metric_of(task: Task, name: str) -> Metric:
+    """Return the metric of this name: a task's own has a name that only the task knows.
+
+    Raises:
+        MethodError: there is none.
+    """
+    return task.metric if name in ("", task.metric.name) else metric_named(name)
 
 
 def _loaded(request: Request) -> SubjectModel:

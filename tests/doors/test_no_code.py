@@ -182,7 +182,7 @@ def test_the_task_that_is_run_is_the_bytes_that_were_digested(own, monkeypatch):
 
 def test_a_contract_runs_the_file_that_it_names_and_none_that_its_circuit_names(own):
     table = {"circuit": "c.json", "model": "toy", "n": 20, "edges": {"max": 999}}
-    for more, code, runs in (({}, 2, 0), ({"task": "mine.py:Mine"}, 0, 1)):
+    for more, code, runs in (({}, 3, 0), ({"task": "mine.py:Mine"}, 0, 1)):
         contracts = {"tool": {"circuitkit": {"contract": [table | more]}}}
         Path("pyproject.toml").write_text(tomli_w.dumps(contracts))
         done = call("check", "-q")

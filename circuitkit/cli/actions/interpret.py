@@ -10,9 +10,9 @@ from circuitkit.cli.terminal import OUT, bars, show_json, show_table
 from circuitkit.interpretation.file import INTERPRETATION_FILE, save_interpretation
 from circuitkit.interpretation.findings import Card, Interpretation
 from circuitkit.interpretation.section import plain
-from circuitkit.reporting.write import write_report
+from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import explain
-from circuitkit.study.records import circuit_file_of, load_record, save_record
+from circuitkit.study.records import circuit_file_of, load_record
 from circuitkit.work.files import require_writable_directory
 
 
@@ -33,8 +33,7 @@ def interpret_file(
         found = explain(subject, loaded, settings, stage)
     if record is not None and directory == circuit:
         told = replace(record, interpretation=found)
-        save_record(told, directory)
-        write_report(told, directory, ("html", "md", "svg"))
+        save_run(told, directory, ("html", "md", "svg"))
     elif directory is not None:
         save_interpretation(found, directory)
     if shown.as_json:

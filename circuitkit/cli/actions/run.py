@@ -5,7 +5,12 @@ from pathlib import Path
 
 import cattrs
 
-from circuitkit.cli.actions.discover import announce, forget_checkpoint, with_checkpoint
+from circuitkit.cli.actions.discover import (
+    announce,
+    checkpoint_beside,
+    forget_checkpoint,
+    with_checkpoint,
+)
 from circuitkit.cli.actions.requests import request_of, search_settings
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
 from circuitkit.cli.options import BatchedMachine, Shown, What
@@ -13,14 +18,14 @@ from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import run_name
 from circuitkit.reporting.content import verdict_sentences
-from circuitkit.reporting.write import write_report
+from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import study
 from circuitkit.study.recipe import request_of as request_of_recipe
 from circuitkit.study.recipe import require_no_code, settings_of
-from circuitkit.study.records import RunRecord, load_run, save_record
+from circuitkit.study.records import RunRecord, load_run
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
-from circuitkit.work.files import require_writable_directory
+from circuitkit.work.directories import require_replaceable
 from circuitkit.work.text import shown as shown_text
 
 
@@ -42,14 +47,13 @@ def find_and_judge(
         request, settings = _repeated(asked, Path(what.task), request, settings)
     name = run_name(request.task, request.prompts, request.model, settings.method)
     directory = asked.directory or Path("reports") / name
-    require_writable_directory(directory)
-    settings = with_checkpoint(settings, None, directory / "search.sqlite")
+    require_replaceable(directory)
+    settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     subject = subject_of(request)
     announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)
-    save_record(record, directory)
-    write_report(record, directory, ("html", "md", "svg"))
+    save_run(record, directory, ("html", "md", "svg"))
     forget_checkpoint(settings, None)
     if shown.as_json:
         verdict = cattrs.unstructure(record.validation.verdict)

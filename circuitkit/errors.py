@@ -25,9 +25,23 @@
 Messages have one form: where: rule, got value. why it matters. what to do.
 """
 
+MAX_BYTES = 1800  # of a message: what was got may be a megabyte
+TAIL = 300  # bytes at its end that stay, as what to do stands there
+
 
 class CircuitkitError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. A long message is shown without its middle."""
+
+    def __str__(self) -> str:
+        return _shortened(super().__str__())
+
+
+def _shortened(message: str) -> str:
+    data = message.encode(errors="backslashreplace")
+    if len(data) <= MAX_BYTES:
+        return message
+    start = data[: MAX_BYTES - TAIL].decode(errors="ignore")
+    return f"{start} ... ({len(data)} bytes) ... {data[-TAIL:].decode(errors='ignore')}"
 
 
 class PromptError(CircuitkitError, ValueError):
@@ -81,7 +95,7 @@ class GraphError(CircuitkitError, KeyError):
     """A component or edge that the graph does not have."""
 
     def __str__(self) -> str:  # KeyError shows repr(message), which hides line breaks
-        return str(self.args[0]) if self.args else ""
+        return _shortened(str(self.args[0])) if self.args else ""
 
 
 class CircuitFileError(CircuitkitError, ValueError):

@@ -186,6 +186,15 @@ def _instance(task_class: type[Task], spec: str) -> Task:
     return task
 
 
+def _written_at(kind: type) -> str:
+    """Return the class, file and line where a task is written; empty where there is no source."""
+    try:
+        file, line = inspect.getsourcefile(kind), inspect.getsourcelines(kind)[1]
+    except (OSError, TypeError):
+        return ""
+    return f" ({kind.__qualname__} in {Path(file or '').name}, line {line})"
+
+
 def require_task(task: Task, spec: str) -> None:
     """Refuse a task whose class variables are of the wrong kind.
 
@@ -203,8 +212,8 @@ def require_task(task: Task, spec: str) -> None:
     for key, is_met, rule in rules:
         if not is_met:
             raise TaskError(
-                f"task {shown(spec)}: `{key}` must be {rule}, got {shown(getattr(task, key))}. It "
-                "is part of what is measured. Correct the class."
+                f"task {shown(spec)}{_written_at(type(task))}: `{key}` must be {rule}, got "
+                f"{shown(getattr(task, key))}. It is part of what is measured. Correct the class."
             )
 
 

@@ -7,6 +7,8 @@ otherwise end a check as if all had been judged. Ctrl-C passes, and so does an e
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 from circuitkit.errors import CircuitkitError, TaskCodeError
 from circuitkit.prompts.pair_checks import require_pair
@@ -57,8 +59,17 @@ def drawn_pairs(
             drawn: object = next(stream, NONE_LEFT)
             if drawn is NONE_LEFT:
                 return
-            pair = require_pair(drawn, f"{where}, pair {number}")
+            pair = require_pair(drawn, f"{where}, pair {number}{_yielded_at(stream)}")
         yield pair
+
+
+def _yielded_at(stream: object) -> str:
+    """Return the method, file and line that yielded last; empty where no generator did."""
+    frame = getattr(stream, "gi_frame", None)
+    if not isinstance(frame, FrameType):
+        return ""
+    code = frame.f_code
+    return f" ({code.co_qualname} in {Path(code.co_filename).name}, line {frame.f_lineno})"
 
 
 def _place(error: BaseException) -> str:

@@ -337,3 +337,15 @@ def test_a_message_keeps_its_beginning_and_what_to_do():
     assert message.startswith("option: must be short")
     assert message.endswith("x. Do that.")
     assert "(1000037 bytes)" in message
+
+
+def test_many_pairs_are_announced_before_they_are_drawn(monkeypatch):
+    def never(request):
+        raise TaskError("task: must not be drawn here, got drawn. It takes minutes. Stop.")
+
+    monkeypatch.setattr("circuitkit.cli.actions.patch.subject_of", never)
+    for n, words in (("20000", "Drawing 20000 pairs for each split takes about 3 min."), ("9", "")):
+        done = CliRunner().invoke(app, ["patch", "ioi", "--n", n])
+        assert done.exit_code == 2
+        assert words in done.output
+        assert ("Drawing" in done.output) is bool(words)

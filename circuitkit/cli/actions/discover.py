@@ -10,7 +10,7 @@ from pathlib import Path
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.selection import select_top
-from circuitkit.cli.actions.requests import request_of, search_settings
+from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_circuit, show_comparison
 from circuitkit.cli.options import BatchedMachine, Shown, What
 from circuitkit.cli.rules import SearchOrAll
@@ -57,6 +57,7 @@ def find_circuit(
     kept = checkpoint_beside(output, request, settings)
     settings = with_checkpoint(settings, checkpoint, kept)
     require_writable_file(output)
+    announce_drawing(request.n, shown=shown.has_bars)
     subject = _able_subject(request, search)
     with bars(shown=shown.has_bars) as stage:
         if search.compares:

@@ -4,7 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from circuitkit.circuits.file import load_circuit
-from circuitkit.cli.actions.requests import ground_settings, subject_of_file
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    ground_settings,
+    subject_of_file,
+)
 from circuitkit.cli.options import CircuitGround, Machine, Shown
 from circuitkit.cli.terminal import OUT, bars, show_json, show_table
 from circuitkit.interpretation.file import INTERPRETATION_FILE, save_interpretation
@@ -28,6 +32,7 @@ def interpret_file(
     settings = ground_settings(loaded, ground, machine)
     if directory is not None:
         require_writable_directory(directory)
+    announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(loaded, path, ground, machine)
     with bars(shown=shown.has_bars) as stage:
         found = explain(subject, loaded, settings, stage)

@@ -11,7 +11,7 @@ from circuitkit.cli.actions.discover import (
     forget_checkpoint,
     with_checkpoint,
 )
-from circuitkit.cli.actions.requests import request_of, search_settings
+from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
 from circuitkit.cli.options import BatchedMachine, Shown, What
 from circuitkit.cli.rules import Search
@@ -49,6 +49,7 @@ def find_and_judge(
     directory = asked.directory or Path("reports") / name
     require_replaceable(directory)
     settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
+    announce_drawing(request.n, shown=shown.has_bars)
     subject = subject_of(request)
     announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:

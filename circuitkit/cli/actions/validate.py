@@ -5,7 +5,11 @@ from pathlib import Path
 import cattrs
 
 from circuitkit.circuits.file import load_circuit
-from circuitkit.cli.actions.requests import ground_settings, subject_of_file
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    ground_settings,
+    subject_of_file,
+)
 from circuitkit.cli.actions.shown import show_verdict
 from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
 from circuitkit.cli.options import CircuitGround, Machine, Shown
@@ -42,6 +46,7 @@ def judge_file(
     settings = ground_settings(
         circuit, ground, machine, thresholds=thresholds_of(bounds), criteria=criteria
     )
+    announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(circuit, path, ground, machine)
     with bars(shown=shown.has_bars) as stage:
         verdict = judge(subject, circuit, settings, stage)

@@ -18,7 +18,8 @@ from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.text import shown
 
 DEFAULT = names.DEFAULT_METHOD
-MAX_SETTING = 1_000_000  # steps, weights and thresholds are far below
+MAX_STEPS = 1_000_000  # and other whole numbers
+MAX_NUMBER = 1e300  # neither NaN nor infinity
 
 # A setting is a field of the class.
 METHODS: dict[str, type[Method]] = {
@@ -62,9 +63,10 @@ def _parsed(name: str, key: str, value: Any, kind: Any) -> Any:
                 f"method {name!r}: {key} must be of type {kind.__name__}, got {shown(value)}. It "
                 "is a setting of the method. Write it as 0.01, 5 or true."
             ) from error
-    if isinstance(found, int | float) and not abs(found) <= MAX_SETTING:
+    limit = MAX_STEPS if isinstance(found, int) else MAX_NUMBER
+    if isinstance(found, int | float) and not abs(found) <= limit:
         raise MethodError(
-            f"method {name!r}: {key} must be a number from -{MAX_SETTING} to {MAX_SETTING}, got "
+            f"method {name!r}: {key} must be a number from -{limit} to {limit}, got "
             f"{shown(found)}. The work would never end, or give no number. Choose a smaller one."
         )
     return found

@@ -70,7 +70,7 @@ WAYS = [(place, raised) for place in PLACES for raised in list(RAISED.values())[
 WAYS += [("metric", raised) for raised in list(RAISED.values())[3:]]
 
 
-@pytest.mark.parametrize(("where", "raised"), WAYS, ids=" ".join)
+@pytest.mark.parametrize(("where", "raised"), WAYS, ids=str)
 def test_whatever_a_task_raises_it_is_not_judged_and_the_others_are(project, where, raised):
     (project / "odd.py").write_text(task_text(where, raised))
     odd = BASE.replace('prompts = "pairs.jsonl"', 'name = "odd"\ntask = "odd.py:Odd"')
@@ -86,7 +86,7 @@ def test_whatever_a_task_raises_it_is_not_judged_and_the_others_are(project, whe
     assert "odd.py" in summary.read_text().replace("\\", "")
 
 
-@pytest.mark.parametrize(("where", "raised"), WAYS, ids=" ".join)
+@pytest.mark.parametrize(("where", "raised"), WAYS, ids=str)
 def test_validate_neither_supports_nor_refutes_what_a_task_breaks(project, where, raised):
     (project / "odd.py").write_text(task_text(where, raised))
     words = ["validate", project / "circuits/toy.json", "--task", f"{project}/odd.py:Odd"]

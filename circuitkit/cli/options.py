@@ -119,6 +119,13 @@ class What:
 
 
 @dataclass(frozen=True)
+class WhatOrRun(What):
+    """What is studied, perhaps as a run.toml says."""
+
+    allow_task_code: AllowTaskCode = False
+
+
+@dataclass(frozen=True)
 class FewPairs(What):
     """What is studied, where a sweep of patches runs on every pair."""
 

@@ -6,20 +6,19 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import AllowTaskCode, BatchedMachine, OutputDirectory, Shown, What
+from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, WhatOrRun
 from circuitkit.cli.rules import Search
 
 
 @command
 def run(
-    what: What,
+    what: WhatOrRun,
     search: Search,
     machine: BatchedMachine,
     shown: Shown,
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
     ] = False,
-    allow_task_code: AllowTaskCode = False,
     output: OutputDirectory = None,
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
@@ -29,5 +28,5 @@ def run(
     """
     with loading():
         from circuitkit.cli.actions.run import RunAsked, find_and_judge
-    asked = RunAsked(output, explained, allow_task_code)
+    asked = RunAsked(output, explained, what.allow_task_code)
     find_and_judge(what, search, machine, shown, asked)

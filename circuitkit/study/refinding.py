@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import CircuitFileError, MethodError
 from circuitkit.model import SubjectModel
@@ -39,13 +40,7 @@ def find_again(
         CircuitFileError: the recipe leaves out how it was found, or other pairs are drawn now.
         TaskError, PromptError, ModelError, MethodError: as drawing, loading and finding raise them.
     """
-    recipe = circuit.provenance.recipe
-    if not recipe.is_known:
-        raise CircuitFileError(
-            "circuit: its recipe must say how it was found, got none of "
-            f"{', '.join(recipe.unknown) or 'it'}. Another circuit could be found than this one. "
-            "Write it again with `circuitkit discover`."
-        )
+    recipe = _known_recipe(circuit)
     request = request_of(recipe, circuit.provenance.model)
     if task:
         request = replace(request, task=task, task_digest="")
@@ -63,6 +58,22 @@ def find_again(
     scores = discover(subject, own, stage("Scoring edges"))
     found = connected(choose(scores, own, lambda: recipe.selection.n_selected))
     return trimmed(subject, found, own, stage) if own.minimal else found
+
+
+def _known_recipe(circuit: Circuit) -> Recipe:
+    """Return how a circuit was found.
+
+    Raises:
+        CircuitFileError: its recipe leaves something out.
+    """
+    recipe = circuit.provenance.recipe
+    if not recipe.is_known:
+        raise CircuitFileError(
+            "circuit: its recipe must say how it was found, got none of "
+            f"{', '.join(recipe.unknown) or 'it'}. Another circuit could be found than this one. "
+            "Write it again with `circuitkit discover`."
+        )
+    return recipe
 
 
 def finder(

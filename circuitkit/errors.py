@@ -5,6 +5,7 @@
     │   ├── AlignmentError     clean and corrupted differ in length, or a template in layout
     │   └── AnswerError        an answer that is not exactly one known token
     ├── TaskError              unknown task, a task class or file that does not fit
+    │   ├── TaskCodeError      a task's own code raised an error
     │   └── BaselineError      the model cannot do the task
     ├── ModelError             unknown model, damaged or missing weights
     │   ├── DecompositionError the senders do not sum to the residual stream
@@ -25,9 +26,23 @@
 Messages have one form: where: rule, got value. why it matters. what to do.
 """
 
+MAX_BYTES = 1800  # of a message: what was got may be a megabyte
+TAIL = 300  # bytes at its end that stay, as what to do stands there
+
 
 class CircuitkitError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. A long message is shown without its middle."""
+
+    def __str__(self) -> str:
+        return _shortened(super().__str__())
+
+
+def _shortened(message: str) -> str:
+    data = message.encode(errors="backslashreplace")
+    if len(data) <= MAX_BYTES:
+        return message
+    start = data[: MAX_BYTES - TAIL].decode(errors="ignore")
+    return f"{start} ... ({len(data)} bytes) ... {data[-TAIL:].decode(errors='ignore')}"
 
 
 class PromptError(CircuitkitError, ValueError):
@@ -44,6 +59,10 @@ class AnswerError(PromptError):
 
 class TaskError(CircuitkitError, ValueError):
     """An unknown task, or a task class or file that does not fit."""
+
+
+class TaskCodeError(TaskError):
+    """A task's own code raised an error: nothing can be said of the circuit."""
 
 
 class BaselineError(TaskError):
@@ -77,7 +96,7 @@ class GraphError(CircuitkitError, KeyError):
     """A component or edge that the graph does not have."""
 
     def __str__(self) -> str:  # KeyError shows repr(message), which hides line breaks
-        return str(self.args[0]) if self.args else ""
+        return _shortened(str(self.args[0])) if self.args else ""
 
 
 class CircuitFileError(CircuitkitError, ValueError):

@@ -3,6 +3,7 @@
 task --sample_splits(seed)--> discovery, validation and reference pairs (prompts/splits.py)
 """
 
+import hashlib
 import importlib.util
 import inspect
 import random
@@ -19,9 +20,11 @@ from circuitkit.metrics import LogitDifference, Metric
 from circuitkit.moved import old_names
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.task_code import task_code
+from circuitkit.work.strangers import ENTRY_POINT_GROUP as ENTRY_POINT_GROUP
+from circuitkit.work.strangers import TASK_FILE
 from circuitkit.work.text import is_safe, shown
 
-ENTRY_POINT_GROUP = "circuitkit.tasks"
+DIGEST = "__circuitkit_source_digest__"  # the name, in a task file's module, of its digest
 
 
 class Task(ABC):
@@ -46,6 +49,11 @@ class Task(ABC):
         return None if self.held_out is None else self.held_out()
 
     @property
+    def source_digest(self) -> str:
+        """The SHA-256 of the Python file that the task was run from; empty of an installed one."""
+        return str(getattr(sys.modules.get(type(self).__module__), DIGEST, ""))
+
+    @property
     def description(self) -> str:
         """The first line of the class's docstring."""
         return (inspect.getdoc(type(self)) or "").partition("\n")[0]
@@ -60,15 +68,22 @@ def registered_tasks() -> dict[str, type[Task]]:
     return {name: _loaded(point) for name, point in sorted(_entry_points().items())}
 
 
-def find_task(spec: str) -> Task:
+def installed_names() -> frozenset[str]:
+    """Return the names of the tasks that installed packages offer; none of them is imported."""
+    return frozenset(_entry_points())
+
+
+def find_task(spec: str, *, digest: str = "") -> Task:
     """Return the task named `spec`: a registered name, `file.py:Class`, or `file.py` with one task.
 
+    A file of Python is run. With a `digest`, it is run only if that is the SHA-256 of its bytes.
+
     Raises:
-        TaskError: no such task, or the file does not hold a usable one.
+        TaskError: no such task, or the file does not hold a usable one, or is another.
     """
     if names_a_file(spec):
         path, _, class_name = spec.partition(":")
-        return _instance(_class_in_file(Path(path), class_name), spec)
+        return _instance(_class_in_file(Path(path), class_name, digest), spec)
     tasks = _entry_points()
     if spec not in tasks:
         raise TaskError(
@@ -98,8 +113,8 @@ def _loaded(point: EntryPoint) -> type[Task]:
     return found
 
 
-def _class_in_file(path: Path, class_name: str) -> type[Task]:
-    module = _module_from(path)
+def _class_in_file(path: Path, class_name: str, digest: str) -> type[Task]:
+    module = _module_from(path, digest)
     classes = {
         name: value
         for name, value in vars(module).items()
@@ -118,7 +133,7 @@ def _class_in_file(path: Path, class_name: str) -> type[Task]:
     )
 
 
-def _module_from(path: Path) -> ModuleType:
+def _module_from(path: Path, digest: str) -> ModuleType:
     where = f"task file {shown(str(path))}"
     if not path.is_file():
         raise TaskError(f"{where}: must exist, got no such file. Check the path.")
@@ -126,15 +141,35 @@ def _module_from(path: Path) -> ModuleType:
         raise TaskError(
             f"{where}: must end in .py, got {shown(path.suffix)}. It is run as Python. Rename it."
         )
-    name = f"circuitkit_task_file_{path.stem}"
+    source = _read_source(path, where)
+    found = hashlib.sha256(source).hexdigest()
+    if digest not in ("", found):
+        raise TaskError(
+            f"{where}: must be the file that found the circuit, of SHA-256 {shown(digest)}, got "
+            f"{found}. Other code would be run than the one that was recorded. Restore it, or look "
+            "at it and name it yourself with --task."
+        )
+    name = f"{TASK_FILE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py path always has a spec"
     assert spec.loader is not None, "and a loader"
     module = importlib.util.module_from_spec(spec)
+    setattr(module, DIGEST, found)
     sys.modules[name] = module  # dataclasses and pickling look the module up by name
     with task_code(f"{where}: must import without error"):
-        spec.loader.exec_module(module)
+        # the bytes that were digested: the file may be another by now
+        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102  the caller named it
     return module
+
+
+def _read_source(path: Path, where: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TaskError(
+            f"{where}: must be readable, got {error.strerror or error}. It says what to run. Check "
+            "its permissions."
+        ) from error
 
 
 def _instance(task_class: type[Task], spec: str) -> Task:
@@ -149,6 +184,15 @@ def _instance(task_class: type[Task], spec: str) -> Task:
         task = task_class()
         require_task(task, spec)
     return task
+
+
+def _written_at(kind: type) -> str:
+    """Return the class, file and line where a task is written; empty where there is no source."""
+    try:
+        file, line = inspect.getsourcefile(kind), inspect.getsourcelines(kind)[1]
+    except (OSError, TypeError):
+        return ""
+    return f" ({kind.__qualname__} in {Path(file or '').name}, line {line})"
 
 
 def require_task(task: Task, spec: str) -> None:
@@ -168,8 +212,8 @@ def require_task(task: Task, spec: str) -> None:
     for key, is_met, rule in rules:
         if not is_met:
             raise TaskError(
-                f"task {shown(spec)}: `{key}` must be {rule}, got {shown(getattr(task, key))}. It "
-                "is part of what is measured. Correct the class."
+                f"task {shown(spec)}{_written_at(type(task))}: `{key}` must be {rule}, got "
+                f"{shown(getattr(task, key))}. It is part of what is measured. Correct the class."
             )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -24,6 +25,11 @@ from circuitkit.model.runs import whole_run
 from circuitkit.prompts.pairs import PromptBatch, PromptPair, PromptPairs
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
+
+# pytest --hypothesis-profile=nightly tests/fuzz
+settings.register_profile("ci", max_examples=200, derandomize=True, database=None)
+settings.register_profile("nightly", max_examples=10_000, derandomize=False, database=None)
+settings.load_profile("ci")
 
 torch.set_num_threads(1)  # the models here are so small that threads only wait for each other
 

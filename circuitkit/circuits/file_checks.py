@@ -61,6 +61,7 @@ ORIGIN: Mapping[str, Rule] = {
     "discovery_prompts": TEXTS,
     **dict.fromkeys(("settings", "versions", "recipe"), TABLE),
 }
+KEYS = {*ORIGIN, "schema", "seed"}
 SETTINGS: Mapping[str, Rule] = {
     "seed": SEED,
     "n_discovery": SIZE,  # how many of these a task may draw is asked where they are drawn
@@ -136,6 +137,12 @@ def require_origin(origin: Any, where: str) -> None:
     """
     where = f"{where}: circuitkit"
     require(origin, TABLE, where)
+    unknown = sorted(origin.keys() - KEYS)
+    if unknown:
+        raise CircuitFileError(
+            f"{where}: keys must be among {', '.join(sorted(KEYS))}, got {shown(unknown)}. A "
+            "misspelt one would be ignored. Correct it, or update circuitkit."
+        )
     for key, rule in ORIGIN.items():
         if key in origin:
             require(origin[key], rule, f"{where}.{key}")

@@ -46,7 +46,7 @@ class PairsRecipe:
     (`whole_file`) or its discovery lines. `n` counts pairs that were left out, as misaligned or as
     repeats, too: drawing that many again meets every pair that was seen. `n_validation` more were
     drawn behind them, on which the reference pairs depend. `digest` is that of the discovery
-    pairs' tokens.
+    pairs' tokens, and `task_digest` the SHA-256 of the task's file of Python, if it has one.
     """
 
     task: str = ""
@@ -58,6 +58,7 @@ class PairsRecipe:
     metric: str = ""
     bos: str = "auto"
     digest: str = ""
+    task_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def recipe_from_json(data: Any) -> Recipe:
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as plain data."""
     data: dict[str, Any] = _CONVERTER.unstructure(recipe)
+    if not recipe.pairs.task_digest:  # older readers do not know it, and few tasks have one
+        del data["pairs"]["task_digest"]
     return {**data, "unknown": list(recipe.unknown)}
 
 

@@ -1,7 +1,7 @@
 """The command line, put together. Each command is a file of its own beside this one.
 
-Exit codes: 0 done (validate: the circuit is supported), 1 the circuit is refuted,
-2 bad input or no judgement possible, 130 interrupted.
+Exit codes: 0 done (validate, check: it holds), 1 refuted, 2 what was given cannot be used, 3 not
+judged, 130 interrupted.
 """
 
 from typing import Annotated

@@ -28,11 +28,11 @@ def check(
     summary: Annotated[
         Path | None, typer.Option(help="Write a Markdown summary here.", metavar="FILE")
     ] = None,
-) -> None:
-    """Judge the contracts of pyproject.toml. Exit code 0: all hold, 1: broken, 2: not judged.
+) -> int:
+    """Judge the contracts of pyproject.toml. Exit code 0: all hold, 1: broken, 3: not judged.
 
     Example: `circuitkit check --junit circuits.xml`
     """
     with loading():
         from circuitkit.cli.actions.check import judge_contracts
-    raise typer.Exit(judge_contracts(config, matching, junit, summary, shown))
+    return judge_contracts(config, matching, junit, summary, shown)

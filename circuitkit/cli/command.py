@@ -62,8 +62,12 @@ def _definitions(records: list[tuple[str, str]], width: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a command whose options are the fields of the function's groups, and its others."""
+def command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Return a command whose options are the fields of the function's groups, and its others.
+
+    What the function returns is the exit code. An exit that is raised inside is none that was
+    meant: a task's code may raise one.
+    """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
     parameters = []
@@ -79,7 +83,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
                 for name, kind in groups.items()
             }
-            function(**given, **values)
+            code = function(**given, **values)
+        if code:
+            raise typer.Exit(code)
 
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {each.name: each.annotation for each in parameters}

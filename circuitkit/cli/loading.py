@@ -1,4 +1,8 @@
-"""Loading the library when a command needs it: help, mistakes and completion never do."""
+"""Loading the library when a command needs it: help, mistakes and completion never do.
+
+Exit codes: 0 done (a judgement: it holds), 1 judged and refuted, 2 what was given cannot be used,
+3 not judged, 130 interrupted.
+"""
 
 import os
 import signal
@@ -8,7 +12,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+EXIT_FAILED = 1  # a circuit was judged and does not hold
+EXIT_BAD_INPUT = 2  # nothing was begun with what was given
+EXIT_NOT_JUDGED = 3  # undecided, or the work went wrong: neither holds nor is refuted
 EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """In the block, leave at once on Ctrl-C and say nothing, unless something listens for it."""
+    with loading():
+        yield
 
 
 @contextmanager

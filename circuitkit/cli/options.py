@@ -73,6 +73,24 @@ DirectionOption = Annotated[
 ]
 
 
+AllowTaskCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-task-code",
+        help="Run the Python file that the circuit or run file names as its task, if it is still "
+        "the one that was recorded. Without it, no file can make Python run.",
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python files that come with the model. Only for models whose code you have "
+        "read.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class What:
     """What is studied."""
@@ -98,6 +116,13 @@ class What:
         """Require a seed that every generator takes."""
         require_seed(self.seed)
         require_bos(self.bos)
+
+
+@dataclass(frozen=True)
+class WhatOrRun(What):
+    """What is studied, perhaps as a run.toml says."""
+
+    allow_task_code: AllowTaskCode = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +156,7 @@ class Ground:
     ] = None
     bos: BosOption = "auto"
     ablation: AblationOption = "mean"
+    allow_task_code: AllowTaskCode = False
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -186,6 +212,7 @@ class Pairs:
     ] = 0
     bos: BosOption = "auto"
     ablation: AblationOption = "mean"
+    allow_task_code: AllowTaskCode = False
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -204,6 +231,7 @@ class Machine:
         str, choice("--dtype", names=names.DTYPES, help="Number type of the weights.")
     ] = "float32"
     memory: MemoryOption = ""
+    trust_remote_code: TrustRemoteCode = False
 
     def __post_init__(self) -> None:
         """Require a size."""

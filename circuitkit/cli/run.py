@@ -6,13 +6,13 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, What
+from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, WhatOrRun
 from circuitkit.cli.rules import Search
 
 
 @command
 def run(
-    what: What,
+    what: WhatOrRun,
     search: Search,
     machine: BatchedMachine,
     shown: Shown,
@@ -27,5 +27,6 @@ def run(
     run.toml of a run, which is then repeated.
     """
     with loading():
-        from circuitkit.cli.actions.run import find_and_judge
-    find_and_judge(what, search, machine, shown, output, explained=explained)
+        from circuitkit.cli.actions.run import RunAsked, find_and_judge
+    asked = RunAsked(output, explained, what.allow_task_code)
+    find_and_judge(what, search, machine, shown, asked)

@@ -5,9 +5,10 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -22,13 +23,24 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from circuitkit.cli.loading import EXIT_INTERRUPTED
-from circuitkit.errors import CircuitkitError, PictureWarning, PrecisionWarning, SampleWarning
+from circuitkit.cli.loading import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_NOT_JUDGED
+from circuitkit.errors import (
+    CircuitkitError,
+    PictureWarning,
+    PrecisionWarning,
+    SampleWarning,
+    TaskCodeError,
+    VanishingGapError,
+)
+from circuitkit.work.interrupts import Interrupted, is_ctrl_c, listening
+from circuitkit.work.strangers import place_in_task
 from circuitkit.work.text import error_text, plain
 
-EXIT_FAILED = 1  # a circuit was judged and does not hold
-EXIT_NOT_JUDGED = 2  # bad input, or no judgement possible
+UNJUDGED = (TaskCodeError, VanishingGapError)  # not what was given: what came of it
 N_FRAMES = 4  # of a traceback, in the message of a bug
+
+
+_JSON_OUT: ContextVar[TextIO | None] = ContextVar("standard output", default=None)
 
 
 class PlainConsole(Console):
@@ -75,25 +87,44 @@ def bars(*, shown: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]
 def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     """Turn what is raised in the block into a message and an exit code.
 
-    Only a verdict ends with EXIT_FAILED: anything unforeseen, SystemExit too, was no judgement.
+    Whatever is raised was no judgement, an exit with code 0 too. With `as_json`, what is printed
+    meanwhile, by a task say, goes to standard error: `show_json` alone writes JSON.
     """
+    failure: BaseException | None = None
+    was_key = False
     try:
-        with noted_warnings():
-            yield
-    except CircuitkitError as error:
-        fail(error, as_json=as_json)
-    except KeyboardInterrupt:
+        with listening():
+            try:
+                with noted_warnings(), _set_aside(as_json):
+                    yield
+            except BaseException as error:
+                failure, was_key = error, is_ctrl_c(error)
+    except Interrupted as error:  # while the listening ended
+        failure, was_key = error, True
+    if was_key:
         NOTES.print(
             "Interrupted. Nothing half-written was left behind; a search that keeps what is done "
             "goes on when the same command is given again."
         )
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except (typer.Exit, typer.Abort, typer.BadParameter):
-        raise  # an exit code that was meant
-    except BrokenPipeError:  # whoever read the output has gone
-        raise typer.Exit(EXIT_NOT_JUDGED) from None
-    except BaseException as error:
-        fail(error, as_json=as_json)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if isinstance(failure, BrokenPipeError):  # whoever read the output has gone
+        raise typer.Exit(EXIT_NOT_JUDGED)
+    if failure is not None:
+        fail(failure, as_json=as_json)
+
+
+@contextmanager
+def _set_aside(as_json: bool) -> Iterator[None]:
+    """Let standard output stand for standard error in the block, if only JSON may go there."""
+    if not as_json:
+        yield
+        return
+    token = _JSON_OUT.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _JSON_OUT.reset(token)
 
 
 @contextmanager
@@ -113,13 +144,15 @@ def noted_warnings() -> Iterator[None]:
 
 
 def fail(error: BaseException, *, as_json: bool) -> NoReturn:
-    """Show the error and leave with EXIT_NOT_JUDGED; one that was not foreseen is a bug."""
-    message = str(error) if isinstance(error, CircuitkitError) else _bug(error)
+    """Show the error and leave; one that was not foreseen is a bug, or of a task's own code."""
+    is_ours = isinstance(error, CircuitkitError)
+    message = str(error) if is_ours else _unforeseen(error)
+    bad_input = is_ours and not isinstance(error, UNJUDGED)
     if as_json:
         show_json({"error": type(error).__name__, "message": message})
     else:
         NOTES.print(alarming(type(error).__name__, message), soft_wrap=True)
-    raise typer.Exit(EXIT_NOT_JUDGED)
+    raise typer.Exit(EXIT_BAD_INPUT if bad_input else EXIT_NOT_JUDGED)
 
 
 def alarming(label: str, text: str) -> Text:
@@ -127,8 +160,14 @@ def alarming(label: str, text: str) -> Text:
     return Text.assemble((plain(label), "bold red"), f": {plain(text)}")
 
 
-def _bug(error: BaseException) -> str:
+def _unforeseen(error: BaseException) -> str:
     """Return what to say of an error that nobody foresaw, with where it was raised."""
+    place = place_in_task(error)
+    if place:
+        return (
+            f"task code: must run without error, got {error_text(error)} ({place}). Nothing was "
+            "judged. Mend the task."
+        )
     frames = traceback.extract_tb(error.__traceback__)[-N_FRAMES:]
     at = ", ".join(f"{Path(frame.filename).name} line {frame.lineno}" for frame in frames)
     return (
@@ -140,7 +179,8 @@ def _bug(error: BaseException) -> str:
 
 def show_json(data: Any) -> None:
     """Print data as JSON on standard output, and nothing else."""
-    sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    out = _JSON_OUT.get() or sys.stdout
+    out.write(json.dumps(data, indent=1) + "\n")
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

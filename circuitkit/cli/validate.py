@@ -22,11 +22,13 @@ def validate(
         Path | None,
         typer.Option("-o", "--output", help="Write the judgement here as JSON.", metavar="FILE"),
     ] = None,
-) -> None:
-    """Judge a circuit on prompts that did not find it. Exit code 0: supported, 1: refuted.
+) -> int:
+    """Judge a circuit on prompts that did not find it.
+
+    Exit code 0: supported, 1: refuted, 3: undecided; 2: what was given cannot be used.
 
     Example: `circuitkit validate circuit.json`
     """
     with loading():
         from circuitkit.cli.actions.validate import judge_file
-    raise typer.Exit(judge_file(circuit, ground, bounds, machine, shown, output))
+    return judge_file(circuit, ground, bounds, machine, shown, output)

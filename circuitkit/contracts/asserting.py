@@ -10,7 +10,6 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import load_circuit
 from circuitkit.contracts.cases import MOVED_TOKENIZER
 from circuitkit.interventions.ablation import require_ablation
-from circuitkit.metrics import metric_named
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.statistics.bootstrap import Estimate, Values
@@ -18,7 +17,7 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.study.cases import case_of, require_same_tokenizer
 from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
-from circuitkit.study.subject import Request, subject_of_task
+from circuitkit.study.subject import Request, metric_of, subject_of_task
 from circuitkit.task import Task, find_task
 from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import Thresholds
@@ -95,8 +94,7 @@ def worst_pairs(
 def _case(
     circuit: Circuit, task: Task, model: SubjectModel, request: Request, ablation: str
 ) -> Case:
-    metric = metric_named(request.metric) if request.metric else task.metric
-    subject = subject_of_task(task, metric, model, request)
+    subject = subject_of_task(task, metric_of(task, request.metric), model, request)
     return case_of(subject, circuit, Settings(seed=request.seed, ablation=ablation))
 
 

@@ -17,7 +17,7 @@ from circuitkit.study.cases import case_of, require_same_tokenizer
 from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
-from circuitkit.task import registered_tasks
+from circuitkit.task import installed_names
 from circuitkit.validation.case import Case
 
 MOVED_TOKENIZER = "Load that tokenizer, or find the circuit again and commit it."
@@ -135,7 +135,7 @@ def request_of(contract: Contract, circuit: Circuit) -> Request:
         )
     own = origin.recipe.pairs
     task = own.task or origin.task
-    has_own = bool(own.prompts) or task in registered_tasks()
+    has_own = bool(own.prompts) or task in installed_names()
     if not (contract.task or contract.prompts or has_own):
         raise ContractError(
             f"{contract.circuit}: must name a task that is installed, got {task or 'none'!r}. Its "

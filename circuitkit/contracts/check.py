@@ -22,7 +22,9 @@ from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import exact
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.verdict import REFUTED, SUPPORTED, Check, Finding, check_of
+from circuitkit.work.interrupts import is_ctrl_c
 from circuitkit.work.progress import Progress, silent
+from circuitkit.work.strangers import place_in_task
 from circuitkit.work.text import error_text, plain
 
 HOLDS, BROKEN, NOT_JUDGED = "holds", "broken", "could not be judged"
@@ -94,12 +96,10 @@ def check_item(contract: Contract, criterion: str, cases: ContractCases) -> Item
         result = _judged(cases.of(contract), criterion)
     except CircuitkitError as error:
         result = _unjudged(contract, criterion, str(error))
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # SystemExit too: the other contracts are still judged
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"unexpected {error_text(error)} ({at.filename}, line {at.lineno})"
-        result = _unjudged(contract, criterion, reason)
+        if is_ctrl_c(error):
+            raise
+        result = _unjudged(contract, criterion, _unforeseen(error))
     return replace(result, seconds=time.perf_counter() - start)
 
 
@@ -140,6 +140,14 @@ def _drifted(judged: ContractCase) -> Check:
         raise ContractError(f"Compared with {drift.baseline}: {error}") from error
     finding = Finding(exact(report.diff.jaccard), str(report))
     return check_of(DRIFT, finding, Bound(min=drift.min_jaccard))
+
+
+def _unforeseen(error: BaseException) -> str:
+    place = place_in_task(error)
+    if place:
+        return f"The task's own code raised {error_text(error)} ({place}). Mend the task."
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"unexpected {error_text(error)} ({at.filename}, line {at.lineno})"
 
 
 def _unjudged(contract: Contract, criterion: str, reason: str) -> ItemResult:

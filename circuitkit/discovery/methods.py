@@ -15,8 +15,11 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.text import shown
 
 DEFAULT = names.DEFAULT_METHOD
+MAX_STEPS = 1_000_000  # and other whole numbers
+MAX_NUMBER = 1e300  # neither NaN nor infinity
 
 # A setting is a field of the class.
 METHODS: dict[str, type[Method]] = {
@@ -50,16 +53,23 @@ def method_named(name: str, settings: Mapping[str, Any] | None = None) -> Method
 
 
 def _parsed(name: str, key: str, value: Any, kind: Any) -> Any:
-    if not isinstance(value, str) or kind is str:
-        return value
     words = {"true": True, "false": False}
-    try:
-        return words[value.lower()] if kind is bool else kind(value)
-    except (ValueError, KeyError) as error:
+    found = value
+    if isinstance(value, str) and kind is not str:
+        try:
+            found = words[value.lower()] if kind is bool else kind(value)
+        except (ValueError, KeyError) as error:
+            raise MethodError(
+                f"method {name!r}: {key} must be of type {kind.__name__}, got {shown(value)}. It "
+                "is a setting of the method. Write it as 0.01, 5 or true."
+            ) from error
+    limit = MAX_STEPS if isinstance(found, int) else MAX_NUMBER
+    if isinstance(found, int | float) and not abs(found) <= limit:
         raise MethodError(
-            f"method {name!r}: {key} must be of type {kind.__name__}, got {value!r}. It is a "
-            "setting of the method. Write it as 0.01, 5 or true."
-        ) from error
+            f"method {name!r}: {key} must be a number from -{limit} to {limit}, got "
+            f"{shown(found)}. The work would never end, or give no number. Choose a smaller one."
+        )
+    return found
 
 
 def score_edges_by_column(

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from circuitkit.model.check import check_against, probe, references_of, referenc
 from circuitkit.model.digests import file_digest, legacy_digest, value_digest
 from circuitkit.model.refusals import checked_device, first_line, refusing
 from circuitkit.model.subject import SubjectModel
+from circuitkit.work.text import shown
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model")
 # Masks and tables that older files store beside the weights.
@@ -43,26 +45,38 @@ NO_HEADS = {
 }
 
 
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model is read from, what messages call it, and whether its own code may be run."""
+
+    source: str
+    where: str
+    trust_remote_code: bool = False
+
+
 def load_directory(
     source: str | Path,
     *,
     name: str = "",
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
 ) -> SubjectModel:
     """Return the model in a directory of Hugging Face files, or the one of that name on the hub.
 
-    A directory without tokenizer files works for prompts of token ids.
+    A directory without tokenizer files works for prompts of token ids. Files of Python that come
+    with the model are run only with `trust_remote_code`; weights are read as data alone.
 
     Raises:
         ModelError: no such model, or weights that are missing, truncated or do not fit.
         DecompositionError: the architecture cannot be taken apart, or not exactly.
     """
-    where = f"model {str(source)!r}"
+    where = f"model {shown(str(source))}"
     device = checked_device(device)
+    files = ModelFiles(str(source), where, trust_remote_code)
     with _quiet():
-        hf_model = _load_weights(str(source), where, dtype)
-        tokenizer = _load_tokenizer(str(source), where)
+        hf_model = _load_weights(files, dtype)
+        tokenizer = _load_tokenizer(files)
         digest = _digest_of(str(source), hf_model, where)
         kind = type(hf_model).__name__
         with refusing(where, hf_model, kind):
@@ -71,9 +85,9 @@ def load_directory(
                 hf_model.set_experts_implementation("eager")  # the fused one has no float64
             batch = probe(_n_vocab(hf_model, where), _n_ctx(hf_model.config))
             references = references_of(hf_model, batch)
-            bridge = _booted(str(source), where, hf_model, tokenizer or _stand_in_tokenizer())
+            bridge = _booted(files, hf_model, tokenizer or _stand_in_tokenizer())
             bridge.eval()
-    legacy = partial(_legacy_digest_of, str(source), where)
+    legacy = partial(_legacy_digest_of, files)
     model = SubjectModel(bridge, name or str(source), digest, tokenizer, legacy=legacy)
     with refusing(where, hf_model, kind):
         check_against(model, batch, references)
@@ -135,11 +149,12 @@ def mixed_patterns(bridge: TransformerBridge, share: float) -> Iterator[None]:
 
 
 def _booted(
-    source: str, where: str, hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    files: ModelFiles, hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> TransformerBridge:
     try:
         return TransformerBridge.boot_transformers(
-            source,
+            files.source,
+            trust_remote_code=files.trust_remote_code,
             hf_model=hf_model,
             tokenizer=tokenizer,
             dtype=hf_model.dtype,
@@ -147,7 +162,7 @@ def _booted(
         )
     except Exception as error:  # the bridge raises many kinds for architectures it lacks
         raise DecompositionError(
-            f"{where}: its architecture ({hf_model.config.model_type!r}) must be one that "
+            f"{files.where}: its architecture ({hf_model.config.model_type!r}) must be one that "
             f"TransformerBridge knows, got {type(error).__name__}: {first_line(error)}. Its parts "
             "cannot be found. Use another model."
         ) from error
@@ -185,26 +200,29 @@ def _digest_of(source: str, hf_model: PreTrainedModel, where: str) -> str:
     return value_digest(hf_model.state_dict()) if found is None else found
 
 
-def _legacy_digest_of(source: str, where: str) -> str:
+def _legacy_digest_of(files: ModelFiles) -> str:
     """Return the digest that older circuit files have: of the weights loaded as float32."""
     with _quiet():
-        return legacy_digest(_load_weights(source, where, torch.float32))
+        return legacy_digest(_load_weights(files, torch.float32))
 
 
-def _load_weights(source: str, where: str, dtype: torch.dtype) -> PreTrainedModel:
+def _load_weights(files: ModelFiles, dtype: torch.dtype) -> PreTrainedModel:
+    where, trusted = files.where, files.trust_remote_code
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(files.source, trust_remote_code=trusted)
         _require_heads(config, where)
         loaded, report = AutoModelForCausalLM.from_pretrained(
-            source,
+            files.source,
             dtype=dtype,
             attn_implementation="eager",
             output_loading_info=True,
-            trust_remote_code=False,
+            trust_remote_code=trusted,
+            weights_only=True,
         )
     except DecompositionError:
         raise
     except Exception as error:  # the loaders raise many kinds: missing, cut short, not JSON
+        _require_no_remote_code(error, files)
         raise ModelError(
             f"{where}: must be a readable model directory, a zoo name or a Hugging Face name, got "
             f"{type(error).__name__}: {first_line(error)}. Without its weights there is nothing "
@@ -212,6 +230,17 @@ def _load_weights(source: str, where: str, dtype: torch.dtype) -> PreTrainedMode
         ) from error
     _require_all_weights(report, where)
     return loaded.eval()
+
+
+def _require_no_remote_code(error: Exception, files: ModelFiles) -> None:
+    """Say that a model would run code of its own, where that is why it could not be loaded."""
+    if files.trust_remote_code or "trust_remote_code" not in str(error):
+        return
+    raise ModelError(
+        f"{files.where}: must be of an architecture that transformers has, got one that its own "
+        "files of Python define. Loading it would run them. If you have read and trust that code, "
+        "add --trust-remote-code (in Python: trust_remote_code=True)."
+    ) from error
 
 
 def _require_all_weights(report: dict[str, Any], where: str) -> None:
@@ -245,17 +274,18 @@ def _require_heads(config: PreTrainedConfig, where: str) -> None:
     )
 
 
-def _load_tokenizer(source: str, where: str) -> PreTrainedTokenizerBase | None:
-    directory = Path(source)
+def _load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase | None:
+    directory = Path(files.source)
     if directory.is_dir() and not any((directory / file).exists() for file in TOKENIZER_FILES):
         return None
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            source, trust_remote_code=False
+            files.source, trust_remote_code=files.trust_remote_code
         )
     except Exception as error:
+        _require_no_remote_code(error, files)
         raise ModelError(
-            f"{where}: its tokenizer must be readable, got {type(error).__name__}: "
+            f"{files.where}: its tokenizer must be readable, got {type(error).__name__}: "
             f"{first_line(error)}. Prompts could not be read. Mend or remove the tokenizer files."
         ) from error
     return tokenizer

@@ -129,10 +129,10 @@ def _piece(token: int, tokenizer: PreTrainedTokenizerBase | None) -> str:
         return str(token)
 
 
-def shown(value: object) -> str:
+def shown(value: object, limit: int = SHOWN) -> str:
     """Return a value as a message shows it: cut where it is long."""
     text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
 def _encode_text(text: str, tokenizer: PreTrainedTokenizerBase | None, bos: str) -> EncodedText:

@@ -13,6 +13,7 @@ from circuitkit.prompts.pairs import PromptPair
 from circuitkit.work.text import is_safe, shown
 
 MAX_ID = 2**63 - 1  # what a tensor of token ids can hold
+MAX_LENGTH = 100_000  # of a prompt: tokenising more takes seconds, and no model runs on it
 FIELDS = tuple(field.name for field in fields(PromptPair))
 
 
@@ -42,6 +43,11 @@ def require_fields(data: Mapping[str, Any], where: str) -> None:
             raise PromptError(
                 f"{where}: {key} must be text or a list of token ids, got {shown(data[key])}. "
                 "It is what the model reads. Correct it."
+            )
+        if len(data[key]) > MAX_LENGTH:
+            raise PromptError(
+                f"{where}: {key} must be at most {MAX_LENGTH} characters or ids long, got "
+                f"{len(data[key])}. No model reads that much at once. Shorten it."
             )
     for key in ("answers", "wrong_answers"):
         values = data.get(key, [])

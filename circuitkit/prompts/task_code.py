@@ -1,16 +1,19 @@
 """Running a task's own code: a stranger's Python, which may raise, return or yield anything.
 
-Whatever it raises leaves as a TaskError, SystemExit too: a task that calls `sys.exit(0)` would
+Whatever it raises leaves as a TaskCodeError, SystemExit too: a task that calls `sys.exit(0)` would
 otherwise end a check as if all had been judged. Ctrl-C passes, and so does an error of ours.
 """
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
-from circuitkit.errors import CircuitkitError, TaskError
+from circuitkit.errors import CircuitkitError, TaskCodeError
 from circuitkit.prompts.pair_checks import require_pair
 from circuitkit.prompts.pairs import PromptPair
+from circuitkit.work.interrupts import is_ctrl_c
 from circuitkit.work.text import error_text, shown
 
 NONE_LEFT = object()
@@ -21,14 +24,16 @@ def task_code(claim: str) -> Iterator[None]:
     """Run code of a task in the block; `claim` is the sentence that an error breaks.
 
     Raises:
-        TaskError: the code raised anything but Ctrl-C or an error of circuitkit.
+        TaskCodeError: the code raised anything but an error of circuitkit. Ctrl-C passes.
     """
     try:
         yield
-    except (CircuitkitError, KeyboardInterrupt):
+    except CircuitkitError:
         raise
     except BaseException as error:
-        raise TaskError(
+        if is_ctrl_c(error):
+            raise
+        raise TaskCodeError(
             f"{claim}, got {error_text(error)}{_place(error)}. Without it there is nothing to "
             "measure. Mend the task."
         ) from error
@@ -40,7 +45,7 @@ def drawn_pairs(
     """Yield what `draw` of the task `name` yields, each pair checked.
 
     Raises:
-        TaskError: the code raised, or yields nothing that can be iterated.
+        TaskCodeError: the code raised, or yields nothing that can be iterated.
         PromptError: it yields what is no usable prompt pair, with its number.
     """
     where = f"task {shown(name)}"
@@ -54,8 +59,17 @@ def drawn_pairs(
             drawn: object = next(stream, NONE_LEFT)
             if drawn is NONE_LEFT:
                 return
-            pair = require_pair(drawn, f"{where}, pair {number}")
+            pair = require_pair(drawn, f"{where}, pair {number}{_yielded_at(stream)}")
         yield pair
+
+
+def _yielded_at(stream: object) -> str:
+    """Return the method, file and line that yielded last; empty where no generator did."""
+    frame = getattr(stream, "gi_frame", None)
+    if not isinstance(frame, FrameType):
+        return ""
+    code = frame.f_code
+    return f" ({code.co_qualname} in {Path(code.co_filename).name}, line {frame.f_lineno})"
 
 
 def _place(error: BaseException) -> str:

@@ -13,9 +13,11 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AlignmentError, AnswerError, PromptError
 from circuitkit.prompts.clusters import cluster_names
+from circuitkit.prompts.encoding import SHOWN, checked_bos, encode, pieces, shown
 from circuitkit.prompts.encoding import answer_id as answer_id
-from circuitkit.prompts.encoding import checked_bos, encode, pieces, shown
 from circuitkit.prompts.pairs import END, Labels, PromptPair, PromptPairs, Span
+
+MANY = 600  # characters that a message shows of a prompt's tokens
 
 
 def tokenizer_digest(tokenizer: PreTrainedTokenizerBase | None) -> str:
@@ -150,6 +152,12 @@ def _answers_of(
         return known[answer]
 
     right, wrong = (list(map(id_of, some)) for some in (pair.answers, pair.wrong_answers))
+    for field, ids in (("answers", right), ("wrong_answers", wrong)):
+        if len(set(ids)) < len(ids):
+            raise AnswerError(
+                f"prompt {shown(pair.clean)}: {field} must differ, got "
+                f"{shown(pieces(ids, tokenizer))}. One of them would count twice. Take it out."
+            )
     both = sorted(set(right).intersection(wrong))
     if both:
         raise AnswerError(
@@ -168,6 +176,12 @@ def _token_span(name: str, span: Span, offsets: list[Span], pair: PromptPair) ->
             f"prompt {shown(pair.clean)}: role {name!r} must be a span (start, end) of whole "
             f"numbers, got {shown(span)}. It names tokens. Correct the span."
         ) from error
+    if not 0 <= start < end <= len(pair.clean):
+        raise PromptError(
+            f"prompt {shown(pair.clean)}: role {name!r} must lie in the clean prompt, of length "
+            f"{len(pair.clean)}, got the span {shown(span)}. It names tokens: (start, end), in "
+            "characters for text and in tokens for token ids. Correct the span."
+        )
     touched = [place for place, (s, e) in enumerate(offsets) if s < end and e > start]
     if not touched:
         raise PromptError(
@@ -182,8 +196,8 @@ def _misaligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> 
     return AlignmentError(
         "prompt pair: clean and corrupted must have equally many tokens, got "
         f"{len(encoded.clean)} and {len(encoded.corrupted)}:\n"
-        f"  clean     {pieces(encoded.clean, tokenizer)}\n"
-        f"  corrupted {pieces(encoded.corrupted, tokenizer)}\n"
+        f"  clean     {shown(pieces(encoded.clean[:SHOWN], tokenizer), MANY)}\n"
+        f"  corrupted {shown(pieces(encoded.corrupted[:SHOWN], tokenizer), MANY)}\n"
         "Activations are compared position by position. Use words of equal length in tokens, or "
         "set `drop_misaligned = True` on the task to drop and count such pairs."
     )

@@ -13,8 +13,9 @@ from circuitkit.reporting.markdown import CURVE_FILE, report_markdown
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sections import found_files, picture_svg
-from circuitkit.study.records import RunRecord
+from circuitkit.study.records import RunRecord, save_record
 from circuitkit.work.files import require_writable_directory, write_together
+from circuitkit.work.text import Verbatim, shown
 
 Files = Mapping[str, str | bytes | Missing]
 REPORTS = ("report.html", "report.md")  # what shows the others
@@ -35,14 +36,28 @@ def write_report(
         OutputError: the directory cannot be written, or a format is unknown.
         PictureError: only pictures are asked for, and none can be drawn.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise OutputError(
-            f"report: formats must be among {', '.join(FORMATS)}, got {', '.join(unknown)}. "
-            "Nothing else can be written. Leave it out."
-        )
+    _require_formats(formats)
     directory = Path(directory)
     require_writable_directory(directory)
+    files, album = _drawn(record, formats)
+    write_together(directory, files, last=next(n for n in (*REPORTS, *files) if n in files))
+    album.warn()
+    return [directory / name for name in files]
+
+
+def save_run(record: RunRecord, directory: str | Path, formats: Sequence[str]) -> None:
+    """Write a record with its reports, as `write_report` does, in place of what was there at once.
+
+    Raises:
+        OutputError: the directory cannot be written, or a format is unknown.
+    """
+    _require_formats(formats)
+    files, album = _drawn(record, formats)
+    save_record(record, directory, drawn=files)
+    album.warn()
+
+
+def _drawn(record: RunRecord, formats: Sequence[str]) -> tuple[dict[str, str | bytes], Album]:
     album = Album()
     made: dict[str, str | bytes | Missing] = {}
     for name in FORMATS:
@@ -52,10 +67,17 @@ def write_report(
     if made and not files:
         why = next(data.why for data in made.values() if isinstance(data, Missing))
         raise PictureError(", ".join(formats), why, "graphviz-pure and matplotlib")
-    files = {"circuit.dot": circuit_dot(record.circuit, caption_of(record)), **files}
-    write_together(directory, files, last=next(n for n in (*REPORTS, *files) if n in files))
-    album.warn()
-    return [directory / name for name in files]
+    return {"circuit.dot": circuit_dot(record.circuit, caption_of(record)), **files}, album
+
+
+def _require_formats(formats: Sequence[str]) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        got = shown(Verbatim(", ".join(unknown)))
+        raise OutputError(
+            f"report: formats must be among {', '.join(FORMATS)}, got {got}. "
+            "Nothing else can be written. Leave it out."
+        )
 
 
 def _picture(record: RunRecord, format: Literal["svg", "png", "pdf"], album: Album) -> Files:

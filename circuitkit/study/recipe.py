@@ -11,6 +11,8 @@ from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.settings import Settings, installed_versions, method_of
 from circuitkit.study.subject import Request, Subject
+from circuitkit.task import names_a_file
+from circuitkit.work.text import shown
 
 
 def recipe_of(subject: Subject, settings: Settings, *, n_selected: int) -> Recipe:
@@ -53,6 +55,7 @@ def pairs_recipe_of(subject: Subject) -> PairsRecipe:
         metric=subject.metric.name,
         bos=asked.bos,
         digest=discovery.digest,
+        task_digest="" if subject.source is None else subject.source.source_digest,
     )
 
 
@@ -100,7 +103,10 @@ def settings_of(recipe: Recipe, settings: Settings) -> Settings:
 
 
 def request_of(recipe: Recipe, model: str) -> Request:
-    """Return the request that draws the pairs of a recipe again, in a model."""
+    """Return the request that draws the pairs of a recipe again, in a model.
+
+    A task that is a file of Python is run only if it is unchanged: see `require_no_code`.
+    """
     pairs = recipe.pairs
     return Request(
         task=pairs.task,
@@ -113,18 +119,29 @@ def request_of(recipe: Recipe, model: str) -> Request:
         n_validation=pairs.n_validation or None,
         discovery_only=pairs.whole_file,
         bos=pairs.bos,
+        task_digest=pairs.task_digest,
     )
 
 
-def require_no_code(task: str, where: str) -> None:
-    """Refuse a task that a circuit file names and that would run a file of Python.
+def require_no_code(pairs: PairsRecipe, where: str, *, allowed: bool = False) -> None:
+    """Refuse a task that a circuit or run file names and that would run a file of Python.
+
+    `allowed`: such a file may be run if its digest was recorded; `find_task` compares it.
 
     Raises:
-        CircuitFileError: it does.
+        CircuitFileError: it would be run all the same.
     """
-    if ".py" in task:
-        raise CircuitFileError(
-            f"{where}: its task must be one that is installed, got the file {task!r}. A circuit "
-            "file may come from anyone, and naming a file must not run it. If you trust that file, "
-            f"give it yourself: --task {task}"
-        )
+    if not names_a_file(pairs.task) or (allowed and pairs.task_digest):
+        return
+    remedy = (
+        "give it yourself with --task, or add --allow-task-code, which runs it only if it is still "
+        "the one that was recorded."
+        if pairs.task_digest
+        else "give it yourself with --task. No digest of it was recorded, so --allow-task-code "
+        "cannot tell whether it has changed."
+    )
+    raise CircuitFileError(
+        f"{where}: its task must be one that is installed, got the file {shown(pairs.task)}. A "
+        "circuit file may come from anyone, and naming a file must not run it. If you trust that "
+        f"file, {remedy}"
+    )

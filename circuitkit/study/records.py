@@ -140,10 +140,16 @@ class RunRecord:
         return self.circuit.graph
 
 
-def save_record(record: RunRecord, directory: str | Path) -> None:
+def save_record(
+    record: RunRecord,
+    directory: str | Path,
+    *,
+    drawn: Mapping[str, str | bytes] | None = None,
+) -> None:
     """Write the record's files to `directory`, so that they are never a mixture of two runs.
 
-    What an earlier run left there goes: its interpretation, reports and pictures too.
+    What an earlier run left there goes: its interpretation, reports and pictures too. `drawn` are
+    reports and pictures of this record, by the name of their file.
 
     Raises:
         OutputError: the directory cannot be written.
@@ -157,7 +163,7 @@ def save_record(record: RunRecord, directory: str | Path) -> None:
     if record.interpretation is not None:
         data[INTERPRETATION_FILE] = interpretation_text(record.interpretation)
     info = _INFO.unstructure(record.info)
-    write_run(Path(directory), data, info, optional=(INTERPRETATION_FILE,))
+    write_run(Path(directory), data, info, optional=(INTERPRETATION_FILE,), drawn=drawn)
 
 
 def load_record(directory: str | Path, *, interpreted: bool = True) -> RunRecord:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import CircuitFileError, MethodError
 from circuitkit.model import SubjectModel
@@ -23,6 +24,7 @@ def find_again(
     circuit: Circuit,
     *,
     task: str = "",
+    allow_task_code: bool = False,
     loaded: SubjectModel | None = None,
     settings: Settings | None = None,
     stage: Stage = lambda title: silent,
@@ -30,24 +32,21 @@ def find_again(
     """Return the circuit that its own recipe finds: the same one, on the same weights.
 
     `loaded` is the model where the caller has it already; else it is loaded by the name that the
-    circuit gives. A task that is a file of Python is run only if `task` names it. Of `settings`
-    only what does not change the result counts, as the memory.
+    circuit gives. A task that is a file of Python is run only if `task` names it, or if that is
+    allowed and it still is the file that was recorded. Of `settings` only what does not change the
+    result counts, as the memory.
 
     Raises:
         CircuitFileError: the recipe leaves out how it was found, or other pairs are drawn now.
         TaskError, PromptError, ModelError, MethodError: as drawing, loading and finding raise them.
     """
-    recipe = circuit.provenance.recipe
-    if not recipe.is_known:
-        raise CircuitFileError(
-            "circuit: its recipe must say how it was found, got none of "
-            f"{', '.join(recipe.unknown) or 'it'}. Another circuit could be found than this one. "
-            "Write it again with `circuitkit discover`."
-        )
-    if not task:
-        require_no_code(recipe.pairs.task, "circuit")
+    recipe = _known_recipe(circuit)
     request = request_of(recipe, circuit.provenance.model)
-    subject = subject_of(replace(request, task=task or request.task), loaded)
+    if task:
+        request = replace(request, task=task, task_digest="")
+    else:
+        require_no_code(recipe.pairs, "circuit", allowed=allow_task_code)
+    subject = subject_of(request, loaded)
     got = subject.splits.discovery.digest
     if recipe.pairs.digest not in ("", got):
         raise CircuitFileError(
@@ -59,6 +58,22 @@ def find_again(
     scores = discover(subject, own, stage("Scoring edges"))
     found = connected(choose(scores, own, lambda: recipe.selection.n_selected))
     return trimmed(subject, found, own, stage) if own.minimal else found
+
+
+def _known_recipe(circuit: Circuit) -> Recipe:
+    """Return how a circuit was found.
+
+    Raises:
+        CircuitFileError: its recipe leaves something out.
+    """
+    recipe = circuit.provenance.recipe
+    if not recipe.is_known:
+        raise CircuitFileError(
+            "circuit: its recipe must say how it was found, got none of "
+            f"{', '.join(recipe.unknown) or 'it'}. Another circuit could be found than this one. "
+            "Write it again with `circuitkit discover`."
+        )
+    return recipe
 
 
 def finder(

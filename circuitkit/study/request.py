@@ -1,6 +1,6 @@
 """What a circuit is looked at on: what was typed, else what its file says. One way for all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from circuitkit.circuits.circuit import Circuit
@@ -27,6 +27,8 @@ class Overrides:
     dtype: str = "float32"
     command: str = ""
     bos: str = ""
+    allow_task_code: bool = False  # run the file of Python that the circuit names, if unchanged
+    trust_remote_code: bool = False
 
 
 def request_for(
@@ -37,13 +39,14 @@ def request_for(
     As many discovery pairs are drawn as found it, so that validation pairs are others.
 
     Raises:
-        CircuitFileError: its own task is a file of Python, which only an explicit `task` runs.
+        CircuitFileError: its own task is a file of Python, which only an explicit `task` runs, or
+            `allow_task_code` if its digest was recorded.
     """
     origin, own = circuit.provenance, circuit.provenance.recipe.pairs
     is_own = not asked.task and asked.prompts is None
     task = (own.task or origin.task) if is_own and not own.prompts else asked.task
     if is_own:
-        require_no_code(task, where)
+        require_no_code(replace(own, task=task), where, allowed=asked.allow_task_code)
     return Request(
         task=task,
         prompts=Path(own.prompts) if is_own and own.prompts else asked.prompts,
@@ -56,6 +59,8 @@ def request_for(
         n_validation=asked.n,
         command=asked.command,
         bos=asked.bos or own.bos,
+        task_digest=own.task_digest if is_own else "",
+        trust_remote_code=asked.trust_remote_code,
     )
 
 

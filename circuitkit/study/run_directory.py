@@ -2,8 +2,9 @@
 
     run.toml   [files]: a digest of each data file; written last, and gone first
 
-A run that is killed while it writes over an old one leaves no run.toml, so that nothing takes a
-mixture of two runs for one; the reports and pictures of the old run go before its data.
+The directory is made beside, with the reports and pictures that were drawn from the data, and put
+in place at once (work/directories.py). Where it must be written in place, a run that is killed
+leaves no run.toml, so that nothing takes a mixture of two runs for one.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from typing import Any
 import tomli_w
 
 from circuitkit.errors import CircuitFileError
-from circuitkit.work.files import write_together
+from circuitkit.work.directories import replace_directory
 from circuitkit.work.text import shown
 
 RUN_FILE = "run.toml"
@@ -42,20 +43,25 @@ def write_run(
     info: Mapping[str, Any],
     *,
     optional: tuple[str, ...] = (),
+    drawn: Mapping[str, str | bytes] | None = None,
 ) -> None:
     """Write the data files of a run and its run.toml; what an earlier run left there goes.
 
-    `optional` are data files that the earlier run may have and this one has not.
+    `optional` are data files that the earlier run may have and this one has not; `drawn` are
+    reports and pictures made of the data.
 
     Raises:
         OutputError: the directory cannot be written.
     """
     digests = {name: _digest(content) for name, content in data.items()}
     run = tomli_w.dumps({**info, FILES: digests})
+    drawn = drawn or {}
     stale = [name for name in optional if name not in data]
     if any((directory / name).exists() for name in (RUN_FILE, *data)):
-        stale += sorted(path.name for pattern in DRAWN for path in directory.glob(pattern))
-    write_together(directory, {**data, RUN_FILE: run}, last=RUN_FILE, stale=stale)
+        old = {path.name for pattern in DRAWN for path in directory.glob(pattern)}
+        stale += sorted(old - drawn.keys())
+    files = {**data, **drawn, RUN_FILE: run}
+    replace_directory(directory, files, last=RUN_FILE, stale=stale)
 
 
 def require_together(directory: Path, run: Mapping[str, Any]) -> None:

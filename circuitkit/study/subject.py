@@ -31,6 +31,8 @@ class Request:
     discovery_only: bool = False  # all lines of a prompt file, none held back
     command: str = ""  # what to type to ask the same again
     bos: str = "auto"  # which prompts begin with the beginning-of-sequence token
+    task_digest: str = ""  # of the task's file of Python: another is not run; empty: any
+    trust_remote_code: bool = False  # run the Python files of the model's directory or page
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,28 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
         )
     if request.prompts is not None:
         return _subject_of_file(request, request.prompts, loaded)
-    task = find_task(request.task)
-    metric = metric_named(request.metric) if request.metric else task.metric
-    model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
+    task = find_task(request.task, digest=request.task_digest)
+    metric = metric_of(task, request.metric)
+    model = loaded or _loaded(request)
     return subject_of_task(task, metric, model, request)
+
+
+def metric_of(task: Task, name: str) -> Metric:
+    """Return the metric of this name: a task's own has a name that only the task knows.
+
+    Raises:
+        MethodError: there is none.
+    """
+    return task.metric if name in ("", task.metric.name) else metric_named(name)
+
+
+def _loaded(request: Request) -> SubjectModel:
+    return load_model(
+        request.model,
+        device=request.device,
+        dtype=request.dtype,
+        trust_remote_code=request.trust_remote_code,
+    )
 
 
 def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Request) -> Subject:
@@ -130,7 +150,7 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
 def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) -> Subject:
     metric = metric_named(request.metric) if request.metric else LogitDifference()
     lines = read_prompt_file(path)
-    model = loaded or load_model(request.model, device=request.device, dtype=request.dtype)
+    model = loaded or _loaded(request)
     if request.discovery_only:
         pairs = discovery_pairs(lines, model.tokenizer, bos=request.bos)
         splits = Splits(pairs, pairs, pairs)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from circuitkit.errors import OutputError
-from circuitkit.work.text import shown
+from circuitkit.work.text import is_safe, shown
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -23,7 +23,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = _temporary(path)
     except OSError as error:
         raise unwritable(path, error) from error
     try:
@@ -84,14 +84,25 @@ def require_writable_file(path: Path) -> None:
     """Prove that a file can be written at `path`, before any long work starts.
 
     Raises:
-        OutputError: it is a directory, or its directory cannot be made or written.
+        OutputError: it is a directory or a device, has a name that no terminal can show, or cannot
+            be made or written.
     """
     if is_folder(path):
         raise OutputError(
             f"output {shown(str(path))}: must be a file, got a directory. One file is written. "
             "Name it, as circuit.json in that directory."
         )
+    _require_plain(path)
     require_writable_directory(path.parent)
+    try:
+        _require_no_device(path)
+        handle, temporary = _temporary(path)
+        os.close(handle)
+        os.unlink(temporary)
+    except OutputError:
+        raise
+    except OSError as error:  # a name that is too long
+        raise unwritable(path, error) from error
 
 
 def require_writable_directory(path: Path) -> None:
@@ -100,12 +111,34 @@ def require_writable_directory(path: Path) -> None:
     Raises:
         OutputError: it cannot.
     """
+    _require_plain(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _require_plain(path: Path) -> None:
+    if not is_safe(str(path)):
+        raise OutputError(
+            f"output {shown(str(path))}: must be a name without control characters. No terminal "
+            "can show it, and few programs can open it. Choose another with -o / --output."
+        )
+
+
+def _require_no_device(path: Path) -> None:
+    """Refuse what is no file: a new file would take the place of /dev/null for all programs."""
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            f"output {shown(str(path))}: must be a file, got a device or a pipe. It would be "
+            "replaced by a file. Name another with -o / --output."
+        )
+
+
+def _temporary(path: Path) -> tuple[int, str]:
+    return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

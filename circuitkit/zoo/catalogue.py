@@ -45,11 +45,17 @@ def _of_planted(name: str) -> str:
 
 
 def load_model(
-    name: str | Path, *, device: str = "cpu", dtype: str | torch.dtype = torch.float32
+    name: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: str | torch.dtype = torch.float32,
+    trust_remote_code: bool = False,
 ) -> SubjectModel:
     """Return a model by zoo name, local directory or Hugging Face name, and prove it fits.
 
     Planted models may have a difficulty and a seed, as `planted-ioi:backup:1`.
+
+    Files of Python that come with a model are run only with `trust_remote_code`.
 
     On random tokens, the model taken apart must compute what its own code computes.
 
@@ -61,7 +67,11 @@ def load_model(
         return planted(str(name)).model(device=device, dtype=dtype_named(dtype))
     directory = next((m.directory for m in zoo_models() if m.name == str(name)), None)
     return load_directory(
-        directory or str(name), name=str(name), device=device, dtype=dtype_named(dtype)
+        directory or str(name),
+        name=str(name),
+        device=device,
+        dtype=dtype_named(dtype),
+        trust_remote_code=trust_remote_code and directory is None,
     )
 
 

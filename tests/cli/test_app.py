@@ -17,6 +17,7 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.study import subject as subject_module
 from circuitkit.study.records import load_record
 from circuitkit.validation.criteria import CRITERIA
+from circuitkit.work.interrupts import Interrupted
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs, save_toy
 
@@ -234,7 +235,7 @@ def test_an_unwritable_output_is_refused_before_the_model_is_loaded(tmp_path, mo
 
 def test_ctrl_c_leaves_nothing_half_written(common, tmp_path, monkeypatch):
     def interrupt(*_, **__):
-        raise KeyboardInterrupt
+        raise Interrupted
 
     monkeypatch.setattr("circuitkit.cli.actions.run.study", interrupt)
     done = call("run", *common, "-o", tmp_path / "out")

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 
 from circuitkit.cli import terminal
 from circuitkit.cli.app import app
+from circuitkit.cli.command import command
 from circuitkit.cli.terminal import PlainConsole, bars, reported_errors, show_table
 from circuitkit.errors import CircuitFileError
+from circuitkit.work.interrupts import Interrupted
 
 CIRCUIT = str(Path(__file__).parents[2] / "circuits" / "ioi.json")
 HOSTILE = "[/b] a[bold]b[/x] \x1b[31mred\x07 :warning: \ud800\n::warning::pwned"
@@ -31,6 +33,7 @@ def ended(error, **options):
 
 
 UNFORESEEN = [
+    typer.Exit(0), typer.Exit(1), typer.Abort(),
     RuntimeError("odd"), KeyError("odd"), SystemExit(0), SystemExit("odd"), GeneratorExit(),
     RecursionError(), MemoryError(), AssertionError(), StopIteration(), OSError("odd"),
 ]  # fmt: skip
@@ -39,7 +42,7 @@ UNFORESEEN = [
 @pytest.mark.parametrize("error", UNFORESEEN, ids=repr)
 def test_an_error_that_nobody_foresaw_is_no_verdict_and_says_that_it_is_a_bug(error):
     done = ended(error)
-    assert done.exit_code == 2
+    assert done.exit_code == 3
     shown = " ".join(done.output.split())
     assert shown.startswith(type(error).__name__)
     assert "This is a bug in circuitkit" in shown
@@ -50,7 +53,7 @@ def test_an_error_that_nobody_foresaw_is_no_verdict_and_says_that_it_is_a_bug(er
 @pytest.mark.parametrize("error", [*UNFORESEEN, CircuitFileError("one sentence")], ids=repr)
 def test_json_stays_json_whatever_is_raised(error):
     done = ended(error, as_json=True)
-    assert done.exit_code == 2
+    assert done.exit_code == (2 if isinstance(error, CircuitFileError) else 3)
     assert json.loads(done.stdout)["error"] == type(error).__name__
 
 
@@ -60,17 +63,38 @@ def test_an_error_of_our_own_is_shown_alone():
     assert done.output == "CircuitFileError: file: must be x, got y. Why. What to do.\n"
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 130])
-def test_an_exit_code_that_was_meant_is_kept(code):
-    done = ended(typer.Exit(code))
-    assert done.exit_code == code
-    assert done.output == ""
+@pytest.mark.parametrize("code", [0, 1, 2, 3])
+def test_the_exit_code_is_what_a_command_returns(code):
+    own = typer.Typer()
+    own.command()(command(lambda: code))
+    done = CliRunner().invoke(own, [])
+    assert (done.exit_code, done.output) == (code, "")
 
 
-def test_ctrl_c_ends_with_130_and_a_reader_that_has_gone_with_2():
-    assert ended(KeyboardInterrupt()).exit_code == 130
+def test_ctrl_c_ends_with_130_and_a_reader_that_has_gone_with_3():
+    assert ended(Interrupted()).exit_code == 130
     gone = ended(BrokenPipeError())
-    assert (gone.exit_code, gone.output) == (2, "")
+    assert (gone.exit_code, gone.output) == (3, "")
+
+
+def test_an_interrupt_that_no_key_made_is_no_ctrl_c():
+    done = ended(KeyboardInterrupt())
+    assert done.exit_code == 3
+    assert "KeyboardInterrupt" in done.output
+
+
+def test_what_is_printed_on_the_way_is_no_json(capsys):
+    own = typer.Typer()
+
+    @own.command()
+    def prints():
+        with reported_errors(as_json=True):
+            print("a task says hello")
+            terminal.show_json({"a": 1})
+
+    done = CliRunner().invoke(own, [])
+    assert json.loads(done.stdout) == {"a": 1}
+    assert "a task says hello" in done.stderr
 
 
 @pytest.fixture
@@ -178,7 +202,7 @@ def test_a_circuit_file_never_runs_the_python_file_that_it_names(evil, command):
 def test_a_task_that_ends_the_program_is_no_verdict(evil):
     words = ["validate", str(evil / "circuit.json"), "--task", f"{evil}/evil.py:Evil", "-q"]
     done = CliRunner().invoke(app, words)
-    assert done.exit_code == 2
-    assert "TaskError" in done.output
+    assert done.exit_code == 3
+    assert "TaskCodeError" in done.output
     assert "SystemExit: 0" in done.output
     assert (evil / "was run").exists()

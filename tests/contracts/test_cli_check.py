@@ -29,9 +29,9 @@ def check(root, *words):
 
 @pytest.mark.parametrize(
     ("contracts", "code"),
-    [([GOOD], 0), ([GOOD, BAD], 1), ([GOOD, GONE], 2), ([GONE, BAD, GOOD], 1), ([], 2)],
+    [([GOOD], 0), ([GOOD, BAD], 1), ([GOOD, GONE], 3), ([GONE, BAD, GOOD], 1), ([], 2)],
 )
-def test_the_exit_code_is_0_where_all_hold_1_where_one_is_broken_else_2(project, contracts, code):
+def test_the_exit_code_is_0_where_all_hold_1_where_one_is_broken_else_3(project, contracts, code):
     write(project, *contracts)
     assert check(project).exit_code == code
 

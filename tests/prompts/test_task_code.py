@@ -93,7 +93,10 @@ class Few(Task):
         ("return {'a': 1}", "pair 1: must be a PromptPair, got 'a'"),
         ("return []", "must yield more different pairs, got 0"),
         ("return [PromptPair([1], [2], [3])]", "must yield more different pairs, got 1"),
-        ("yield PromptPair([1], [2], [3]); yield None", "pair 2: must be a PromptPair, got None"),
+        (
+            "yield PromptPair([1], [2], [3]); yield None",
+            r"pair 2 \(Mine.pairs in .*line 13\): must be a PromptPair, got None",
+        ),
         ("yield {'clean': [1]}", "must be a PromptPair"),
         ("return object", "is not iterable"),
     ],

@@ -136,7 +136,7 @@ def test_a_pair_without_answers_is_refused(tokenizer):
 
 
 def test_a_role_outside_the_prompt_is_refused(tokenizer):
-    with pytest.raises(PromptError, match="role 'X' must cover a token"):
+    with pytest.raises(PromptError, match="role 'X' must lie in the clean prompt"):
         tokenize_pairs([giving(roles={"X": (900, 903)})], tokenizer)
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from circuitkit.errors import CircuitFileError
 from circuitkit.reporting import write
-from circuitkit.reporting.write import FORMATS, write_report
+from circuitkit.reporting.write import FORMATS, save_run, write_report
 from circuitkit.study.records import load_record, save_record
 from circuitkit.study.run_directory import DRAWN, RUN_FILE
+from circuitkit.work import directories
 
 # what is written where pictures cannot be drawn belongs together as well
 pytestmark = pytest.mark.filterwarnings("ignore::circuitkit.errors.PictureWarning")
@@ -45,15 +46,96 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_run_killed_at_any_time_over_an_old_one_leaves_no_mixture(
+STEPS = (
+    (os, "replace"),
+    (os, "link"),
+    (os, "rename"),
+    (Path, "unlink"),
+    (shutil, "rmtree"),
+    (directories, "write_whole"),
+    (directories, "exchanged"),
+)
+
+
+@pytest.fixture
+def killed_at():
+    """Let the process die before the `n`-th step that changes a file, or just after it."""
+
+    def after(patch, n, *, is_done):
+        left = n
+
+        def dying(change):
+            def changed(*args, **kwargs):
+                nonlocal left
+                left -= 1
+                if left == 0 and is_done:
+                    change(*args, **kwargs)
+                if left <= 0:
+                    raise Killed
+                return change(*args, **kwargs)
+
+            return changed
+
+        for place, name in STEPS:
+            patch.setattr(place, name, dying(getattr(place, name)))
+
+    return after
+
+
+@pytest.fixture
+def drawn_once(other, monkeypatch):
+    """Draw the report once, not at each try."""
+    drawn = write._drawn(other, ("html",))
+    monkeypatch.setattr(write, "_drawn", lambda record, formats: drawn)
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["before a step", "after a step"])
+@pytest.mark.usefixtures("drawn_once")
+def test_a_run_killed_at_any_step_over_an_old_one_leaves_the_old_or_the_new(
+    other, two_runs, tmp_path, killed_at, monkeypatch, is_done
+):
+    old, new = ({**content(folder)} for folder in two_runs)
+    for n in range(1, 200):
+        folder = tmp_path / str(n) / "run"
+        shutil.copytree(two_runs[0], folder)
+        (folder / "notes.txt").write_text("mine")
+        with monkeypatch.context() as patch:
+            killed_at(patch, n, is_done=is_done)
+            try:
+                save_run(other, folder, ("html",))
+                ended = True
+            except Killed:
+                ended = False
+        there = content(folder)
+        assert there.pop("notes.txt") == b"mine"
+        assert there in (old, new)
+        load_record(folder)
+        if ended:
+            assert there == new
+            assert n > 15
+            assert [path.name for path in folder.parent.iterdir()] == ["run"]
+            return
+    pytest.fail("the run never ended")
+
+
+def test_what_dead_processes_left_goes_with_the_next_run(other, two_runs, tmp_path):
+    folder, dead = tmp_path / "run", tmp_path / ".run.writing-dead"
+    for place in (folder, dead, tmp_path / ".other.writing-dead"):
+        shutil.copytree(two_runs[0], place)
+    save_run(other, folder, ("html",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.writing-dead", "run"]
+
+
+@pytest.mark.usefixtures("drawn_once")
+def test_a_run_written_in_place_and_killed_leaves_no_mixture_that_says_it_is_whole(
     other, two_runs, tmp_path, monkeypatch
 ):
-    """Every step that changes a file is tried: no file of one run lies beside one of the other
-    while run.toml is there, and an old report never beside new data, even without it.
+    """A directory that cannot be moved: no file of one run lies beside one of the other while
+    run.toml is there.
     """
     old, new = map(content, two_runs)
-    page = new["report.html"].decode()  # drawn once: what is on trial is how files are written
     replaced, unlinked = os.replace, Path.unlink
+    monkeypatch.setattr(directories, "_can_move", lambda home: False)
     for n in range(100):
         folder = tmp_path / str(n)
         shutil.copytree(two_runs[0], folder)
@@ -69,32 +151,24 @@ def test_a_run_killed_at_any_time_over_an_old_one_leaves_no_mixture(
 
             return changed
 
-        monkeypatch.setattr(write, "report_html", lambda *_: page)
-        monkeypatch.setattr(os, "replace", dying(replaced))
-        monkeypatch.setattr(Path, "unlink", dying(unlinked))
-        is_done = False
-        try:
-            save_record(other, folder)
-            write_report(other, folder, ("html",))
-            is_done = True
-        except Killed:
-            pass
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", dying(replaced))
+            patch.setattr(Path, "unlink", dying(unlinked))
+            is_done = False
+            try:
+                save_run(other, folder, ("html",))
+                is_done = True
+            except Killed:
+                pass
         there = content(folder)
         if RUN_FILE in there:
-            run = old if there[RUN_FILE] == old[RUN_FILE] else new
-            data = {name: text for name, text in there.items() if name != "report.html"}
-            assert data.items() <= run.items()
-            has_old_report = there.get("report.html") == old["report.html"]
-            assert has_old_report is (run is old) or "report.html" not in there
+            assert there in (old, new)
             load_record(folder)
         else:
             with pytest.raises(CircuitFileError):
                 load_record(folder)
-            if there.get("report.html") == old["report.html"]:
-                assert all(there[name] == old[name] for name in DATA if name in there)
         if is_done:
-            assert there.keys() == new.keys()
+            assert there == new
             assert n > 10
             return
     pytest.fail("the run never ended")

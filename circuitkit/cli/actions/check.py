@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
 from circuitkit.cli.options import Shown
 from circuitkit.cli.terminal import (
-    EXIT_FAILED,
-    EXIT_NOT_JUDGED,
     OUT,
     alarming,
     bars,

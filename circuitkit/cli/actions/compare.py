@@ -69,7 +69,7 @@ def _known(path: Path) -> Interpretation | None:
 def _subject(path: Path, pairs: Pairs, machine: Machine) -> tuple[Subject, Circuit]:
     file = circuit_file_of(path)
     circuit = load_circuit(file)
-    ground = CircuitGround(n=pairs.n, bos=pairs.bos)
+    ground = CircuitGround(n=pairs.n, bos=pairs.bos, allow_task_code=pairs.allow_task_code)
     return subject_of_file(circuit, file, ground, machine), circuit
 
 

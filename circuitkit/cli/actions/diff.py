@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from circuitkit.circuits.circuit import Provenance
 from circuitkit.circuits.diff import diff_circuits
 from circuitkit.circuits.file import load_circuit
+from circuitkit.circuits.recipe import PairsRecipe
 from circuitkit.cli.actions.diff_tables import Side, facts_of, show_edges, show_swaps
 from circuitkit.cli.actions.pictures import picture_format
 from circuitkit.cli.actions.requests import request_of
@@ -22,6 +24,7 @@ from circuitkit.study.request import own_seed
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.task import find_task
 from circuitkit.work.files import write_whole
+from circuitkit.work.text import shown as shown_text
 
 
 def diff_files(
@@ -56,7 +59,7 @@ def diff_files(
 def _run_both(
     a: Side, b: Side, ground: CommonGround, machine: Machine, shown: Shown
 ) -> list[FaithfulnessDifference]:
-    request = _completed(_asked(ground, machine), ground.seed, a, b)
+    request = _completed(_asked(ground, machine), ground, a, b)
     subjects = [
         _subject_in(request, name, (a, b), is_own=not ground.model)
         for name in _models(ground.model, a, b)
@@ -80,7 +83,7 @@ def _asked(ground: CommonGround, machine: Machine) -> Request:
     return request_of(what, machine, n_validation=ground.n)
 
 
-def _completed(request: Request, seed: int | None, a: Side, b: Side) -> Request:
+def _completed(request: Request, ground: CommonGround, a: Side, b: Side) -> Request:
     """Return the request with what was not asked for taken from the circuits.
 
     Raises:
@@ -88,20 +91,32 @@ def _completed(request: Request, seed: int | None, a: Side, b: Side) -> Request:
     """
     origins = [side.circuit.provenance for side in (a, b)]
     sizes = [origin.recipe.pairs.n for origin in origins]
-    task = request.task
-    if not task and request.prompts is None:
-        named = [origin.recipe.pairs.task or origin.task for origin in origins]
-        task = _agreed("task", named, "--task or --prompts")
-        require_no_code(task, "diff")
-        _require_findable(task)
+    if not request.task and request.prompts is None:
+        own = _own_task(origins, allowed=ground.allow_task_code)
+        request = replace(request, task=own.task, task_digest=own.task_digest)
     metrics = [origin.recipe.pairs.metric for origin in origins]
     return replace(
         request,
-        task=task,
         metric=request.metric or _agreed("metric", metrics, "--metric", needed=False),
         n=max(sizes) or request.n,
-        seed=own_seed(a.circuit) if seed is None else seed,
+        seed=own_seed(a.circuit) if ground.seed is None else ground.seed,
     )
+
+
+def _own_task(origins: Sequence[Provenance], *, allowed: bool) -> PairsRecipe:
+    """Return the one task that circuits name, with the digest of its file if it has one.
+
+    Raises:
+        MethodError: they name none, or not the same, or one that is not found here.
+        CircuitFileError: it is a file of Python that is not to be run.
+    """
+    named = [origin.recipe.pairs.task or origin.task for origin in origins]
+    task = _agreed("task", named, "--task or --prompts")
+    digests = [origin.recipe.pairs.task_digest for origin in origins]
+    own = PairsRecipe(task, task_digest=_agreed("task file", digests, "--task", needed=False))
+    require_no_code(own, "diff", allowed=allowed)
+    _require_findable(own)
+    return own
 
 
 def _agreed(what: str, said: list[str], option: str, *, needed: bool = True) -> str:
@@ -115,14 +130,14 @@ def _agreed(what: str, said: list[str], option: str, *, needed: bool = True) -> 
     return names[0] if names else ""
 
 
-def _require_findable(task: str) -> None:
+def _require_findable(own: PairsRecipe) -> None:
     try:
-        find_task(task)
+        find_task(own.task, digest=own.task_digest)
     except TaskError as error:
         raise MethodError(
-            f"diff: the task that the circuits name must be found here, got {task!r}. It gives the "
-            "prompts on which both run. Give --task my_task.py:MyTask or --prompts pairs.jsonl, or "
-            "compare the files alone with --no-run."
+            "diff: the task that the circuits name must be found here, got "
+            f"{shown_text(own.task)}. It gives the prompts on which both run. Give --task "
+            "my_task.py:MyTask or --prompts pairs.jsonl, or compare the files alone with --no-run."
         ) from error
 
 

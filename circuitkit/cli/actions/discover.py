@@ -1,13 +1,16 @@
 """What `discover` does: find one circuit, or compare all methods; and what long searches keep."""
 
-from collections.abc import Callable
+import hashlib
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.selection import select_top
-from circuitkit.cli.actions.requests import request_of, search_settings
+from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_circuit, show_comparison
 from circuitkit.cli.options import BatchedMachine, Shown, What
 from circuitkit.cli.rules import SearchOrAll
@@ -21,9 +24,11 @@ from circuitkit.study.method_comparison import compare_methods
 from circuitkit.study.recipe import with_provenance
 from circuitkit.study.search import find_circuit as search_circuit
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
-from circuitkit.study.subject import Subject, subject_of
+from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.work.files import require_writable_file, write_whole
+
+MAX_FILE_NAME = 60  # letters of a role or position in the name of its file
 
 
 def find_circuit(
@@ -47,11 +52,13 @@ def find_circuit(
         threshold=search.threshold,
         selection=search.select,
     )
-    kept = output.with_suffix(f".{search.method}.sqlite")
+    has_size = search.edges > 0 or search.threshold > 0
+    request = request_of(what, machine, discovery_only=has_size and not search.compares)
+    kept = checkpoint_beside(output, request, settings)
     settings = with_checkpoint(settings, checkpoint, kept)
     require_writable_file(output)
-    has_size = search.edges > 0 or search.threshold > 0
-    subject = _able_subject(what, search, machine, discovery_only=has_size and not search.compares)
+    announce_drawing(request.n, shown=shown.has_bars)
+    subject = _able_subject(request, search)
     with bars(shown=shown.has_bars) as stage:
         if search.compares:
             _compare(subject, settings, output, stage, as_json=shown.as_json)
@@ -60,21 +67,19 @@ def find_circuit(
         circuit, _ = search_circuit(subject, settings, stage)
         parts = {} if columns is None else _by_column(subject, settings, columns, stage)
     save_circuit(circuit, output)
-    for name, part in parts.items():
+    for name, part in zip(file_names(list(parts)), parts.values(), strict=True):
         save_circuit(part, output.with_suffix(f".{name}.json"))
     forget_checkpoint(settings, checkpoint)
     show_circuit(circuit, output, as_json=shown.as_json)
 
 
-def _able_subject(
-    what: What, search: SearchOrAll, machine: BatchedMachine, *, discovery_only: bool
-) -> Subject:
+def _able_subject(request: Request, search: SearchOrAll) -> Subject:
     """Return what is studied, if the model can do it, or if that is not asked for.
 
     Raises:
         BaselineError: the model cannot do the task.
     """
-    subject = subject_of(request_of(what, machine, discovery_only=discovery_only))
+    subject = subject_of(request)
     if not search.anyway:
         baseline = measure_baseline(subject.model, subject.splits.discovery, subject.metric)
         require_able(baseline, subject.model.name, subject.task)
@@ -125,6 +130,28 @@ def _by_column(
         )
         for name, scores in zip(found.names, parts, strict=True)
     }
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return names of files for names of any text, no two of them the same."""
+    found: list[str] = []
+    for name in names:
+        base = re.sub(r"[^\w.-]+", "-", name)[:MAX_FILE_NAME].strip(".") or "unnamed"
+        tried = (base if number == 1 else f"{base}-{number}" for number in count(1))
+        taken = {each.lower() for each in found}  # some file systems do not tell case apart
+        found.append(next(each for each in tried if each.lower() not in taken))
+    return found
+
+
+def checkpoint_beside(output: Path, request: Request, settings: Settings) -> Path:
+    """Return where a search keeps what is done: named by the work, whatever its output is called.
+
+    So the same search into another file beside goes on from there too.
+    """
+    asked = replace(request, command="", device="cpu")
+    how = replace(settings, memory=None, batch_size=None, anyway=False, checkpoint=None)
+    digest = hashlib.sha256(repr((asked, how)).encode(errors="replace")).hexdigest()[:8]
+    return output.parent / f"search-{settings.method}-{digest}.sqlite"
 
 
 def with_checkpoint(settings: Settings, asked: Path | None, default: Path) -> Settings:

@@ -4,15 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from circuitkit.circuits.file import load_circuit
-from circuitkit.cli.actions.requests import ground_settings, subject_of_file
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    ground_settings,
+    subject_of_file,
+)
 from circuitkit.cli.options import CircuitGround, Machine, Shown
 from circuitkit.cli.terminal import OUT, bars, show_json, show_table
 from circuitkit.interpretation.file import INTERPRETATION_FILE, save_interpretation
 from circuitkit.interpretation.findings import Card, Interpretation
 from circuitkit.interpretation.section import plain
-from circuitkit.reporting.write import write_report
+from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import explain
-from circuitkit.study.records import circuit_file_of, load_record, save_record
+from circuitkit.study.records import circuit_file_of, load_record
 from circuitkit.work.files import require_writable_directory
 
 
@@ -28,13 +32,13 @@ def interpret_file(
     settings = ground_settings(loaded, ground, machine)
     if directory is not None:
         require_writable_directory(directory)
+    announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(loaded, path, ground, machine)
     with bars(shown=shown.has_bars) as stage:
         found = explain(subject, loaded, settings, stage)
     if record is not None and directory == circuit:
         told = replace(record, interpretation=found)
-        save_record(told, directory)
-        write_report(told, directory, ("html", "md", "svg"))
+        save_run(told, directory, ("html", "md", "svg"))
     elif directory is not None:
         save_interpretation(found, directory)
     if shown.as_json:

@@ -6,7 +6,7 @@ import cattrs
 
 from circuitkit.circuits.circuit import kind_of
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.cli.actions.requests import request_of
+from circuitkit.cli.actions.requests import announce_drawing, request_of
 from circuitkit.cli.actions.shown import show_heat_map
 from circuitkit.cli.options import Machine, Shown, What
 from circuitkit.cli.sweeps import Paths, Sweep
@@ -28,6 +28,7 @@ def patch_everywhere(
     """Patch each place of a kind, and show the effects."""
     site, columns = site_named(sweep.at), columns_named(sweep.by)
     _require_drawable(output)
+    announce_drawing(what.n, shown=shown.has_bars)
     subject = subject_of(request_of(what, machine))
     pairs = subject.splits.discovery
     with bars(shown=shown.has_bars) as stage:
@@ -49,6 +50,7 @@ def patch_along(
 ) -> None:
     """Patch paths, and show the effects."""
     _require_drawable(output)
+    announce_drawing(what.n, shown=shown.has_bars)
     subject = subject_of(request_of(what, machine))
     pairs = subject.splits.discovery
     along = parse_paths(subject.model.graph, paths.senders, paths.to)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from circuitkit.errors import OutputError
-from circuitkit.work.files import require_writable_directory
+from circuitkit.work.files import require_writable_file
 
 PictureFormat = Literal["svg", "png", "pdf"]
 
@@ -15,12 +15,7 @@ def picture_format(output: Path) -> PictureFormat:
     Raises:
         OutputError: it is no such format, or cannot be written.
     """
-    if output.is_dir():
-        raise OutputError(
-            f"output {str(output)!r}: must be a file, got a directory. The picture is one file. "
-            "Name it, as circuits.svg."
-        )
-    require_writable_directory(output.parent)
+    require_writable_file(output)
     suffix = output.suffix.removeprefix(".").lower()
     for format in get_args(PictureFormat):
         if suffix == format:

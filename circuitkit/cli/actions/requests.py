@@ -6,12 +6,16 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.cli.options import BatchedMachine, CircuitGround, Ground, Machine, What
 from circuitkit.cli.rules import Search
+from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
 from circuitkit.discovery.methods import method_named
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject
+
+MANY = 5_000  # pairs that are not drawn at once
+SECONDS_A_PAIR = 0.008  # drawn, with its reference pairs, tokenised and checked, on one core
 
 
 def request_of(what: What, machine: Machine, **more: Any) -> Request:
@@ -26,9 +30,17 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
         device=machine.device,
         dtype=machine.dtype,
         bos=what.bos,
+        trust_remote_code=machine.trust_remote_code,
         command=typed_command(),
         **more,
     )
+
+
+def announce_drawing(n: int, *, shown: bool) -> None:
+    """Say before many pairs are drawn about how long that takes."""
+    if shown and n >= MANY:
+        minutes = max(1, round(n * SECONDS_A_PAIR / 60))
+        NOTES.print(f"Drawing {n} pairs for each split takes about {minutes} min.", soft_wrap=True)
 
 
 def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: Any) -> Settings:
@@ -92,6 +104,8 @@ def subject_of_file(
             machine.dtype,
             typed_command(),
             ground.bos,
+            ground.allow_task_code,
+            machine.trust_remote_code,
         ),
         anyway=ground.anyway,
     )

@@ -1,51 +1,60 @@
 """What `run` does: find a circuit, judge it, and write its report."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cattrs
 
-from circuitkit.cli.actions.discover import announce, forget_checkpoint, with_checkpoint
-from circuitkit.cli.actions.requests import request_of, search_settings
+from circuitkit.cli.actions.discover import (
+    announce,
+    checkpoint_beside,
+    forget_checkpoint,
+    with_checkpoint,
+)
+from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
 from circuitkit.cli.options import BatchedMachine, Shown, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import run_name
 from circuitkit.reporting.content import verdict_sentences
-from circuitkit.reporting.write import write_report
+from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import study
 from circuitkit.study.recipe import request_of as request_of_recipe
 from circuitkit.study.recipe import require_no_code, settings_of
-from circuitkit.study.records import RunRecord, load_run, save_record
+from circuitkit.study.records import RunRecord, load_run
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
-from circuitkit.work.files import require_writable_directory
+from circuitkit.work.directories import require_replaceable
+from circuitkit.work.text import shown as shown_text
+
+
+@dataclass(frozen=True)
+class RunAsked:
+    """What `run` was asked beside its groups of options."""
+
+    directory: Path | None = None
+    explained: bool = False  # also say what each component does
+    allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
 
 
 def find_and_judge(
-    what: What,
-    search: Search,
-    machine: BatchedMachine,
-    shown: Shown,
-    directory: Path | None,
-    *,
-    explained: bool,
+    what: What, search: Search, machine: BatchedMachine, shown: Shown, asked: RunAsked
 ) -> None:
     """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
     request, settings = request_of(what, machine), search_settings(search, what.seed, machine)
     if what.task.endswith(".toml"):
-        request, settings = _repeated(Path(what.task), request, settings)
+        request, settings = _repeated(asked, Path(what.task), request, settings)
     name = run_name(request.task, request.prompts, request.model, settings.method)
-    directory = directory or Path("reports") / name
-    require_writable_directory(directory)
-    settings = with_checkpoint(settings, None, directory / "search.sqlite")
+    directory = asked.directory or Path("reports") / name
+    require_replaceable(directory)
+    settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
+    announce_drawing(request.n, shown=shown.has_bars)
     subject = subject_of(request)
     announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
-        record = study(subject, settings, stage, explained=explained)
-    save_record(record, directory)
-    write_report(record, directory, ("html", "md", "svg"))
+        record = study(subject, settings, stage, explained=asked.explained)
+    save_run(record, directory, ("html", "md", "svg"))
     forget_checkpoint(settings, None)
     if shown.as_json:
         verdict = cattrs.unstructure(record.validation.verdict)
@@ -54,16 +63,24 @@ def find_and_judge(
         _show(record, subject, directory)
 
 
-def _repeated(path: Path, request: Request, settings: Settings) -> tuple[Request, Settings]:
+def _repeated(
+    asked: RunAsked, path: Path, request: Request, settings: Settings
+) -> tuple[Request, Settings]:
     """Return the request and the settings of a run.toml, on the machine that was asked for.
 
     Raises:
         CircuitFileError: it has no whole recipe, or its task is a file of Python.
     """
     info = load_run(path)
-    require_no_code(info.recipe.pairs.task, f"run file {str(path)!r}")
+    where = f"run file {shown_text(str(path))}"
+    require_no_code(info.recipe.pairs, where, allowed=asked.allow_task_code)
     said = request_of_recipe(info.recipe, info.model)
-    repeated = replace(said, device=request.device, command=request.command)
+    repeated = replace(
+        said,
+        device=request.device,
+        command=request.command,
+        trust_remote_code=request.trust_remote_code,
+    )
     return repeated, settings_of(info.recipe, settings)
 
 

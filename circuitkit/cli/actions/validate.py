@@ -5,11 +5,16 @@ from pathlib import Path
 import cattrs
 
 from circuitkit.circuits.file import load_circuit
-from circuitkit.cli.actions.requests import ground_settings, subject_of_file
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    ground_settings,
+    subject_of_file,
+)
 from circuitkit.cli.actions.shown import show_verdict
+from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
 from circuitkit.cli.options import CircuitGround, Machine, Shown
 from circuitkit.cli.rules import Bounds
-from circuitkit.cli.terminal import EXIT_FAILED, EXIT_NOT_JUDGED, bars, show_json
+from circuitkit.cli.terminal import bars, show_json
 from circuitkit.cli.values import parse_names
 from circuitkit.statistics.bound import Bound
 from circuitkit.study.cases import judge
@@ -18,10 +23,10 @@ from circuitkit.study.settings import Settings, installed_versions
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criteria import Thresholds, read_thresholds
 from circuitkit.validation.judge import require_known
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Verdict
+from circuitkit.validation.verdict import REFUTED, SUPPORTED, Verdict
 from circuitkit.work.files import require_writable_file
 
-EXIT = {REFUTED: EXIT_FAILED, UNDECIDED: EXIT_NOT_JUDGED}
+EXIT = {SUPPORTED: 0, REFUTED: EXIT_FAILED}
 
 
 def judge_file(
@@ -41,6 +46,7 @@ def judge_file(
     settings = ground_settings(
         circuit, ground, machine, thresholds=thresholds_of(bounds), criteria=criteria
     )
+    announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(circuit, path, ground, machine)
     with bars(shown=shown.has_bars) as stage:
         verdict = judge(subject, circuit, settings, stage)
@@ -51,7 +57,7 @@ def judge_file(
         show_json(cattrs.unstructure(judgement))
     else:
         show_verdict(verdict)
-    return EXIT.get(verdict.outcome, 0)
+    return EXIT.get(verdict.outcome, EXIT_NOT_JUDGED)
 
 
 def thresholds_of(bounds: Bounds) -> Thresholds:

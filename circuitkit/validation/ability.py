@@ -8,13 +8,13 @@ A circuit of something that the model does not do explains noise, whatever its o
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
-from circuitkit.statistics.bootstrap import share_estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
+from circuitkit.statistics.shares import share_of
 from circuitkit.validation.baseline import measure_baseline
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
-from circuitkit.validation.equivalence import share_above
+from circuitkit.validation.equivalence import above_zero
 from circuitkit.validation.questions import ABLE
 from circuitkit.validation.verdict import Finding
 
@@ -30,8 +30,11 @@ class Ability(Criterion):
 
     def measure(self, case: Case) -> Finding:
         baseline = measure_baseline(case.model, case.validation, case.metric)
-        if baseline.fault and baseline.gap.low >= 0:  # which the interval alone would let pass
-            raise CriterionError(f"ability: {baseline.fault}")
+        fault = baseline.preference_fault if baseline.gap.high >= 0 else ""
+        if baseline.gap.low >= 0:  # which the interval alone would let pass
+            fault = baseline.fault
+        if fault:
+            raise CriterionError(f"ability: {fault}")
         return Finding(baseline.gap, f"accuracy {baseline.accuracy}")
 
 
@@ -51,5 +54,4 @@ class AbilityShare(Criterion):
         ends = [Circuit.full(case.model.graph), Circuit.empty(case.model.graph)]
         clean, corrupted = case.values(ends, ablation="resample")  # all ablated: the corrupted run
         difference = clean - corrupted if case.metric.higher_is_better else corrupted - clean
-        above = share_above(difference, dust_of(clean, corrupted))
-        return Finding(share_estimate(int(above), len(difference)))
+        return Finding(share_of(above_zero(difference, dust_of(clean, corrupted))))

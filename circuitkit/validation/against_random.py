@@ -16,9 +16,10 @@ import numpy as np
 
 from circuitkit.circuits.random_circuits import random_like, random_outside
 from circuitkit.errors import CriterionError
-from circuitkit.statistics.bootstrap import Values, share_estimate
+from circuitkit.statistics.bootstrap import Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import ROUNDING
+from circuitkit.statistics.shares import share_estimate
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import LUCK, NEEDED

@@ -16,6 +16,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
+from circuitkit.statistics.shares import share_of
 
 BATCH = 256  # pairs a pass; no result depends on it
 
@@ -42,6 +43,11 @@ class Baseline:
         """Why the model cannot do the task; empty if it can."""
         if self.gap.low <= 0:
             return f"the metric is not better on clean than on corrupted prompts: gap {self.gap}"
+        return self.preference_fault
+
+    @property
+    def preference_fault(self) -> str:
+        """That the right answers do not beat the wrong ones; empty if they do."""
         if self.preference is not None and self.preference.low <= 0.5:
             return f"right answers do not beat wrong ones: share {self.preference}"
         return ""
@@ -61,14 +67,14 @@ def measure_baseline(model: SubjectModel, pairs: PromptPairs, metric: Metric) ->
     preference = None
     if bool((labels.wrong_answers >= 0).any(1).all()):
         difference = LogitDifference().values(clean_logits, labels)
-        preference = mean_estimate((difference > 0).double().numpy())
+        preference = share_of((difference > 0).double().numpy())
     return Baseline(
         metric=metric.name,
         unit=metric.unit,
         clean=_mean(metric.values(clean_logits, labels)),
         corrupted=_mean(metric.values(corrupted_logits, labels)),
         gap=_mean(gap),
-        accuracy=_mean(Accuracy().values(clean_logits, labels)),
+        accuracy=share_of(Accuracy().values(clean_logits, labels).double().numpy()),
         preference=preference,
     )
 

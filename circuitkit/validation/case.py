@@ -23,7 +23,7 @@ from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
+from circuitkit.statistics.bootstrap import Estimate, Values, share_of_whole
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.validation.bench import Bench
 from circuitkit.work.progress import Progress, silent
@@ -173,7 +173,7 @@ class Case:
             VanishingGapError: m(M) - m(0) cannot be told from zero.
         """
         full, empty = self.ends(ablation=ablation)
-        return estimate((change, full - empty), ratio_of_means)
+        return share_of_whole(change, full - empty)
 
 
 def not_found_again(reason: str) -> CriterionError:

@@ -9,6 +9,7 @@ The metric looks at the answers alone: a circuit can keep it and say something e
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import mean_estimate
+from circuitkit.statistics.shares import share_of
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ENOUGH
@@ -40,4 +41,4 @@ class TopAnswerAgreement(Criterion):
     def measure(self, case: Case) -> Finding:
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
         circuit, empty = case.values(circuits, metric=Agreement())
-        return Finding(mean_estimate(circuit), f"of the empty circuit: {empty.mean():.3g}")
+        return Finding(share_of(circuit), f"of the empty circuit: {empty.mean():.3g}")

@@ -11,14 +11,14 @@ same pairs, so each t-test is of the mean of margin ± difference, pair by pair.
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from scipy.stats import binom, t
 
-from circuitkit.statistics.bootstrap import Values, share_estimate
+from circuitkit.statistics.bootstrap import Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
+from circuitkit.statistics.shares import share_of
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ENOUGH
@@ -57,11 +57,10 @@ class ShareEquivalence(Criterion):
     def measure(self, case: Case) -> Finding:
         full, empty = case.ends()
         [circuit] = case.values([case.circuit])
-        above = share_above(circuit - full, dust_of(full, empty))
-        n = len(full)
-        value = replace(share_estimate(round(above), n), value=above / n)
+        above = above_zero(circuit - full, dust_of(full, empty))
         tested = Bound(0.5 - SHARE_MARGIN, 0.5 + SHARE_MARGIN)
-        return Finding(value, p=p_even(above, n), tested=tested)
+        p = p_even(float(above.sum()), len(full))
+        return Finding(share_of(above), p=p, tested=tested)
 
 
 def p_equivalent(difference: Values, margin: Values | float) -> float:
@@ -77,10 +76,9 @@ def _p_positive(values: Values) -> float:
     return float(t.sf(mean / error, n - 1))
 
 
-def share_above(difference: Values, scale: float) -> float:
-    """Return the number of pairs above zero, ties within `scale` counting one half each."""
-    ties = np.abs(difference) <= scale
-    return float((difference[~ties] > 0).sum() + ties.sum() / 2)
+def above_zero(difference: Values, scale: float) -> Values:
+    """Return 1 for each pair above zero, 0 for each below, one half for ties within `scale`."""
+    return np.where(np.abs(difference) <= scale, 0.5, (difference > 0).astype(np.float64))
 
 
 def p_even(above: float, n: int) -> float:

@@ -4,7 +4,7 @@
 
 m is the metric's mean over pairs, C the circuit, M the whole model, 0 the empty circuit under the
 same ablation. A ratio of means, never clamped: 1 is the model, 0 the empty circuit, above 1 or
-below 0 can happen. Intervals resample pairs jointly in all three. Refused where m(M) - m(0)
+below 0 can happen. Intervals see the pairs of all three together. Refused where m(M) - m(0)
 cannot be told from zero (gap.py). Marks et al. 2024 (arXiv:2403.19647); Mueller et al. 2025 (MIB).
 """
 
@@ -20,7 +20,7 @@ from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.statistics.bootstrap import Estimate, Values, estimate, mean_estimate
+from circuitkit.statistics.bootstrap import Estimate, Values, mean_estimate, share_of_whole
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.statistics.power import least_visible
@@ -160,7 +160,7 @@ def _faithfulness(ablation: str, values: Values, full: Values, empty: Values) ->
     per_pair = (values - empty)[defined] / (full - empty)[defined]
     return Faithfulness(
         ablation=ablation,
-        value=estimate((values, full, empty), _ratio),
+        value=share_of_whole(values - empty, full - empty),
         circuit=mean_estimate(values),
         model=mean_estimate(full),
         empty=mean_estimate(empty),

@@ -7,12 +7,14 @@ Each is found on a bootstrap sample of the discovery pairs, with a seed of its o
 method and at the same size. The interval is over the samples, as are the counts n.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.stats import spearmanr
 
 from circuitkit.circuits.diff import diff_circuits
 from circuitkit.errors import CriterionError
-from circuitkit.statistics.bootstrap import mean_estimate
+from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 from circuitkit.validation.case import N_REFOUND, Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ELSEWHERE
@@ -29,7 +31,7 @@ class Stability(Criterion):
 
     def measure(self, case: Case) -> Finding:
         overlaps = [diff_circuits(case.circuit, found).jaccard for found in case.refound]
-        return Finding(mean_estimate(overlaps), f"lowest {min(overlaps):.2g}")
+        return Finding(_within(mean_estimate(overlaps), 0.0), f"lowest {min(overlaps):.2g}")
 
 
 class RankStability(Criterion):
@@ -50,4 +52,10 @@ class RankStability(Criterion):
                 "rank-stability: the edges must have different scores, got equal ones. There is no "
                 "ranking to compare. Judge a circuit that `circuitkit discover` wrote."
             )
-        return Finding(mean_estimate([float(spearmanr(own, other)[0]) for other in others]))
+        found = mean_estimate([float(spearmanr(own, other)[0]) for other in others])
+        return Finding(_within(found, -1.0))
+
+
+def _within(found: Estimate, least: float) -> Estimate:
+    """Return the estimate with an interval that holds possible values alone; the most is 1."""
+    return replace(found, low=max(found.low, least), high=min(found.high, 1.0))

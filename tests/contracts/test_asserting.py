@@ -27,23 +27,23 @@ def truth(model):
 
 
 def test_the_true_circuit_passes_and_its_faithfulness_is_returned(truth, model):
-    value = assert_faithful(truth, TASK, model, min=0.9, n=20)
+    value = assert_faithful(truth, TASK, model, min=0.8, n=20)
     assert value.value == pytest.approx(1, abs=0.05)
     assert value.n == 20
 
 
 def test_names_and_paths_do_as_well_as_what_they_stand_for(truth, model, tmp_path):
     save_circuit(truth, tmp_path / "truth.json")
-    by_name = assert_faithful(tmp_path / "truth.json", TASK, TASK, min=0.9, n=20, seed=3)
-    assert by_name == assert_faithful(truth, find_task(TASK), model, min=0.9, n=20, seed=3)
+    by_name = assert_faithful(tmp_path / "truth.json", TASK, TASK, min=0.8, n=20, seed=3)
+    assert by_name == assert_faithful(truth, find_task(TASK), model, min=0.8, n=20, seed=3)
 
 
 def test_a_failure_shows_the_interval_and_the_worst_prompts(truth, model):
     empty = Circuit.empty(model.graph)
     with pytest.raises(AssertionError) as failed:
-        assert_faithful(empty, TASK, model, min=0.9, n=20, seed=1)
+        assert_faithful(empty, TASK, model, min=0.8, n=20, seed=1)
     first, second, *rows = str(failed.value).splitlines()
-    assert first.startswith("faithfulness must be at least 0.9, got 0 [0, 0], n = 20")
+    assert first.startswith("faithfulness must be at least 0.8, got 0 [0, 0], n = 20")
     assert second == "Pairs of which the circuit keeps least (logit-difference, in logits):"
     assert len(rows) == 5
     drawn = sample_splits(find_task(TASK), model.tokenizer, n=20, seed=1).validation

@@ -46,7 +46,8 @@ def test_intervals_are_of_paired_differences(told, case, small):
 
     control = Circuit.of_edges(small.graph, list(small.graph.edge_names[:3]))
     value = margin_over(told(tell), [control]).value
-    assert (value.low, value.high) == pytest.approx((0.25, 0.25), abs=1e-6)
+    half = 3 / 17  # of unlike pairs that nobody saw; the wild spread of each run is in neither
+    assert (value.low, value.high) == pytest.approx((0.25 - half, 0.25 + half), abs=1e-6)
 
 
 @pytest.mark.parametrize("end", [Circuit.empty, Circuit.full])
@@ -63,10 +64,10 @@ def test_random_controls_are_as_many_as_said_and_of_their_kind(told, case):
 
         def tell(c, choosing, ablation, seen=seen):
             seen.add(c.edges)
-            return c.n_edges / 75 + SPREAD + 0.1 * (c.edges == case.circuit.edges)
+            return c.n_edges / 75 + SPREAD + 0.3 * (c.edges == case.circuit.edges)
 
         finding = criterion.measure(told(tell))
-        assert finding.value.value == pytest.approx(0.1)
+        assert finding.value.value == pytest.approx(0.3)
         assert outcome_of(finding, RandomControl.default) == "supported"
         kinds[criterion.name] = seen
         assert len(seen) == N_RANDOM + 3  # all different, with the circuit and both ends

@@ -8,9 +8,9 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.validation.equivalence import (
     Equivalence,
     ShareEquivalence,
+    above_zero,
     p_equivalent,
     p_even,
-    share_above,
 )
 from circuitkit.validation.verdict import outcome_of
 
@@ -60,8 +60,8 @@ def test_half_a_pair_counts_against_the_claim():
 
 
 def test_ties_count_one_half():
-    assert share_above(np.array([-1.0, 0.0, 0.05, -0.05, 0.2, 3.0]), 0.1) == 3.5
-    assert share_above(np.array([0.1, -0.1]), 0.1) == 1.0
+    assert above_zero(np.array([-1.0, 0.0, 0.05, -0.05, 0.2, 3.0]), 0.1).sum() == 3.5
+    assert above_zero(np.array([0.1, -0.1]), 0.1).sum() == 1.0
 
 
 def told_case(told, circuit, full, empty=0.0):

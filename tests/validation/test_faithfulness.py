@@ -51,7 +51,7 @@ def test_the_model_is_one_and_the_empty_circuit_zero(toy, doable, metric):
     ends = [Circuit.full(toy.graph), Circuit.empty(toy.graph)]
     full, empty = measure(toy, doable, ends, metric)
     assert (full.value.value, empty.value.value) == pytest.approx((1, 0), abs=1e-12)
-    assert full.value.low == pytest.approx(1)
+    assert full.value.low == pytest.approx(1 - 3 / 12)  # three in twelve may be unlike any seen
     assert full.per_pair == pytest.approx([1] * 12)
 
 

@@ -46,7 +46,7 @@ def test_all_criteria_are_judged_in_their_order_and_progress_is_told(case):
 
 
 @pytest.mark.parametrize(
-    ("f", "outcome"), [(0.95, "supported"), (0.5, "refuted"), (0.8, "undecided")]
+    ("f", "outcome"), [(1.0, "supported"), (0.5, "refuted"), (0.8, "undecided")]
 )
 def test_the_verdict_follows_the_bound(told, f, outcome):
     verdict = judged(at(told, f), faithfulness=Bound(min=0.8))
@@ -59,7 +59,7 @@ def test_the_verdict_follows_the_bound(told, f, outcome):
 
 
 def test_what_cannot_be_measured_leaves_the_verdict_open(told):
-    case = at(told, 0.95, find=None)
+    case = at(told, 1.0, find=None)
     bounds = {"faithfulness": Bound(min=0.8), "stability": Bound(min=0.8)}
     verdict = judged(case, **bounds)  # it cannot be found again here
     assert verdict.outcome == "undecided"
@@ -74,7 +74,7 @@ def test_what_cannot_be_measured_leaves_the_verdict_open(told):
 
 def test_pairs_under_the_least_number_judge_nothing(told, case):
     for n, outcome in ((MIN_TO_JUDGE - 1, "undecided"), (MIN_TO_JUDGE, "supported")):
-        few = at(told, 0.95, n=n, validation=case.validation.select(range(n)))
+        few = at(told, 1.0, n=n, validation=case.validation.select(range(n)))
         assert judged(few, faithfulness=Bound(min=0.8)).outcome == outcome
 
 

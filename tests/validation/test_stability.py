@@ -46,8 +46,10 @@ def test_rank_stability_is_the_correlation_of_the_ranks_of_magnitudes(refound):
 
 def test_the_same_circuit_every_time_is_stable(new_case, case):
     held = new_case(find=lambda pairs, seed: case.circuit)
-    assert Stability().measure(held).value.low == 1.0
-    assert RankStability().measure(held).value.low == pytest.approx(1.0)
+    for criterion in (Stability(), RankStability()):
+        value = criterion.measure(held).value
+        assert (value.value, value.high) == pytest.approx((1.0, 1.0))
+        assert value.low == pytest.approx(1 - 3 / 8)  # three samples in eight may differ
 
 
 @pytest.mark.parametrize("equal", ["own", "found"])

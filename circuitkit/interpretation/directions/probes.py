@@ -21,7 +21,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitkit.errors import DependencyError
-from circuitkit.statistics.bootstrap import Estimate, share_estimate
+from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.statistics.shares import share_estimate
 
 N_CONTROLS = 5
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from circuitkit.interpretation.directions.probes import Examples, Probed, probe
-from circuitkit.statistics.bootstrap import share_estimate
+from circuitkit.statistics.shares import share_estimate
 
 
 def examples(n, seed, n_tokens=8):

@@ -1,0 +1,36 @@
+"""Clusters: pairs that share a template, names or a fact are not independent; clusters are.
+
+A bootstrap resamples whole clusters, and a statistic made of means is one of sums over clusters:
+
+    mean a / mean b = (sum over clusters of sum a) / (sum over clusters of sum b)
+
+Field and Welsh 2007, J. R. Stat. Soc. B 69:369, section 3 (the randomised cluster bootstrap).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+Clusters = NDArray[np.int64]
+
+
+def cluster_sums(rows: Values, clusters: Clusters | None) -> Values:
+    """Return the sums over each cluster along the last axis; the rows as they are without clusters.
+
+    Clusters stand in the order of their numbers.
+    """
+    if clusters is None:
+        return rows
+    numbers, at = np.unique(clusters, return_inverse=True)
+    belongs = (at[:, None] == np.arange(len(numbers))[None, :]).astype(np.float64)
+    return np.asarray(rows @ belongs)
+
+
+def cluster_means(columns: Sequence[Values], clusters: Clusters | None) -> tuple[Values, ...]:
+    """Return one value a cluster of each column, so that their mean is the mean over pairs."""
+    if clusters is None:
+        return tuple(columns)
+    sums = [cluster_sums(column, clusters) for column in columns]
+    return tuple(each * (len(each) / len(clusters)) for each in sums)

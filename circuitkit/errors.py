@@ -13,7 +13,8 @@
     ├── GraphError             a component or edge that does not exist
     ├── CircuitFileError       a circuit file that is damaged, of another model or schema
     ├── CriterionError         a judgement that cannot be made
-    │   └── VanishingGapError  metric of the model and of the empty circuit do not differ
+    │   ├── VanishingGapError  metric of the model and of the empty circuit do not differ
+    │   └── NotApplicableError a criterion that no number of pairs could measure here
     ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
@@ -97,6 +98,10 @@ class CriterionError(CircuitkitError, ValueError):
 
 class VanishingGapError(CriterionError):
     """The metric of the whole model and of the empty circuit cannot be told apart."""
+
+
+class NotApplicableError(CriterionError):
+    """A criterion that cannot be measured on this circuit and graph, whatever the pairs."""
 
 
 class MemoryBudgetError(CircuitkitError, MemoryError):

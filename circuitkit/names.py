@@ -34,6 +34,7 @@ CRITERIA = {
     "edges": "circuitkit.validation.size:EdgeCount",
     "node-faithfulness": "circuitkit.validation.faithfulness:NodeFaithfulness",
     "wang-faithfulness": "circuitkit.validation.wang:WangFaithfulness",
+    "wang-mean": "circuitkit.validation.wang:WangMean",
     "completeness": "circuitkit.validation.completeness:Completeness",
     "minimality": "circuitkit.validation.minimality:Minimality",
     "hold-out": "circuitkit.validation.hold_out:HoldOut",

@@ -49,14 +49,6 @@ def random_like(circuit: Circuit, seed: int) -> Circuit:
     return select_random(circuit.scores, circuit.n_edges, seed=seed)
 
 
-def random_outside(circuit: Circuit, seed: int) -> Circuit:
-    """Return as many edges as the circuit has, drawn evenly from those it lacks; all if fewer."""
-    kept = set(circuit.edges)
-    others = [n for n, edge in enumerate(circuit.graph.edge_names) if edge not in kept]
-    n_edges = min(circuit.n_edges, len(others))
-    return _of_numbers(circuit, random.Random(seed).sample(others, n_edges))
-
-
 def random_of_profile(circuit: Circuit, seed: int) -> Circuit:
     """Return as many edges of each kind (layers of both ends, q, k, v, mlp) as the circuit has."""
     rng = random.Random(seed)

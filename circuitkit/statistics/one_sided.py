@@ -28,11 +28,10 @@ def p_positive(
     rows = cluster_sums(np.stack([values, np.broadcast_to(whole, values.shape)]), clusters)
     own, most = rows
     n, mean, unit = len(own), float(own.mean()), abs(float(most.mean()))
-    unseen = (1 - min(max(mean / unit, 0.0), 1.0)) ** n if unit > 0 else 0.0
     error = float(own.std(ddof=1)) / np.sqrt(n)
     if error <= ALIKE * abs(mean):
-        return float(unseen) if mean > 0 else 1.0
+        return (1 - min(max(mean / unit, 0.0), 1.0)) ** n
     statistic = (mean - UNSEEN / n * unit) / error
     resampled = resampled_t((own - mean)[None], seed)[:, 0]
     among = (1 + int((resampled >= statistic).sum())) / (1 + N_RESAMPLES)
-    return float(max(t.sf(statistic, n - 1), among, unseen))
+    return float(max(t.sf(statistic, n - 1), among))

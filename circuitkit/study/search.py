@@ -15,7 +15,7 @@ from circuitkit.study.subject import Subject
 from circuitkit.validation.case import Case
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.judge import MIN_TO_JUDGE
-from circuitkit.validation.minimality import needed_edges
+from circuitkit.validation.minimality import ALPHA, edge_effects, holm, p_above, reference_level
 from circuitkit.work.progress import Progress, silent
 
 N_STEPS = 12  # numbers of idle edges that are tried
@@ -144,10 +144,11 @@ def trimmed(
 
 def _less_idle(case: Case) -> Circuit:
     """Return the circuit without as many idle edges as can go with no loss of faithfulness."""
-    found = needed_edges(case)
-    by_effect: list[int] = np.argsort(found.effects, kind="stable").tolist()
+    changes = edge_effects(case)
+    by_effect: list[int] = np.argsort(np.abs(changes.mean(1)), kind="stable").tolist()
+    shown = holm(p_above(changes, reference_level(case)), ALPHA)  # which to try: no verdict
     edges = case.circuit.edges
-    idle = [edges[number] for number in by_effect if not found.needed[number]]
+    idle = [edges[number] for number in by_effect if not shown[number]]
     sizes = sorted({round(len(idle) * step / N_STEPS) for step in range(1, N_STEPS + 1)} - {0})
     graph = case.circuit.graph
     fewer = [

@@ -26,6 +26,7 @@ class Criterion(ABC):
     measures: ClassVar[str]
     summary: ClassVar[str]
     value_is_p: ClassVar[bool] = False
+    least_pairs: ClassVar[int] = 16  # under which an interval or test says little
     default: ClassVar[Bound] = Bound()
 
     @abstractmethod

@@ -1,23 +1,27 @@
 """Equivalence: is the circuit's metric the model's, up to a margin? Two one-sided tests.
 
-    equivalence        H0: |m(C) - m(M)| >= MARGIN |m(M) - m(0)|     paired t-tests
+    equivalence        H0: |m(C) - m(M)| >= MARGIN |m(M) - m(0)|     paired tests (one_sided.py)
     equivalence-share  H0: |share of pairs with m(C) > m(M) - 1/2| >= SHARE_MARGIN  binomial tests
 
 Rejecting H0 shows equivalence (Schuirmann 1987), where a test for a difference only fails to show
 one. Shi et al. 2024 (arXiv:2410.13032, section 3.1) state the second hypothesis, as a test for a
 difference; their published code compares a mean difference with the margin, where the share of
 pairs belongs. Ties (within rounding) count one half to either side. The margin is measured on the
-same pairs, so each t-test is of the mean of margin ± difference, pair by pair.
+same pairs, so each test is of the mean of margin ± difference, pair by pair. Differences lean where
+few prompts fail: the t-tests of pico's induction circuit, moved to the margin, called it equivalent
+12 % of the time (docs/decisions/0017-levels.md).
 """
 
 import math
 
 import numpy as np
-from scipy.stats import binom, t
+from scipy.stats import binom
 
 from circuitkit.statistics.bootstrap import Values
 from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.clusters import Clusters
 from circuitkit.statistics.gaps import dust_of
+from circuitkit.statistics.one_sided import p_positive
 from circuitkit.statistics.shares import share_of
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
@@ -34,14 +38,14 @@ class Equivalence(Criterion):
     name = "equivalence"
     question = ENOUGH
     measures = "mean difference from the model"
-    summary = "mean of m(C) - m(M) as a share of the gap; p of two one-sided t-tests"
+    summary = "mean of m(C) - m(M) as a share of the gap; p of two one-sided tests"
     default = Bound(min=-MARGIN, max=MARGIN)
 
     def measure(self, case: Case) -> Finding:
         full, empty = case.ends()
         [circuit] = case.values([case.circuit])
         gap = full - empty
-        p = p_equivalent(circuit - full, MARGIN * gap * np.sign(gap.mean()))
+        p = p_equivalent(circuit - full, gap)
         value = case.share_of_gap(circuit - full)  # f - 1
         return Finding(value, p=p, tested=Bound(-MARGIN, MARGIN), same_as="faithfulness")
 
@@ -63,17 +67,11 @@ class ShareEquivalence(Criterion):
         return Finding(share_of(above), p=p, tested=tested)
 
 
-def p_equivalent(difference: Values, margin: Values | float) -> float:
-    """Return the larger p-value of the two tests that the mean lies beyond either margin."""
-    return max(_p_positive(margin - difference), _p_positive(margin + difference))
-
-
-def _p_positive(values: Values) -> float:
-    n = len(values)
-    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n)
-    if error == 0:
-        return 0.0 if mean > 0 else 1.0
-    return float(t.sf(mean / error, n - 1))
+def p_equivalent(difference: Values, gap: Values, clusters: Clusters | None = None) -> float:
+    """Return the larger p-value of the two tests that the mean lies beyond MARGIN of the gap."""
+    margin = MARGIN * gap * np.sign(gap.mean())
+    sides = (margin - difference, margin + difference)
+    return max(p_positive(side, gap, clusters=clusters) for side in sides)
 
 
 def above_zero(difference: Values, scale: float) -> Values:

@@ -4,12 +4,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
-from circuitkit.errors import CriterionError, SampleWarning
+from circuitkit.errors import CriterionError, NotApplicableError, SampleWarning
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.power import pairs_to_decide
 from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import CRITERIA, Thresholds
+from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.verdict import (
     SUPPORTED,
     UNDECIDED,
@@ -17,13 +18,14 @@ from circuitkit.validation.verdict import (
     Verdict,
     answers_of,
     check_of,
+    not_applicable,
     reach_verdict,
     unmeasured,
 )
 from circuitkit.work.progress import Progress, silent
 
 MAX_ADVISED = 50  # times the pairs there are
-MIN_TO_JUDGE = 16  # independent pairs under which an interval says little: too narrow there
+MIN_TO_JUDGE = Criterion.least_pairs
 
 
 def judge_circuit(
@@ -138,8 +140,13 @@ def _not_judged(names: Sequence[str], thresholds: Thresholds, reason: str) -> Ve
 
 def _judged(case: Case, name: str, bound: Bound) -> Check:
     n = len(case.validation)
+    independent, least = case.validation.n_clusters, CRITERIA[name].least_pairs
+    if independent < least:
+        return unmeasured(name, bound, f"too few pairs: {independent}, {least} are needed")
     try:
         check = check_of(name, CRITERIA[name].measure(case), bound)
+    except NotApplicableError as error:
+        return not_applicable(name, bound, str(error))
     except CriterionError as error:
         return unmeasured(name, bound, str(error))
     if check.outcome != UNDECIDED or check.value is None:

@@ -1,7 +1,7 @@
 """Minimality: is every edge needed, given the knock-outs that expose it?
 
     effect(v) = F(C minus (K + v)) - F(C minus K),   K the set under which v matters most
-    v is needed if |effect(v)| > c, idle if < c: t-tests on the pairs' changes, Holm's correction
+    v is needed if |effect(v)| > c, idle if < c: tests on the pairs' changes, at a family-wise level
     c         = what REFERENCE_QUANTILE of the edges of no interest do, in absolute value
     value     = share of the circuit's edges that are shown to be needed
     interval  = from there to the share of those that are not shown to be idle
@@ -9,8 +9,15 @@
 K is the empty set, or the rest of the class of v's sender or receiver (knock_outs.py), so that an
 edge which a backup covers counts once the backup is out; it is chosen on discovery pairs. Edges of
 no interest are drawn as Shi et al. do: a random path is added to the circuit, and one of its new
-edges taken out again. Wang et al. 2022 (arXiv:2211.00593, section 4) for the effect; Shi et al.
-2024 (arXiv:2410.13032, section 3.2) for the reference, who correct by Bonferroni.
+edges taken out again.
+
+Changes are nothing on most pairs and large on few, and the more edges the further out their tails
+are read. So an edge counts only if both say so: t-tests straightened for skewness (Hall 1992) with
+Holm's correction, and the step-down over all edges (step_down.py). Alone, the first called an edge
+at the level idle in up to 30 % of samples of 100 pairs.
+
+Wang et al. 2022 (arXiv:2211.00593, section 4) for the effect; Shi et al. 2024 (arXiv:2410.13032,
+section 3.2) for the reference, who correct by Bonferroni.
 """
 
 import random
@@ -24,9 +31,10 @@ from scipy.stats import t
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.random_circuits import random_path
 from circuitkit.errors import CriterionError
-from circuitkit.statistics.bootstrap import Estimate, Values
+from circuitkit.statistics.bootstrap import Estimate, Values, resampled_t
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
+from circuitkit.statistics.step_down import step_down
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.knock_outs import Components, component_classes
@@ -39,6 +47,7 @@ ALPHA = 0.05
 MAX_DRAWS = 1000
 SHOWN = 5
 NAMED = 20  # edges in the verdict's sentence
+STILL = -1e30  # T of resamples without spread: below any
 
 
 class Minimality(Criterion):
@@ -49,6 +58,7 @@ class Minimality(Criterion):
     measures = "share of its edges that matter more than a random edge"
     summary = "share of edges that are needed: their removal does more than a random edge's"
     default = Bound(min=0.8)
+    least_pairs = 32  # with 16, the rare pairs of skewed effects are not seen: 32 % false alarms
 
     def measure(self, case: Case) -> Finding:
         found, edges = needed_edges(case), case.circuit.edges
@@ -99,8 +109,35 @@ def needed_edges(case: Case) -> Needed:
         )
     level = reference_level(case)
     changes = edge_effects(case)
-    needed, idle = holm(p_above(changes, level), ALPHA), holm(p_below(changes, level), ALPHA)
+    needed, idle = rejected_above(changes, level), rejected_below(changes, level)
     return Needed(needed, idle, np.abs(changes.mean(1)), level)
+
+
+def rejected_above(changes: Values, level: float) -> NDArray[np.bool_]:
+    """Return, for each row, whether |mean change| <= level is rejected among all rows."""
+    size, error, drawn = _resampled(changes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        other_side = -drawn - 2 * level / error  # a mean beyond the other end is as extreme
+        statistic = np.where(error > 0, (size - level) / error, np.sign(size - level) * np.inf)
+    drawn = np.where(error > 0, np.maximum(drawn, other_side), STILL)
+    return step_down(statistic, drawn, ALPHA) & holm(p_above(changes, level), ALPHA)
+
+
+def rejected_below(changes: Values, level: float) -> NDArray[np.bool_]:
+    """Return, for each row, whether |mean change| >= level is rejected among all rows."""
+    size, error, drawn = _resampled(changes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.where(error > 0, (level - size) / error, np.sign(level - size) * np.inf)
+    drawn = np.where(error > 0, -drawn, STILL)
+    return step_down(statistic, drawn, ALPHA) & holm(p_below(changes, level), ALPHA)
+
+
+def _resampled(changes: Values) -> tuple[Values, Values, Values]:
+    """Return |mean| of each row, its standard error, and T of resamples that way."""
+    means = changes.mean(1)
+    off = (changes - means[:, None]) * np.where(means < 0, -1, 1)[:, None]
+    error = changes.std(1, ddof=1) / np.sqrt(changes.shape[1])
+    return np.abs(means), error, resampled_t(off)
 
 
 def reference_level(case: Case) -> float:

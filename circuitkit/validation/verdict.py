@@ -4,7 +4,7 @@ Each check holds an interval, never a point, against its bound:
   supported  the whole interval is inside
   refuted    the whole interval is outside
   undecided  the interval holds the bound, or the criterion could not be measured
-  reported   there is no bound: a number for the reader
+  reported   there is no bound, or the criterion does not apply here: for the reader
 A hypothesis test supports where its value is inside and its p-value at most alpha; one that does
 not reject leaves the question open unless its interval lies outside. Where another bound is asked
 for than the one that was tested, the interval decides. The verdict is refuted if any check is,
@@ -153,6 +153,14 @@ def unmeasured(criterion: str, bound: Bound, reason: str) -> Check:
     """Return the check of a criterion that could not be measured: never a pass."""
     outcome = REPORTED if bound.is_open else UNDECIDED
     return Check(criterion, bound.rule, None, bound, outcome, reason)
+
+
+def not_applicable(criterion: str, bound: Bound, reason: str) -> Check:
+    """Return the check of a criterion that nothing could measure here: reported, never judged."""
+    asked = "" if bound.is_open else f"; its bound was {bound.rule}"
+    return Check(
+        criterion, Bound().rule, None, Bound(), REPORTED, f"does not apply: {reason}{asked}"
+    )
 
 
 def outcome_of(finding: Finding, bound: Bound) -> str:

@@ -11,7 +11,6 @@ from circuitkit.circuits.random_circuits import (
     random_connected,
     random_like,
     random_of_profile,
-    random_outside,
     random_path,
     select_random,
 )
@@ -63,18 +62,6 @@ def test_a_random_circuit_of_too_many_edges_is_refused(graph):
     for n in (-1, graph.n_edges + 1):
         with pytest.raises(MethodError, match=f"from 0 to {graph.n_edges}, got {n}"):
             select_random(circuit_of(graph, 3).scores, n, seed=0)
-
-
-def test_edges_outside_are_outside_and_as_many_or_all(graph):
-    for n in (0, 5, graph.n_edges - 3, graph.n_edges):
-        circuit = circuit_of(graph, n)
-        drawn = random_outside(circuit, 1)
-        assert not (drawn.edge_mask & circuit.edge_mask).any()
-        assert drawn.n_edges == min(n, graph.n_edges - n)
-    five = circuit_of(graph, 5)
-    assert random_outside(five, 1).edges != random_outside(five, 2).edges
-    drawn = {edge for seed in range(100) for edge in random_outside(five, seed).edges}
-    assert drawn == set(five.complement.edges)
 
 
 def test_a_profile_is_kept_kind_by_kind(graph):

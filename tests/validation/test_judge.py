@@ -193,9 +193,10 @@ def test_a_check_repeats_nothing_that_was_not_measured_beside_it(new_case):
 
 def test_another_ablation_or_other_prompts_are_measurements_of_their_own(new_case, case):
     bounds = Thresholds({name: Bound(min=-9, max=90) for name in CRITERIA})
-    names = ["faithfulness", "wang-faithfulness", "hold-out"]
+    names = ["faithfulness", "wang-faithfulness", "wang-mean", "hold-out"]
     verdict = judge_circuit(new_case(ablation="resample"), bounds, only=names)
-    assert verdict.check("wang-faithfulness").same_as == ""  # under mean ablation
+    assert verdict.check("wang-faithfulness").same_as == "faithfulness"
+    assert verdict.check("wang-mean").same_as == ""
     of = verdict.check("hold-out")
     is_own = of.value == verdict.check("faithfulness").value
     assert of.same_as == ("faithfulness" if is_own else "")

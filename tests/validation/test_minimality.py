@@ -7,6 +7,8 @@ from circuitkit.errors import CriterionError
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation import minimality
+from circuitkit.validation.criteria import Thresholds
+from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.knock_outs import component_classes
 from circuitkit.validation.minimality import (
     N_REFERENCE,
@@ -17,6 +19,8 @@ from circuitkit.validation.minimality import (
     p_below,
     reference_effects,
     reference_level,
+    rejected_above,
+    rejected_below,
 )
 from circuitkit.validation.verdict import outcome_of
 
@@ -219,3 +223,39 @@ def test_without_an_edge_inside_or_outside_there_is_nothing_to_compare(new_case,
         Minimality().measure(new_case(circuit=Circuit.empty(small.graph)))
     with pytest.raises(CriterionError, match="every path inside"):
         Minimality().measure(new_case(circuit=Circuit.full(small.graph)))
+
+
+def standing_at_the_level(rng, n, n_edges=60, lean=-1):
+    """Return effects with a true mean of 1 each, of which few pairs move each edge far."""
+    rare = (rng.random((n_edges, n)) < 0.15) * rng.exponential(2.0, (n_edges, n))
+    return 1 + lean * (rare - 0.3) + rng.normal(0, 0.2, (n_edges, n))
+
+
+@pytest.mark.parametrize("n", [32, 100])
+@pytest.mark.parametrize(("rejected", "p", "lean"), [
+    (rejected_above, p_above, -1), (rejected_below, p_below, 1),
+])  # fmt: skip
+def test_of_many_edges_at_the_level_none_is_called_needed_or_idle_but_rarely(n, rejected, p, lean):
+    """Few pairs move each edge, as in trained models: tests one by one fail far too often."""
+    rng = np.random.default_rng(n)
+    draws = [standing_at_the_level(rng, n, lean=lean) for _ in range(80)]
+    alarms = np.mean([rejected(changes, 1.0).any() for changes in draws])
+    one_by_one = np.mean([holm(p(changes, 1.0), 0.05).any() for changes in draws])
+    assert one_by_one > 0.1
+    assert alarms <= 0.1
+
+
+def test_edges_that_are_clear_are_called_so_also_among_many():
+    changes = standing_at_the_level(np.random.default_rng(5), 100)
+    changes[:5] += 9
+    changes[5:9] *= 0.01
+    assert rejected_above(changes, 1.0)[:5].all()
+    assert rejected_below(changes, 1.0)[5:9].all()
+    still = np.array([[2.0] * 40, [0.5] * 40, [-2.0] * 40])
+    assert rejected_above(still, 1.0).tolist() == [True, False, True]
+    assert rejected_below(still, 1.0).tolist() == [False, True, False]
+
+
+def test_few_pairs_are_not_judged(told, case):
+    judged = judge_circuit(planted(told, case, 0.0), Thresholds(), only=["minimality"])
+    assert "too few pairs: 17, 32 are needed" in judged.sentence

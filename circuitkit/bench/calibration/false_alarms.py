@@ -27,9 +27,9 @@ from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from circuitkit.validation.against_random import PartialNecessity, Sufficiency
 from circuitkit.validation.case import Case
-from circuitkit.validation.equivalence import SHARE_MARGIN, p_equivalent, p_even
+from circuitkit.validation.equivalence import MARGIN, SHARE_MARGIN, p_equivalent, p_even
 from circuitkit.validation.independence import p_independent
-from circuitkit.validation.minimality import edge_effects, holm, p_above
+from circuitkit.validation.minimality import edge_effects, rejected_above
 from circuitkit.work.progress import Progress, silent
 from circuitkit.zoo.planted import planted
 
@@ -118,11 +118,12 @@ def _independence_null(case: Case, seed: int) -> float:
 def _equivalence_null(case: Case, seed: int) -> float:
     full, _ = case.ends()
     [circuit] = case.values([case.circuit])
-    margin = 1.0
+    gap = full - case.ends()[1]
     rng = np.random.default_rng(seed)
     difference = circuit - full
-    at_margin = difference - difference.mean() + rng.choice([-margin, margin])
-    return p_equivalent(rng.choice(at_margin, N_DRAWN), margin)
+    at_margin = difference - difference.mean() + rng.choice([-MARGIN, MARGIN]) * gap.mean()
+    rows = rng.integers(0, len(gap), N_DRAWN)
+    return p_equivalent(at_margin[rows], gap[rows])
 
 
 def _share_null(seed: int) -> float:
@@ -137,4 +138,4 @@ def _minimality_null(rows: Values, seed: int) -> bool:
     level = 1.0
     scaled = (moving - moving.mean(1, keepdims=True)) / moving.std(1, keepdims=True) + level
     drawn = np.stack([rng.choice(row, N_DRAWN) for row in scaled])
-    return bool(holm(p_above(drawn, level), LEVEL).any())
+    return bool(rejected_above(drawn, level).any())

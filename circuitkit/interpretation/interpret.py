@@ -45,6 +45,11 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
             f"independent ones in {len(pairs)}. Roles are claimed on tests over pairs. Raise --n, "
             "or take prompts that differ more."
         )
+    if not case.circuit.n_edges:
+        raise CriterionError(
+            "interpretation: the circuit must have an edge, got none. It has no parts that could "
+            "do something. Interpret a larger circuit."
+        )
     evidence = Evidence(case)
     roles = roles_from(evidence, stage("Roles of components"))
     groups = grouped(roles)

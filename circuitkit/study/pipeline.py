@@ -158,7 +158,7 @@ def sample_prompts(model: SubjectModel, pairs: PromptPairs, metric: Metric) -> t
     _, logits = record(model, shown.clean_batch)
     labels = shown.with_clean_logits(logits).labels.to(logits.device)
     values: list[float] = metric.values(logits, labels).tolist()
-    top = logits.softmax(-1).topk(N_TOP_TOKENS, dim=-1)
+    top = logits.softmax(-1).topk(min(N_TOP_TOKENS, logits.shape[-1]), dim=-1)
     return tuple(
         Sample(
             clean=model.text_of(pair.clean),

@@ -177,7 +177,7 @@ def smallest_faithful(
     Sizes are tried up to the largest share of edges that the thresholds allow, which is also the
     answer where none is faithful enough. The validation pairs are not looked at.
     """
-    limit = int(settings.thresholds.max_edge_share * scores.graph.n_edges)
+    limit = settings.thresholds.most_edges(scores.graph)
     step = max(1, limit // 24)
     sizes: list[int] = [*range(step, limit, step), limit]
     points = measure_faithfulness_points(

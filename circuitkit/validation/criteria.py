@@ -18,11 +18,14 @@ from pkgutil import resolve_name
 from typing import Any
 
 from circuitkit import names
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criterion import Criterion
 from circuitkit.work.reading import UnreadableError, parse_toml, read_text_file
 from circuitkit.work.text import error_text, shown
+
+ROUNDING = 1e-9  # of a share times a number of edges
 
 # In the order in which a verdict is read.
 CRITERIA: dict[str, Criterion] = {
@@ -50,11 +53,10 @@ class Thresholds:
         """The least faithfulness; 0 where none is asked."""
         return self.bounds["faithfulness"].min or 0.0
 
-    @property
-    def max_edge_share(self) -> float:
-        """The largest share of edges; 1 where none is asked."""
-        largest = self.bounds["edge-share"].max
-        return 1.0 if largest is None else largest
+    def most_edges(self, graph: ComponentGraph) -> int:
+        """Return the most edges that a circuit of a graph may have; all where nothing is asked."""
+        largest = CRITERIA["edge-share"].bound_on(graph, self.bounds["edge-share"]).max
+        return graph.n_edges if largest is None else int(largest * graph.n_edges + ROUNDING)
 
 
 def read_thresholds(path: Path) -> Thresholds:

@@ -7,6 +7,7 @@ knows what the case holds (case.py), never the method that found the circuit.
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
@@ -18,7 +19,8 @@ class Criterion(ABC):
     """A judgement on a circuit. `default` is its bound; an open one means: reported only.
 
     `question` is what it answers. `measures` says in plain words what its value is, `summary` how
-    it is defined. `value_is_p` is set where the value itself is a p-value.
+    it is defined. `value_is_p` is set where the value itself is a p-value; fewer pairs than
+    `least_pairs` are not judged.
     """
 
     name: ClassVar[str]
@@ -28,6 +30,10 @@ class Criterion(ABC):
     value_is_p: ClassVar[bool] = False
     least_pairs: ClassVar[int] = 16  # under which an interval or test says little
     default: ClassVar[Bound] = Bound()
+
+    def bound_on(self, graph: ComponentGraph, bound: Bound) -> Bound:
+        """Return the bound as it is meant on a graph: the same, unless a criterion says else."""
+        return bound
 
     @abstractmethod
     def measure(self, case: Case) -> Finding:

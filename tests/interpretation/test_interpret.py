@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.cli.app import app
+from circuitkit.errors import CriterionError
 from circuitkit.interpretation.file import load_interpretation, save_interpretation
 from circuitkit.interpretation.interpret import N_PROMPTS, interpret
 from circuitkit.metrics import LogProbability
@@ -55,6 +56,13 @@ def test_it_says_what_each_part_does_with_everything_to_show_for_it(told, interp
     assert [each.key for each in told.sections] == ["logit-lens", "directions"]
     assert told.sections[1].tables[0].rows
     assert told.gap.value > 4
+
+
+def test_a_circuit_without_edges_has_no_parts_to_speak_of(interpreted):
+    case = interpreted(NAME).case
+    empty = replace(case, circuit=Circuit.empty(case.model.graph))
+    with pytest.raises(CriterionError, match="interpretation: the circuit must have an edge"):
+        interpret(empty, "x")
 
 
 def test_what_cannot_be_measured_is_noted_not_hidden(told):

@@ -1,5 +1,6 @@
 import pytest
 
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, Thresholds, parse_bounds, read_thresholds
@@ -79,7 +80,9 @@ def test_equal_bounds_are_possible():
 
 def test_what_the_search_for_a_size_asks_of_thresholds():
     usual = Thresholds()
-    assert (usual.min_faithfulness, usual.max_edge_share) == (0.8, 0.15)
+    graph = ComponentGraph(n_layers=2, n_heads=3, d_model=12)
+    n = graph.n_edges
+    assert (usual.min_faithfulness, usual.most_edges(graph)) == (0.8, int(0.15 * n))
     none = usual.with_bounds({"faithfulness": Bound(), "edge-share": Bound()})
-    assert (none.min_faithfulness, none.max_edge_share) == (0.0, 1.0)
-    assert usual.with_bounds({"edge-share": Bound(max=0.0)}).max_edge_share == 0.0
+    assert (none.min_faithfulness, none.most_edges(graph)) == (0.0, n)
+    assert usual.with_bounds({"edge-share": Bound(max=0.0)}).most_edges(graph) == 0

@@ -208,7 +208,7 @@ FAULTS = (
           "(circuit.mean(axis=axis) - zero) / (full", "circuit.mean(axis=axis) / (full",
           (JUDGES + "faithfulness.py",)),
     Fault("mean of the pairs' ratios", "validation/faithfulness.py",
-          "value=share_of_whole(values - empty, full - empty)", "value=mean_estimate(per_pair)",
+          "value=share_of_whole(values - empty, full - empty, clusters=clusters)", "value=mean_estimate(per_pair)",
           (JUDGES + "faithfulness.py",)),
     Fault("p without the circuit itself", "validation/against_random.py",
           "p=(k + 1) / (n + 1)", "p=k / n", (JUDGES + "criteria.py", JUDGES + "controls.py",

@@ -124,7 +124,7 @@ def changes_of(case: Case, baseline: Circuit, now: Circuit) -> tuple[CriterionCh
     found = [CriterionChange("faithfulness", float(before), float(after), change)]
     for metric in (KLDivergence(), Agreement()):
         old, new = case.values([baseline, now], metric=metric)
-        change = mean_estimate(new - old)
+        change = mean_estimate(new - old, clusters=case.validation.clusters)
         found.append(CriterionChange(metric.name, float(old.mean()), float(new.mean()), change))
     return tuple(found)
 

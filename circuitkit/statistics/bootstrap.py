@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap, t
 
 from circuitkit.errors import CriterionError
-from circuitkit.statistics.clusters import Clusters, cluster_means, cluster_sums
+from circuitkit.statistics.clusters import Clusters, cluster_rows, cluster_sums
 
 Values = NDArray[np.float64]
 Statistic = Callable[..., Values]
@@ -93,7 +93,7 @@ def estimate(
     Raises:
         CriterionError: fewer than MIN_PAIRS pairs or clusters, or values that are not finite.
     """
-    columns = cluster_means(columns, clusters)
+    columns = [cluster_rows(column, clusters) for column in columns]
     n = len(columns[0])
     _require_spread(n, columns)
     value = float(statistic(*columns, axis=-1))

@@ -7,8 +7,6 @@ A bootstrap resamples whole clusters, and a statistic made of means is one of su
 Field and Welsh 2007, J. R. Stat. Soc. B 69:369, section 3 (the randomised cluster bootstrap).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +26,9 @@ def cluster_sums(rows: Values, clusters: Clusters | None) -> Values:
     return np.asarray(rows @ belongs)
 
 
-def cluster_means(columns: Sequence[Values], clusters: Clusters | None) -> tuple[Values, ...]:
-    """Return one value a cluster of each column, so that their mean is the mean over pairs."""
+def cluster_rows(rows: Values, clusters: Clusters | None) -> Values:
+    """Return one value a cluster, so that the mean along the last axis is that over pairs."""
     if clusters is None:
-        return tuple(columns)
-    sums = [cluster_sums(column, clusters) for column in columns]
-    return tuple(each * (len(each) / len(clusters)) for each in sums)
+        return rows
+    sums = cluster_sums(rows, clusters)
+    return np.asarray(sums * (sums.shape[-1] / len(clusters)))

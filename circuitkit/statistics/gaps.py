@@ -5,17 +5,20 @@ import numpy as np
 from circuitkit.errors import VanishingGapError
 from circuitkit.metrics import Metric
 from circuitkit.statistics.bootstrap import Values, mean_estimate
+from circuitkit.statistics.clusters import Clusters
 
 ROUNDING = 1e-5  # relative: what float32 runs of one circuit may differ by
 
 
-def require_gap(full: Values, empty: Values, ablation: str, metric: Metric) -> None:
+def require_gap(
+    full: Values, empty: Values, ablation: str, metric: Metric, clusters: Clusters | None = None
+) -> None:
     """Refuse to divide by a difference that may be zero, or is mere rounding.
 
     Raises:
         VanishingGapError: its 95 % interval holds zero, or it is below ROUNDING of the values.
     """
-    gap = mean_estimate(full - empty)
+    gap = mean_estimate(full - empty, clusters=clusters)
     dust = dust_of(full, empty)
     if gap.low <= 0 <= gap.high or abs(gap.value) <= dust:
         raise VanishingGapError(

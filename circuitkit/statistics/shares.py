@@ -38,16 +38,20 @@ def share_of(hits: Values, clusters: Clusters | None = None) -> Estimate:
         )
     share = float(hits.mean())
     found = share_estimate(share * n, n)
-    if clusters is not None:
-        effective = _effective_n(cluster_sums(hits, clusters), sizes)
+    if m < n:
+        effective = effective_n(hits, clusters)
         found = share_estimate(share * effective, effective)
     return Estimate(share, found.low, found.high, m)
 
 
-def _effective_n(hits: Values, sizes: Values) -> float:
-    n, m = float(sizes.sum()), len(sizes)
-    share = float(hits.sum()) / n
-    variance = m / (m - 1) * float(((hits - share * sizes) ** 2).sum()) / n**2
+def effective_n(hits: Values, clusters: Clusters | None) -> float:
+    """Return n*, how many independent pairs would say as much; n where each pair is its own."""
+    sizes, summed = cluster_sums(np.stack([np.ones(len(hits)), hits]), clusters)
+    n, m = float(len(hits)), len(sizes)
+    if m == n:
+        return n
+    share = float(hits.mean())
+    variance = m / (m - 1) * float(((summed - share * sizes) ** 2).sum()) / n**2
     if share in (0.0, 1.0):
         return float(m)
     independent = n if variance == 0 else min(n, share * (1 - share) / variance)

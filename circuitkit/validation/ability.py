@@ -54,4 +54,5 @@ class AbilityShare(Criterion):
         ends = [Circuit.full(case.model.graph), Circuit.empty(case.model.graph)]
         clean, corrupted = case.values(ends, ablation="resample")  # all ablated: the corrupted run
         difference = clean - corrupted if case.metric.higher_is_better else corrupted - clean
-        return Finding(share_of(above_zero(difference, dust_of(clean, corrupted))))
+        above = above_zero(difference, dust_of(clean, corrupted))
+        return Finding(share_of(above, case.validation.clusters))

@@ -109,4 +109,4 @@ def _area(case: Case, name: str, height: Callable[[Values], Values]) -> Estimate
         f = np.stack([(row.mean(axis=axis) - zero) / gap for row in rows])
         return np.asarray(np.trapezoid(height(f), FRACTIONS, axis=0))
 
-    return estimate((full, empty, *rows), area)
+    return estimate((full, empty, *rows), area, clusters=case.validation.clusters)

@@ -64,17 +64,18 @@ def measure_baseline(model: SubjectModel, pairs: PromptPairs, metric: Metric) ->
     corrupted_logits = _logits(model, pairs, clean=False)
     labels = pairs.with_clean_logits(clean_logits).labels
     gap = metric.gain(clean_logits, labels) - metric.gain(corrupted_logits, labels)
+    accurate = Accuracy().values(clean_logits, labels).double().numpy()
     preference = None
     if bool((labels.wrong_answers >= 0).any(1).all()):
         difference = LogitDifference().values(clean_logits, labels)
-        preference = share_of((difference > 0).double().numpy())
+        preference = share_of((difference > 0).double().numpy(), pairs.clusters)
     return Baseline(
         metric=metric.name,
         unit=metric.unit,
-        clean=_mean(metric.values(clean_logits, labels)),
-        corrupted=_mean(metric.values(corrupted_logits, labels)),
-        gap=_mean(gap),
-        accuracy=share_of(Accuracy().values(clean_logits, labels).double().numpy()),
+        clean=_mean(metric.values(clean_logits, labels), pairs),
+        corrupted=_mean(metric.values(corrupted_logits, labels), pairs),
+        gap=_mean(gap, pairs),
+        accuracy=share_of(accurate, pairs.clusters),
         preference=preference,
     )
 
@@ -99,5 +100,5 @@ def _logits(model: SubjectModel, pairs: PromptPairs, *, clean: bool) -> Tensor:
     return torch.cat([record(model, batch)[1].double().cpu() for batch in batches])
 
 
-def _mean(values: Tensor) -> Estimate:
-    return mean_estimate(values.numpy())
+def _mean(values: Tensor, pairs: PromptPairs) -> Estimate:
+    return mean_estimate(values.numpy(), clusters=pairs.clusters)

@@ -157,7 +157,8 @@ class Case:
         full, empty = self.values(
             [Circuit.full(graph), Circuit.empty(graph)], choosing=choosing, ablation=ablation
         )
-        require_gap(full, empty, ablation or self.ablation, self.metric)
+        pairs = self.choosing if choosing else self.validation
+        require_gap(full, empty, ablation or self.ablation, self.metric, pairs.clusters)
         return full, empty
 
     def faithfulness(self, circuits: Sequence[Circuit], *, ablation: str = "") -> Values:
@@ -173,7 +174,7 @@ class Case:
             VanishingGapError: m(M) - m(0) cannot be told from zero.
         """
         full, empty = self.ends(ablation=ablation)
-        return share_of_whole(change, full - empty)
+        return share_of_whole(change, full - empty, clusters=self.validation.clusters)
 
 
 def not_found_again(reason: str) -> CriterionError:

@@ -27,7 +27,10 @@ class KL(Criterion):
     def measure(self, case: Case) -> Finding:
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
         circuit, empty = case.values(circuits, metric=KLDivergence())
-        return Finding(mean_estimate(circuit), f"of the empty circuit: {mean_estimate(empty)}")
+        clusters = case.validation.clusters
+        theirs = mean_estimate(empty, clusters=clusters)
+        own = mean_estimate(circuit, clusters=clusters)
+        return Finding(own, f"of the empty circuit: {theirs}")
 
 
 class TopAnswerAgreement(Criterion):
@@ -41,4 +44,6 @@ class TopAnswerAgreement(Criterion):
     def measure(self, case: Case) -> Finding:
         circuits = [case.circuit, Circuit.empty(case.model.graph)]
         circuit, empty = case.values(circuits, metric=Agreement())
-        return Finding(share_of(circuit), f"of the empty circuit: {empty.mean():.3g}")
+        return Finding(
+            share_of(circuit, case.validation.clusters), f"of the empty circuit: {empty.mean():.3g}"
+        )

@@ -22,7 +22,7 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.clusters import Clusters
 from circuitkit.statistics.gaps import dust_of
 from circuitkit.statistics.one_sided import p_positive
-from circuitkit.statistics.shares import share_of
+from circuitkit.statistics.shares import effective_n, share_of
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ENOUGH
@@ -45,7 +45,7 @@ class Equivalence(Criterion):
         full, empty = case.ends()
         [circuit] = case.values([case.circuit])
         gap = full - empty
-        p = p_equivalent(circuit - full, gap)
+        p = p_equivalent(circuit - full, gap, case.validation.clusters)
         value = case.share_of_gap(circuit - full)  # f - 1
         return Finding(value, p=p, tested=Bound(-MARGIN, MARGIN), same_as="faithfulness")
 
@@ -63,8 +63,10 @@ class ShareEquivalence(Criterion):
         [circuit] = case.values([case.circuit])
         above = above_zero(circuit - full, dust_of(full, empty))
         tested = Bound(0.5 - SHARE_MARGIN, 0.5 + SHARE_MARGIN)
-        p = p_even(float(above.sum()), len(full))
-        return Finding(share_of(above), p=p, tested=tested)
+        clusters = case.validation.clusters
+        n = int(effective_n(above, clusters))
+        p = p_even(float(above.mean()) * n, n)
+        return Finding(share_of(above, clusters), p=p, tested=tested)
 
 
 def p_equivalent(difference: Values, gap: Values, clusters: Clusters | None = None) -> float:

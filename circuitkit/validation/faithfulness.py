@@ -22,6 +22,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, mean_estimate, share_of_whole
 from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.clusters import Clusters
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.statistics.power import least_visible
 from circuitkit.validation.case import Case
@@ -92,7 +93,7 @@ def measure_faithfulness(
     """
     work = Work(ablation, memory=memory)
     values, full, empty = _run(model, pairs, circuits, metric, work)
-    return [_faithfulness(ablation.name, row, full, empty) for row in values]
+    return [_faithfulness(ablation.name, row, full, empty, pairs.clusters) for row in values]
 
 
 def faithfulness_under(case: Case, ablation: str) -> Faithfulness:
@@ -104,7 +105,7 @@ def faithfulness_under(case: Case, ablation: str) -> Faithfulness:
     """
     full, empty = case.ends(ablation=ablation)
     [values] = case.values([case.circuit], ablation=ablation)
-    return _faithfulness(ablation, values, full, empty)
+    return _faithfulness(ablation, values, full, empty, case.validation.clusters)
 
 
 def measure_faithfulness_points(
@@ -144,7 +145,7 @@ def _run(
         progress=work.progress,
     ).numpy()
     full, empty = values[0], values[1]
-    require_gap(full, empty, work.ablation.name, metric)
+    require_gap(full, empty, work.ablation.name, metric, pairs.clusters)
     return values[2:], full, empty
 
 
@@ -155,15 +156,17 @@ def measured(case: Case, circuit: Circuit) -> Estimate:
     return case.share_of_gap(values - empty)
 
 
-def _faithfulness(ablation: str, values: Values, full: Values, empty: Values) -> Faithfulness:
+def _faithfulness(
+    ablation: str, values: Values, full: Values, empty: Values, clusters: Clusters
+) -> Faithfulness:
     defined = full != empty
     per_pair = (values - empty)[defined] / (full - empty)[defined]
     return Faithfulness(
         ablation=ablation,
-        value=share_of_whole(values - empty, full - empty),
-        circuit=mean_estimate(values),
-        model=mean_estimate(full),
-        empty=mean_estimate(empty),
+        value=share_of_whole(values - empty, full - empty, clusters=clusters),
+        circuit=mean_estimate(values, clusters=clusters),
+        model=mean_estimate(full, clusters=clusters),
+        empty=mean_estimate(empty, clusters=clusters),
         per_pair=tuple(float(ratio) for ratio in per_pair),
     )
 

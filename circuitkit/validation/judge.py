@@ -139,11 +139,10 @@ def _not_judged(names: Sequence[str], thresholds: Thresholds, reason: str) -> Ve
 
 
 def _judged(case: Case, name: str, bound: Bound) -> Check:
-    n = len(case.validation)
     bound = CRITERIA[name].bound_on(case.circuit.graph, bound)
-    independent, least = case.validation.n_clusters, CRITERIA[name].least_pairs
-    if independent < least:
-        return unmeasured(name, bound, f"too few pairs: {independent}, {least} are needed")
+    n, least = case.validation.n_clusters, CRITERIA[name].least_pairs  # independent ones
+    if n < least:
+        return unmeasured(name, bound, f"too few pairs: {n}, {least} are needed")
     try:
         check = check_of(name, CRITERIA[name].measure(case), bound)
     except NotApplicableError as error:

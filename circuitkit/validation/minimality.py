@@ -33,6 +33,7 @@ from circuitkit.circuits.random_circuits import random_path
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import Estimate, Values, resampled_t
 from circuitkit.statistics.bound import Bound
+from circuitkit.statistics.clusters import cluster_rows
 from circuitkit.statistics.gaps import dust_of
 from circuitkit.statistics.step_down import step_down
 from circuitkit.validation.case import Case
@@ -108,7 +109,7 @@ def needed_edges(case: Case) -> Needed:
             "Judge a larger circuit."
         )
     level = reference_level(case)
-    changes = edge_effects(case)
+    changes = cluster_rows(edge_effects(case), case.validation.clusters)
     needed, idle = rejected_above(changes, level), rejected_below(changes, level)
     return Needed(needed, idle, np.abs(changes.mean(1)), level)
 

@@ -43,7 +43,8 @@ class AblationSpread(Criterion):
             notes.append(f"{name} {columns[-2].mean() / columns[-1].mean():.3g}")
         if len(columns) < 4:
             raise CriterionError(f"ablation-spread: two ablations must have a gap, got {notes}.")
-        return Finding(estimate(columns, _spread), ", ".join(notes))
+        found = estimate(columns, _spread, clusters=case.validation.clusters)
+        return Finding(found, ", ".join(notes))
 
 
 def _spread(*columns: Values, axis: int = -1) -> Values:

@@ -35,6 +35,15 @@ class Trials:
     draws: Annotated[
         int, typer.Option(min=1, help="Draws of each test under its null.", metavar="N")
     ] = 400
+    levels: Annotated[
+        bool,
+        typer.Option(
+            "--levels", help="Also the error rates of every cell, of models of seed 11: takes long."
+        ),
+    ] = False
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share the models of --levels.", metavar="N")
+    ] = 1
 
 
 @dataclass(frozen=True)

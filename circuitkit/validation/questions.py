@@ -3,6 +3,11 @@
 Every criterion answers one. A question is refuted if any of its checks is, supported if all that
 have a bound are, undecided else, and not asked where none has a bound. Checks that are one
 measurement in several dresses (`Finding.same_as`) are named as such, and count once.
+
+Multiplicity. "Supported" asks all of them: a circuit that fails one question passes all with at
+most the level of that one, 5 %, without any correction (intersection-union test: Berger 1982,
+Technometrics 24:295). "Refuted" asks one of them: of m measurements, each wrong in at most 2.5 %,
+one is in at most m x 2.5 %. So a refutation by one check alone, close to its bound, is weak.
 """
 
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def test_all_criteria_are_judged_in_their_order_and_progress_is_told(case):
     assert {check.outcome for check in verdict.checks} == {"reported"}
     assert verdict.outcome == "undecided"
     assert "no criterion has a bound" in verdict.sentence
-    assert steps == [(i, 28) for i in range(29)]
+    assert steps == [(i, 29) for i in range(30)]
 
 
 @pytest.mark.parametrize(

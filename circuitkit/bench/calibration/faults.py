@@ -112,11 +112,15 @@ def without_neediest(subject: Subject, true: Circuit) -> Circuit:
     Planted edges are all needed; of a trained model's, most do little.
     """
     splits = replace(subject.splits, validation=subject.splits.discovery)
-    unlabelled = replace(true, provenance=replace(true.provenance, discovery_prompts=()))
-    case = case_of(replace(subject, splits=splits), unlabelled, Settings())
+    case = case_of(replace(subject, splits=splits), without_prompts(true), Settings())
     fewer = [true.with_edges(true.edge_mask & ~true.graph.mask_of([edge])) for edge in true.edges]
     own, *others = case.faithfulness([true, *fewer])
     return max(zip(fewer, others, strict=True), key=lambda pair: abs(pair[1] - own))[0]
+
+
+def without_prompts(circuit: Circuit) -> Circuit:
+    """Return the circuit without the digests of the prompts that found it."""
+    return replace(circuit, provenance=replace(circuit.provenance, discovery_prompts=()))
 
 
 def subject_on(model: SubjectModel, task_name: str, n: int) -> Subject:
@@ -129,8 +133,7 @@ def subject_on(model: SubjectModel, task_name: str, n: int) -> Subject:
 def tried(subject: Subject, name: str, fault: str, circuit: Circuit, ablation: str) -> CaseResult:
     """Return the verdict on a circuit by every criterion that has a default bound."""
     settings = Settings(ablation=ablation)
-    unlabelled = replace(circuit, provenance=replace(circuit.provenance, discovery_prompts=()))
-    case = case_of(subject, unlabelled, settings)
+    case = case_of(subject, without_prompts(circuit), settings)
     verdict = judge_circuit(case, settings.thresholds, only=JUDGED)
     refuted = tuple(c.criterion for c in verdict.checks if c.outcome == REFUTED)
     open_ = tuple(c.criterion for c in verdict.checks if c.outcome == UNDECIDED)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from circuitkit.bench.calibration.false_alarms import measure_false_alarms
 from circuitkit.bench.calibration.faults import PICO_TASKS, CaseResult, pico_cases, planted_cases
+from circuitkit.bench.calibration.levels import TRAINED, levels_page, measure_levels
 from circuitkit.bench.calibration.page import write_calibration
 from circuitkit.cli.actions.reports import show_paths
 from circuitkit.cli.benches import Trials
@@ -12,8 +13,10 @@ from circuitkit.cli.options import Shown
 from circuitkit.cli.terminal import bars, show_json
 from circuitkit.cli.values import typed_command
 from circuitkit.study.settings import installed_versions
-from circuitkit.work.files import require_writable_directory
+from circuitkit.work.files import require_writable_directory, write_whole
 from circuitkit.work.progress import Progress
+
+UNSEEN = 11  # the seed of planted models that no default was set by
 
 
 def try_the_judge(trials: Trials, circuits: Path | None, output: Path, shown: Shown) -> None:
@@ -24,12 +27,26 @@ def try_the_judge(trials: Trials, circuits: Path | None, output: Path, shown: Sh
     with bars(shown=shown.has_bars) as stage:
         cases = _cases(named, circuits, trials.n, stage("Circuits with known faults"))
         rates = measure_false_alarms(trials.draws, stage("False alarms"))
+        if trials.levels:
+            _write_levels(trials, circuits, output)
     versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
     written = write_calibration(cases, rates, output, command=typed_command(), versions=versions)
     if shown.as_json:
         show_json({"cases": [asdict(t) for t in cases], "rates": [asdict(r) for r in rates]})
     else:
         show_paths(written, as_json=False)
+
+
+def _write_levels(trials: Trials, circuits: Path | None, output: Path) -> None:
+    """Write the page of every cell's error rates; what was run is kept beside it."""
+    models, difficulties = trials.models.split(","), trials.difficulties.split(",")
+    named = [f"{model}:{difficulty}:{UNSEEN}" for model in models for difficulty in difficulties]
+    named += [f"{TRAINED}{task}" for task in PICO_TASKS] if circuits is not None else []
+    cells = measure_levels(
+        named, output / "pools", draws=trials.draws, circuits=circuits, workers=trials.workers
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
+    write_whole(output / "levels.md", levels_page(cells, typed_command(), versions))
 
 
 def _cases(names: list[str], circuits: Path | None, n: int, progress: Progress) -> list[CaseResult]:

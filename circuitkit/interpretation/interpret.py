@@ -34,22 +34,12 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
     """Return what the parts of a case's circuit do, with the evidence.
 
     Raises:
-        CriterionError: too few pairs.
+        CriterionError: too few pairs, or the circuit has no edge.
         VanishingGapError: the model and the empty circuit cannot be told apart.
         MemoryBudgetError: not even one pair fits.
     """
     model, pairs, metric = case.model, case.validation, case.metric
-    if pairs.n_clusters < MIN_TO_JUDGE:
-        raise CriterionError(
-            f"interpretation: needs at least {MIN_TO_JUDGE} pairs, got {pairs.n_clusters} "
-            f"independent ones in {len(pairs)}. Roles are claimed on tests over pairs. Raise --n, "
-            "or take prompts that differ more."
-        )
-    if not case.circuit.n_edges:
-        raise CriterionError(
-            "interpretation: the circuit must have an edge, got none. It has no parts that could "
-            "do something. Interpret a larger circuit."
-        )
+    _require_something(case)
     evidence = Evidence(case)
     roles = roles_from(evidence, stage("Roles of components"))
     groups = grouped(roles)
@@ -73,6 +63,22 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
         sections=_sections(case, notes, stage),
         notes=tuple(notes),
     )
+
+
+def _require_something(case: Case) -> None:
+    """Refuse too few independent pairs, and a circuit without an edge."""
+    pairs = case.validation
+    if pairs.n_clusters < MIN_TO_JUDGE:
+        raise CriterionError(
+            f"interpretation: needs at least {MIN_TO_JUDGE} pairs, got {pairs.n_clusters} "
+            f"independent ones in {len(pairs)}. Roles are claimed on tests over pairs. Raise --n, "
+            "or take prompts that differ more."
+        )
+    if not case.circuit.n_edges:
+        raise CriterionError(
+            "interpretation: the circuit must have an edge, got none. It has no parts that could "
+            "do something. Interpret a larger circuit."
+        )
 
 
 def _templates(

@@ -35,7 +35,9 @@ def study_task(name, model, n_pairs=N_PAIRS, criteria=JUDGED_BY, **settings):
 def test_a_small_circuit_is_faithful_on_held_out_prompts(name, pico):
     record = study_task(name, pico)
     validation = record.validation
-    assert validation.baseline.accuracy.low > 0.9
+    accuracy = validation.baseline.accuracy
+    assert accuracy.value > 0.95
+    assert accuracy.low > 0.85  # 35 independent pairs, all of them right, show no more than 0.8999
     assert record.circuit.n_edges <= 0.15 * record.graph.n_edges
     assert validation.faithfulness[0].ablation == "mean"
     assert validation.faithfulness[0].value.value >= 0.8
@@ -48,7 +50,8 @@ def test_a_small_circuit_is_faithful_on_held_out_prompts(name, pico):
 def test_a_circuit_that_is_not_faithful_enough_is_refuted_with_the_reason(pico):
     """EAP on induction: the last tokens of both prompts are the same, so it misses the queries."""
     record = study_task("induction", pico)
-    assert record.validation.baseline.accuracy.low > 0.9
+    assert record.validation.baseline.accuracy.value > 0.95
+    assert record.validation.baseline.accuracy.low > 0.85
     assert record.info.n_edges_selected == int(0.15 * record.graph.n_edges)
     assert record.validation.verdict.outcome == "refuted"
     sentence, reason = verdict_sentences(record)

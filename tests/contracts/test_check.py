@@ -372,7 +372,8 @@ def test_what_a_contract_does_not_say_the_circuit_file_does(of_task):
     item = truth_result(of_task, "n = 20\nfaithfulness = { min = 0.8 }")
     assert item.outcome == HOLDS
     assert item.check.value.n == 20
-    assert truth_result(of_task, "faithfulness = { min = 0.9 }").check.value.n == 100
+    # of the hundred pairs that the file asks for, 99 are independent
+    assert truth_result(of_task, "faithfulness = { min = 0.9 }").check.value.n == 99
     broken = truth_result(of_task, "n = 20\nfaithfulness = { min = 9 }").message
     assert "--model planted-induction --task planted-induction --n 20 --seed 5" in broken
 

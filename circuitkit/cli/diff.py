@@ -42,8 +42,8 @@ class ShownEdges(Shown):
 
 @command
 def diff(
-    a: Annotated[Path, typer.Argument(help="The circuit file of circuit A.", metavar="A")],
-    b: Annotated[Path, typer.Argument(help="The circuit file of circuit B.", metavar="B")],
+    a: Annotated[Path, typer.Argument(help="The file or run directory of circuit A.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="The file or run directory of circuit B.", metavar="B")],
     ground: Runs,
     machine: Machine,
     shown: ShownEdges,

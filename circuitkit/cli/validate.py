@@ -13,7 +13,9 @@ from circuitkit.cli.rules import Bounds
 
 @command
 def validate(
-    circuit: Annotated[Path, typer.Argument(help="A circuit file.", metavar="CIRCUIT")],
+    circuit: Annotated[
+        Path, typer.Argument(help="A circuit file or run directory.", metavar="CIRCUIT")
+    ],
     ground: CircuitGround,
     bounds: Bounds,
     machine: Machine,

@@ -145,4 +145,4 @@ def request_of(contract: Contract, circuit: Circuit) -> Request:
     asked = Overrides(
         contract.task, contract.prompts, model=model, n=contract.n, seed=contract.seed
     )
-    return request_for(circuit, asked, str(contract.circuit))
+    return request_for(circuit, asked, str(contract.circuit), file=contract.circuit)

@@ -32,11 +32,16 @@ class Overrides:
 
 
 def request_for(
-    circuit: Circuit, asked: Overrides = Overrides(), where: str = "circuit"
+    circuit: Circuit,
+    asked: Overrides = Overrides(),
+    where: str = "circuit",
+    *,
+    file: Path | None = None,
 ) -> Request:
     """Return the request whose pairs judge a circuit: what was asked, else what its recipe says.
 
-    As many discovery pairs are drawn as found it, so that validation pairs are others.
+    As many discovery pairs are drawn as found it, so that validation pairs are others. A prompt
+    file that the recipe names is looked for from the working directory, then beside `file`.
 
     Raises:
         CircuitFileError: its own task is a file of Python, which only an explicit `task` runs, or
@@ -49,7 +54,7 @@ def request_for(
         require_no_code(replace(own, task=task), where, allowed=asked.allow_task_code)
     return Request(
         task=task,
-        prompts=Path(own.prompts) if is_own and own.prompts else asked.prompts,
+        prompts=_located(own.prompts, file) if is_own and own.prompts else asked.prompts,
         metric=asked.metric or own.metric,
         model=asked.model or origin.model or "pico",
         n=own.n or asked.n,
@@ -62,6 +67,11 @@ def request_for(
         task_digest=own.task_digest if is_own else "",
         trust_remote_code=asked.trust_remote_code,
     )
+
+
+def _located(prompts: str, file: Path | None) -> Path:
+    beside = Path(prompts) if file is None else file.parent / prompts
+    return beside if beside.exists() and not Path(prompts).exists() else Path(prompts)
 
 
 def own_seed(circuit: Circuit) -> int:
@@ -82,7 +92,7 @@ def subject_of_circuit(
         TaskError, ModelError, PromptError: they cannot be loaded or drawn.
     """
     where = f"circuit file {str(path)!r}"
-    subject = subject_of(request_for(circuit, asked, where))
+    subject = subject_of(request_for(circuit, asked, where, file=path))
     if not anyway:
         _require_same_weights(circuit, subject, where)
     return subject

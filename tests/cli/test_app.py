@@ -124,6 +124,18 @@ def test_discover_then_validate(common, tmp_path, toy_directory, other_prompts):
     assert strict.exit_code == 1
 
 
+def test_a_run_directory_stands_for_its_circuit_file(ran, tmp_path):
+    words = ("--criteria", "edge-share", "--ablation", "resample", "--json", "-q")
+    judged = [call("validate", path, *words) for path in (ran[0], ran[0] / "circuit.json")]
+    assert judged[0].exit_code in (0, 1), judged[0].output
+    verdicts = [json.loads(done.stdout)["verdict"] for done in judged]
+    assert verdicts[0] == verdicts[1]
+    words = ("--no-run", "-o", tmp_path / "diff.svg", "--json")
+    done = call("diff", ran[0], ran[0] / "circuit.json", *words)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "diff.svg").exists()
+
+
 def test_validate_refuses_the_prompts_that_found_the_circuit(common, tmp_path):
     path = tmp_path / "circuit.json"
     call("discover", *common, "--edges", 60, "-o", path)

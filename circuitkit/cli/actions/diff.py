@@ -20,6 +20,7 @@ from circuitkit.reporting.render import render_dot
 from circuitkit.study.cases import require_same_tokenizer
 from circuitkit.study.difference import FaithfulnessDifference, measure_difference
 from circuitkit.study.recipe import require_no_code
+from circuitkit.study.records import circuit_file_of
 from circuitkit.study.request import own_seed
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.task import find_task
@@ -41,7 +42,8 @@ def diff_files(
     if ground is not None:
         require_ablation(ground.ablation)
     first, second = (
-        Side(letter, path, load_circuit(path)) for letter, path in zip("AB", files, strict=True)
+        Side(letter, path, load_circuit(circuit_file_of(path)))
+        for letter, path in zip("AB", files, strict=True)
     )
     diff = diff_circuits(first.circuit, second.circuit)
     swaps = [] if ground is None else _run_both(first, second, ground, machine, shown)

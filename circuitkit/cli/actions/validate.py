@@ -18,7 +18,7 @@ from circuitkit.cli.terminal import bars, show_json
 from circuitkit.cli.values import parse_names
 from circuitkit.statistics.bound import Bound
 from circuitkit.study.cases import judge
-from circuitkit.study.records import Judgement, save_judgement
+from circuitkit.study.records import Judgement, circuit_file_of, save_judgement
 from circuitkit.study.settings import Settings, installed_versions
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criteria import Thresholds, read_thresholds
@@ -38,6 +38,7 @@ def judge_file(
     output: Path | None,
 ) -> int:
     """Judge a circuit file, write and show the judgement, and return the exit code."""
+    path = circuit_file_of(path)
     circuit = load_circuit(path)
     criteria = parse_names(bounds.criteria)
     require_known(criteria)

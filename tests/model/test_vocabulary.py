@@ -33,7 +33,7 @@ def test_padding_must_be_a_token_too(toy):
         toy.run(pairs.clean_batch)
 
 
-@pytest.mark.parametrize(("right", "wrong", "kind"), [(37, 6, "answers"), (5, 99, "wrong answers")])
+@pytest.mark.parametrize(("right", "wrong", "kind"), [(37, 8, "answers"), (7, 99, "wrong answers")])
 def test_an_answer_without_a_logit_is_refused_before_any_run(toy, right, wrong, kind, monkeypatch):
     pairs = tokenize_pairs([GOOD, GOOD, PromptPair([1, 2, 3], [1, 2, 4], [5, right], [6, wrong])])
     monkeypatch.setattr(GPT2LMHeadModel, "forward", None)  # whatever runs, fails otherwise

@@ -49,7 +49,7 @@ SUPPLIERS = {
     "mlp": "mlp-supplier",
 }
 COPIES = 0.1  # of the most that a head adds to any logit
-RAISED = 0.85  # of the plausible answers, which a mover raises less than what it looks at
+RAISED = 0.75  # of the plausible answers are raised less than what a mover looks at; chance: 0.5
 LOOKED = 0.2  # of its attention, at plausible answers
 ABOVE = 0.1  # rank, more than other prompts' writes and the median head give what it looks at
 N_OTHER_HEADS = 8

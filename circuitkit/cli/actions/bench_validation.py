@@ -27,18 +27,17 @@ def try_the_judge(trials: Trials, circuits: Path | None, output: Path, shown: Sh
     with bars(shown=shown.has_bars) as stage:
         cases = _cases(named, circuits, trials.n, stage("Circuits with known faults"))
         rates = measure_false_alarms(trials.draws, stage("False alarms"))
-        if trials.levels:
-            _write_levels(trials, circuits, output)
+        levels = [_write_levels(trials, circuits, output)] if trials.levels else []
     versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
     written = write_calibration(cases, rates, output, command=typed_command(), versions=versions)
     if shown.as_json:
         show_json({"cases": [asdict(t) for t in cases], "rates": [asdict(r) for r in rates]})
     else:
-        show_paths(written, as_json=False)
+        show_paths([*written, *levels], as_json=False)
 
 
-def _write_levels(trials: Trials, circuits: Path | None, output: Path) -> None:
-    """Write the page of every cell's error rates; what was run is kept beside it."""
+def _write_levels(trials: Trials, circuits: Path | None, output: Path) -> Path:
+    """Write the page of every cell's error rates and return its path; pools are kept beside it."""
     models, difficulties = trials.models.split(","), trials.difficulties.split(",")
     named = [f"{model}:{difficulty}:{UNSEEN}" for model in models for difficulty in difficulties]
     named += [f"{TRAINED}{task}" for task in PICO_TASKS] if circuits is not None else []
@@ -46,7 +45,9 @@ def _write_levels(trials: Trials, circuits: Path | None, output: Path) -> None:
         named, output / "pools", draws=trials.draws, circuits=circuits, workers=trials.workers
     )
     versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
-    write_whole(output / "levels.md", levels_page(cells, typed_command(), versions))
+    path = output / "levels.md"
+    write_whole(path, levels_page(cells, typed_command(), versions))
+    return path
 
 
 def _cases(names: list[str], circuits: Path | None, n: int, progress: Progress) -> list[CaseResult]:

@@ -1,7 +1,9 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from circuitkit.bench.calibration import levels
 from circuitkit.bench.calibration.levels import (
@@ -13,6 +15,8 @@ from circuitkit.bench.calibration.levels import (
     levels_page,
     measure_levels,
 )
+from circuitkit.cli.actions import bench_validation
+from circuitkit.cli.app import app
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,11 @@ def test_pools_are_run_once_and_give_the_same_cells_whatever_the_workers(tmp_pat
     first = measure_levels(["planted-skip-trigram:plain:11"], tmp_path, draws=4)
     assert len(list(tmp_path.glob("*.npz"))) == 9
     monkeypatch.setattr(levels, "_run", None)  # nothing is run again
-    assert measure_levels(["planted-skip-trigram:plain:11"], tmp_path, draws=4) == first
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which wait meanwhile
+        for n in (1, 2):
+            again = measure_levels(["planted-skip-trigram:plain:11"], tmp_path, draws=4, workers=n)
+            assert again == first
     assert {cell.n for cell in first} == {16}
 
 
@@ -65,3 +73,15 @@ def test_the_headline_is_the_worst_cell_not_the_mean():
     assert "**The worst of 21 cells: false support in 9.0% (" in page
     assert "m, random circuit, mean ablation, 64 pairs" in page
     assert "| false support | 64 | 9.0% (4.2% to 16.4%) | 5.0% |" in page
+
+
+def test_the_command_names_the_page_of_levels_among_what_it_wrote(tmp_path, monkeypatch):
+    cells = [Cell(q, "m", "true", "mean", n, 1, 100) for q in [*WORST, "power"] for n in SIZES]
+    for name, result in (("_cases", []), ("measure_false_alarms", []), ("measure_levels", cells)):
+        monkeypatch.setattr(bench_validation, name, lambda *_, made=result, **__: made)
+    words = ["bench-validation", "--levels", "-q", "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    for name in ("README.md", "calibration.json", "levels.md"):
+        assert name in done.output
+        assert (tmp_path / name).exists()

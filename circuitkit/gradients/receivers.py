@@ -175,17 +175,26 @@ class Contraction:
         self.senders = sender_outputs(model, chosen)
         self.by_place = self.senders.permute(1, 2, 0)  # [place, d_model, sender]
         self.pooled: list[dict[str, Tensor]] = [{} for _ in model.layers]
-        self.total = torch.zeros(model.graph.edge_mask.shape, dtype=torch.float64)
+        shape, device = model.graph.edge_mask.shape, self.senders.device
+        self.total = torch.zeros(shape, dtype=torch.float64, device=device)
+        self.labelled: tuple[Tensor, Tensor] | None = None  # of the chosen places, and their rows
 
     def add(self, weight: float, gradients: ReceiverGradients) -> None:
         """Add the gradients of a run, times a weight."""
         for layer, grads in enumerate(gradients.layers):
             self._add_layer(layer, weight, grads)
-        rows = self.where // self.n_pos
-        labelled = self.where % self.n_pos == gradients.label_pos[rows]
-        grad = gradients.logits_in[rows[labelled]] * weight
+        labelled, rows = self._labelled(gradients.label_pos)
+        grad = gradients.logits_in[rows] * weight
         at_logits = torch.einsum("spd,pd->s", self.senders[:, labelled], grad)
-        self.total[:, -1] += at_logits.double().cpu()
+        self.total[:, -1] += at_logits.double()
+
+    def _labelled(self, label_pos: Int[Tensor, " row"]) -> tuple[Tensor, Tensor]:
+        """Return which of the places are labelled, and their rows: alike in all runs of a batch."""
+        if self.labelled is None:
+            rows = self.where // self.n_pos
+            chosen = (self.where % self.n_pos == label_pos[rows]).nonzero()[:, 0]
+            self.labelled = chosen, rows[chosen]
+        return self.labelled
 
     def _add_layer(self, layer: int, weight: float, grads: LayerGradients) -> None:
         attention, graph = self.model.layers[layer].attention, self.model.graph
@@ -205,7 +214,7 @@ class Contraction:
             x_hat = attention.norm.x_hat(x).unsqueeze(1)
             shared = torch.bmm(x_hat, self.by_place[..., :n_senders])[:, 0] / x.shape[-1]
             columns = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
-            self.total[:n_senders, columns] -= (shared.T @ torch.cat(along).T).double().cpu()
+            self.total[:n_senders, columns] -= (shared.T @ torch.cat(along).T).double()
 
     def _pool(self, layer: int, what: str, grad: Tensor) -> None:
         known = self.pooled[layer].get(what)
@@ -230,8 +239,8 @@ class Contraction:
                 receivers[-1] = pooled["mlp"]
             # place by place: the flat product is tall and thin, and a fifth slower
             by_place = torch.bmm(receivers.transpose(0, 1), self.by_place[..., :n_senders])
-            self.total[:n_senders, columns] += by_place.sum(0).T.double().cpu()
-        return torch.where(graph.edge_mask, self.total, 0.0)
+            self.total[:n_senders, columns] += by_place.sum(0).T.double()
+        return torch.where(graph.edge_mask, self.total.cpu(), 0.0)
 
 
 def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:

@@ -126,11 +126,16 @@ def require_finite(activations: Activations, model_name: str) -> None:
     Raises:
         ActivationError: there is one.
     """
-    require_finite_tensor(activations.input, f"model {model_name!r}, input")
+    named = {f"model {model_name!r}, input": activations.input}
     for layer, z in enumerate(activations.z):
-        require_finite_tensor(z, f"model {model_name!r}, layer {layer}, attention heads")
+        named[f"model {model_name!r}, layer {layer}, attention heads"] = z
         for mlp in activations.mlp[layer : layer + 1]:
-            require_finite_tensor(mlp, f"model {model_name!r}, layer {layer}, MLP")
+            named[f"model {model_name!r}, layer {layer}, MLP"] = mlp
+    # finite sums prove finite terms; all are read back from the device at once
+    if bool(torch.isfinite(torch.stack([tensor.sum() for tensor in named.values()])).all()):
+        return
+    for where, tensor in named.items():
+        require_finite_tensor(tensor, where)
 
 
 def require_finite_tensor(tensor: Float[Tensor, "row ..."], where: str) -> None:

@@ -1,0 +1,66 @@
+"""How often attribution and exact edges read a tensor back: on a GPU each time is a halt."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.discovery import eap, eap_ig
+from circuitkit.interventions.ablation import ResampleAblation, ZeroAblation
+from circuitkit.interventions.edges import measure_edges
+from circuitkit.interventions.run_circuit import evaluate_circuits
+from circuitkit.metrics import LogitDifference
+from circuitkit.zoo import load_model
+from tests.conftest import save_toy
+
+READ_BACK = ("_local_scalar_dense", "nonzero", "unique", "_unique", "is_nonzero", "masked_select")
+
+
+class ReadsBack(TorchDispatchMode):
+    """Counts what makes the host wait for a value."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        self.counts[name] += name.startswith(READ_BACK)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    root = tmp_path_factory.mktemp("layers")
+    return [load_model(save_toy(root / str(n), 0, n_layers=n), dtype=torch.float64) for n in (2, 4)]
+
+
+WORK = {
+    "eap": lambda model, pairs: eap.score_edges(model, pairs, LogitDifference()),
+    "eap, zero": lambda model, pairs: eap.score_edges(
+        model, pairs, LogitDifference(), ablation=ZeroAblation()
+    ),
+    "eap-ig": lambda model, pairs: eap_ig.score_edges(model, pairs, LogitDifference()),
+    "one circuit": lambda model, pairs: evaluate_circuits(
+        model,
+        pairs,
+        [Circuit.full(model.graph)],
+        ablation=ResampleAblation(),
+        metric=LogitDifference(),
+    ),
+    "exact edges": lambda model, pairs: measure_edges(
+        model, pairs, model.graph.edge_names[:40], LogitDifference()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_reading_back_does_not_grow_with_the_layers(name, models, pairs):
+    found = []
+    for model in models:
+        with ReadsBack() as reads:
+            WORK[name](model, pairs)
+        found.append(reads.counts.total())
+    assert found[0] == found[1] > 0

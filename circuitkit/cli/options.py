@@ -19,7 +19,10 @@ from circuitkit.cli.values import (
 from circuitkit.errors import MethodError
 
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="cpu, cuda, cuda:1, ...", metavar="DEVICE")
+    str,
+    typer.Option(
+        "--device", help="cpu, cuda, cuda:1, ...; auto: a GPU if there is one.", metavar="DEVICE"
+    ),
 ]
 MemoryOption = Annotated[
     str,

@@ -10,6 +10,7 @@ from circuitkit.errors import ActivationError, CircuitkitError, DecompositionErr
 
 # A lack of memory says nothing of the model, and NaN in a run names its layer already.
 OTHER_TROUBLE = (ActivationError, MemoryError, torch.OutOfMemoryError)
+AUTO = "auto"
 
 
 @contextmanager
@@ -36,11 +37,13 @@ def refusing(where: str, module: nn.Module, kind: str = "") -> Iterator[None]:
 
 
 def checked_device(device: str) -> str:
-    """Return the name of a device that computes.
+    """Return the name of a device that computes; `auto`: a GPU where there is one, else the CPU.
 
     Raises:
         ModelError: there is no such device here, or it holds no values (meta).
     """
+    if device == AUTO:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         float(torch.zeros(1, device=device))
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:

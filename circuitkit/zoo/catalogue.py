@@ -55,6 +55,8 @@ def load_model(
 
     Planted models may have a difficulty and a seed, as `planted-ioi:backup:1`.
 
+    `device` is cpu, cuda, cuda:1 and so on; auto is the GPU where there is one, else the CPU.
+
     Files of Python that come with a model are run only with `trust_remote_code`.
 
     On random tokens, the model taken apart must compute what its own code computes.

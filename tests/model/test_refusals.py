@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from circuitkit.errors import CircuitkitError, DecompositionError, ModelError, PromptError
 from circuitkit.model import from_bridge, load_directory, load_state_dict
-from circuitkit.model.refusals import refusing
+from circuitkit.model.refusals import checked_device, refusing
 from circuitkit.zoo import load_model
 
 
@@ -149,6 +149,16 @@ def test_a_norm_that_is_nan_is_called_so(copy):
     with pytest.raises(CircuitkitError, match="NaN") as error:
         load_model(copy)
     assert "neither LayerNorm" not in str(error.value)
+
+
+def test_auto_is_the_gpu_where_there_is_one_and_else_the_cpu(toy_directory, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load_model(toy_directory, device="auto").device.type == "cpu"
+    tried = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", lambda *_, device, **__: tried.append(device) or 0.0)
+    assert checked_device("auto") == "cuda"
+    assert tried == ["cuda"]
 
 
 @pytest.mark.parametrize("device", ["meta", "nonsense", "cuda:99", "", "cpu:x"])

@@ -16,7 +16,7 @@ from circuitkit.statistics.bootstrap import MIN_PAIRS, TAIL, Estimate, Values
 from circuitkit.statistics.clusters import Clusters, cluster_sums
 
 
-def share_estimate(count: float, n: float) -> Estimate:
+def share_estimate(count: float | int, n: float | int) -> Estimate:
     """Return the share `count` of `n` with its interval. Half a hit counts half."""
     low = float(beta.ppf(TAIL, count, n - count + 1)) if count > 0 else 0.0
     high = float(beta.ppf(1 - TAIL, count + 1, n - count)) if count < n else 1.0

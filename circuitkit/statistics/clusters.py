@@ -23,11 +23,11 @@ def cluster_sums(rows: Values, clusters: Clusters | None) -> Values:
     """
     if clusters is None:
         return rows
-    numbers, at = np.unique(clusters, return_inverse=True)
-    if len(numbers) < LEAST:
+    order = np.argsort(clusters, kind="stable")
+    _, starts = np.unique(clusters[order], return_index=True)
+    if len(starts) < LEAST:
         return rows
-    belongs = (at[:, None] == np.arange(len(numbers))[None, :]).astype(np.float64)
-    return np.asarray(rows @ belongs)
+    return np.asarray(np.add.reduceat(rows[..., order], starts, axis=-1))
 
 
 def cluster_rows(rows: Values, clusters: Clusters | None) -> Values:

@@ -25,7 +25,6 @@ from circuitkit.interventions.circuit_walk import CircuitReads, circuit_logits
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention
-from circuitkit.model.context import Context
 from circuitkit.model.recording import attention_bias_before, sender_outputs
 from circuitkit.model.runs import Run, labelled_places
 from circuitkit.prompts.pairs import PromptPairs
@@ -94,14 +93,9 @@ class _SharedReads(CircuitReads):
     ) -> None:
         self.model, self.run, self.ablated = circuits.model, circuits.run, circuits.ablated
         self.weights = weights.to(self.ablated).transpose(1, 2)  # [circuit, receiver, sender]
-        self._context = self.run.context.repeated(len(weights))
+        self.context = self.run.context.repeated(len(weights))
         self.n_pos = self.run.entering.shape[1]
         self.changes: list[Tensor] = []
-
-    @property
-    def context(self) -> Context:
-        """The context of every circuit's rows: all are under way from the start."""
-        return self._context
 
     def reach(self, layer: int, what: str) -> bool:
         """Return that these heads or this MLP must be run: any weight may be other than zero."""

@@ -32,10 +32,8 @@ class CircuitReads(ABC):
     n_pos: int
     """The number of positions of a row; one behind `keep_labelled`."""
 
-    @property
-    @abstractmethod
-    def context(self) -> Context:
-        """The context of the rows that are under way."""
+    context: Context
+    """The context of the rows that are under way."""
 
     @abstractmethod
     def reach(self, layer: int, what: str) -> bool:

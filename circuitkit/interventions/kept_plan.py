@@ -50,22 +50,23 @@ def plan_of(
         for what in ("heads", "mlp")[: 1 + (graph.has_mlps and layer < graph.n_layers)]:
             stage = stage_of(layer, what)
             rows = np.flatnonzero(begins_at <= stage).tolist()
-            kept, groups = _kept(masks[rows], graph, layer, what)
+            kept, groups = _kept(masks, rows, graph, layer, what)
             found.append((stage, rows, kept, groups))
     return _sent(found, model)
 
 
 def _kept(
-    masks: NDArray[np.bool_], graph: ComponentGraph, layer: int, what: str
+    masks: NDArray[np.bool_], rows: list[int], graph: ComponentGraph, layer: int, what: str
 ) -> tuple[NDArray[np.bool_], list[list[int]]]:
     """Return the edges kept by each group, [circuit, group, sender], and the groups of heads."""
     if layer == graph.n_layers:
-        return masks[:, :, -1:].transpose(0, 2, 1), []
+        return masks[:, :, -1:][rows].transpose(0, 2, 1), []
     first, mlp = graph.first_receiver(layer), graph.mlp_receiver(layer)
     if what == "mlp":
-        kept = masks[:, : graph.n_senders_before_mlp(layer), mlp : mlp + 1].transpose(0, 2, 1)
+        kept = masks[:, : graph.n_senders_before_mlp(layer), mlp : mlp + 1][rows].transpose(0, 2, 1)
         return kept[:, : int(kept.any())], []
-    kept = masks[:, : graph.n_senders_before_attention(layer), first:mlp].transpose(0, 2, 1)
+    # sliced before rows are picked: a copy of what this stage reads, not of whole masks
+    kept = masks[:, : graph.n_senders_before_attention(layer), first:mlp][rows].transpose(0, 2, 1)
     groups = receivers_alike(kept)
     return kept[:, [group[0] for group in groups]], groups
 

@@ -23,7 +23,6 @@ from circuitkit.interventions.circuit_walk import CircuitReads
 from circuitkit.interventions.kept_plan import plan_of, stage_of
 from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention
-from circuitkit.model.context import Context
 from circuitkit.model.runs import Run, labelled_places
 
 
@@ -53,11 +52,6 @@ class KeptReads(CircuitReads):
         self._set_rows([0])
 
     @property
-    def context(self) -> Context:
-        """The context of the rows that are under way."""
-        return self._context
-
-    @property
     def change(self) -> Float[Tensor, "circuit sender place d_model"]:
         """The changes of the circuits under way."""
         return self.space[: len(self.rows)]
@@ -73,7 +67,7 @@ class KeptReads(CircuitReads):
         first = graph.head_sender(layer)
         heads, mlp = slice(first, first + graph.n_heads), first + graph.n_heads
         self._begin(stage_of(layer, what), first if what == "heads" else mlp)
-        if self.kept.shape[1]:
+        if self.stage.kept.shape[1]:
             return True
         known = self.ablated_reads.change(layer, what)
         if isinstance(known, Tensor) and self.labelled is not None:
@@ -88,7 +82,6 @@ class KeptReads(CircuitReads):
         and copying from the last on overwrites nothing that is still to be read.
         """
         self.stage = self.plan[stage]
-        self.kept = self.stage.kept
         rows = self.stage.rows
         if len(rows) == len(self.rows):
             return
@@ -100,7 +93,7 @@ class KeptReads(CircuitReads):
 
     def _set_rows(self, rows: list[int]) -> None:
         self.rows = rows
-        self._context = self.run.context.repeated(len(rows))
+        self.context = self.run.context.repeated(len(rows))
 
     def projections(self, layer: int) -> Float[Tensor, "circuit_place receiver d_head"]:
         """Return q, k and v of every head, each from what its own receiver reads."""
@@ -132,9 +125,10 @@ class KeptReads(CircuitReads):
     ) -> Float[Tensor, "circuit group place d_model"]:
         # [circuit, group, sender] @ [circuit, sender, place * d_model]: what is kept is added, and
         # nothing subtracted, so that under zero ablation an input with nothing kept is exactly zero
-        change = self.change[:, : self.kept.shape[2]].flatten(2)
-        read = torch.bmm(self.kept.to(change.dtype), change)
-        return read.view(*self.kept.shape[:2], *base.shape).add_(base)
+        kept = self.stage.kept
+        change = self.change[:, : kept.shape[2]].flatten(2)
+        read = torch.bmm(kept.to(change.dtype), change)
+        return read.view(*kept.shape[:2], *base.shape).add_(base)
 
     def write(self, first: int, outputs: Float[Tensor, "circuit sender place d_model"]) -> None:
         """Take what the senders from number `first` on have written."""

@@ -1,10 +1,7 @@
 """How often attribution and exact edges read a tensor back: on a GPU each time is a halt."""
 
-from collections import Counter
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import eap, eap_ig
@@ -14,21 +11,7 @@ from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference
 from circuitkit.zoo import load_model
 from tests.conftest import save_toy
-
-READ_BACK = ("_local_scalar_dense", "nonzero", "unique", "_unique", "is_nonzero", "masked_select")
-
-
-class ReadsBack(TorchDispatchMode):
-    """Counts what makes the host wait for a value."""
-
-    def __init__(self):
-        super().__init__()
-        self.counts = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        self.counts[name] += name.startswith(READ_BACK)
-        return func(*args, **(kwargs or {}))
+from tests.reads_back import ReadsBack
 
 
 @pytest.fixture(scope="module")

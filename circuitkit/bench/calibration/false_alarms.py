@@ -121,9 +121,14 @@ def _equivalence_null(case: Case, seed: int) -> float:
     gap = full - case.ends()[1]
     rng = np.random.default_rng(seed)
     difference = circuit - full
-    at_margin = difference - difference.mean() + rng.choice([-MARGIN, MARGIN]) * gap.mean()
+    moved = at_margin(difference, gap, rng.choice([-1, 1]))
     rows = rng.integers(0, len(gap), N_DRAWN)
-    return p_equivalent(at_margin[rows], gap[rows])
+    return p_equivalent(moved[rows], gap[rows])
+
+
+def at_margin(difference: Values, gap: Values, side: int) -> Values:
+    """Return the differences with their mean moved to the upper (1) or the lower (-1) margin."""
+    return np.asarray(difference - difference.mean() + side * MARGIN * gap.mean())
 
 
 def _share_null(seed: int) -> float:

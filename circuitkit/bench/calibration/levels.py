@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from circuitkit.bench.calibration.false_alarms import LEVEL, at_margin
 from circuitkit.bench.calibration.faults import faulty, subject_on, without_prompts
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import load_circuit
@@ -32,7 +34,8 @@ from circuitkit.statistics.shares import share_estimate
 from circuitkit.study.cases import case_of
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
-from circuitkit.validation.equivalence import MARGIN, p_equivalent
+from circuitkit.validation.equivalence import p_equivalent
+from circuitkit.work.files import write_whole
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 
@@ -42,7 +45,6 @@ TRAINED = "pico-"
 FAULTS = ("true", "minus-edge", "random")
 N_POOL = 1000
 LEAST_POOL = 60
-LEVEL = 0.05
 STATED = 0.1  # how far below the truth a bound lies where power is measured
 WORST = {  # the most that each rate should be
     "not covered": 0.05,
@@ -133,7 +135,9 @@ def _run(
         case = case_of(subject, circuits["true"], Settings(ablation=ablation))
         full, empty, *rows = case.values([*ends, *circuits.values()])
         for fault, row in zip(circuits, rows, strict=True):
-            np.savez(files[fault, ablation], circuit=row, full=full, empty=empty)
+            held = BytesIO()
+            np.savez(held, circuit=row, full=full, empty=empty)
+            write_whole(files[fault, ablation], held.getvalue())
 
 
 def _read(name: str, fault: str, ablation: str, path: Path) -> Pool:
@@ -147,7 +151,7 @@ def cells_of(pool: Pool, n: int, draws: int, seed: int = 0) -> list[Cell]:
     change, gap = pool.circuit - pool.empty, pool.full - pool.empty
     truth = float(change.mean() / gap.mean())
     counts = dict.fromkeys([*WORST, "power"], 0)
-    margins = [_at_margin(pool.circuit - pool.full, gap, side) for side in (1, -1)]
+    margins = [at_margin(pool.circuit - pool.full, gap, side) for side in (1, -1)]
     equivalent = [0, 0]
     for _ in range(draws):
         rows = rng.integers(0, len(gap), n)
@@ -162,10 +166,6 @@ def cells_of(pool: Pool, n: int, draws: int, seed: int = 0) -> list[Cell]:
     counts["false equivalence"] = max(equivalent)
     about = (pool.name, pool.fault, pool.ablation, n)
     return [Cell(quantity, *about, int(count), draws) for quantity, count in counts.items()]
-
-
-def _at_margin(difference: Values, gap: Values, side: int) -> Values:
-    return np.asarray(difference - difference.mean() + side * MARGIN * gap.mean())
 
 
 def measure_levels(

@@ -22,13 +22,11 @@ UNSEEN = 11  # the seed of planted models that no default was set by
 def try_the_judge(trials: Trials, circuits: Path | None, output: Path, shown: Shown) -> None:
     """Judge circuits whose verdict is known, measure false alarms, and write the page."""
     require_writable_directory(output)
-    models, difficulties = trials.models.split(","), trials.difficulties.split(",")
-    named = [f"{model}:{difficulty}:0" for model in models for difficulty in difficulties]
-    with bars(shown=shown.has_bars) as stage:
-        cases = _cases(named, circuits, trials.n, stage("Circuits with known faults"))
-        rates = measure_false_alarms(trials.draws, stage("False alarms"))
-        levels = [_write_levels(trials, circuits, output)] if trials.levels else []
     versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
+    with bars(shown=shown.has_bars) as stage:
+        cases = _cases(_planted(trials, 0), circuits, trials.n, stage("Circuits with known faults"))
+        rates = measure_false_alarms(trials.draws, stage("False alarms"))
+        levels = [_write_levels(trials, circuits, output, versions)] if trials.levels else []
     written = write_calibration(cases, rates, output, command=typed_command(), versions=versions)
     if shown.as_json:
         show_json({"cases": [asdict(t) for t in cases], "rates": [asdict(r) for r in rates]})
@@ -36,15 +34,18 @@ def try_the_judge(trials: Trials, circuits: Path | None, output: Path, shown: Sh
         show_paths([*written, *levels], as_json=False)
 
 
-def _write_levels(trials: Trials, circuits: Path | None, output: Path) -> Path:
-    """Write the page of every cell's error rates and return its path; pools are kept beside it."""
+def _planted(trials: Trials, seed: int) -> list[str]:
     models, difficulties = trials.models.split(","), trials.difficulties.split(",")
-    named = [f"{model}:{difficulty}:{UNSEEN}" for model in models for difficulty in difficulties]
+    return [f"{model}:{difficulty}:{seed}" for model in models for difficulty in difficulties]
+
+
+def _write_levels(trials: Trials, circuits: Path | None, output: Path, versions: str) -> Path:
+    """Write the page of every cell's error rates and return its path; pools are kept beside it."""
+    named = _planted(trials, UNSEEN)
     named += [f"{TRAINED}{task}" for task in PICO_TASKS] if circuits is not None else []
     cells = measure_levels(
         named, output / "pools", draws=trials.draws, circuits=circuits, workers=trials.workers
     )
-    versions = ", ".join(f"{name} {number}" for name, number in installed_versions().items())
     path = output / "levels.md"
     write_whole(path, levels_page(cells, typed_command(), versions))
     return path

@@ -19,13 +19,6 @@ EXIT_INTERRUPTED = 130
 
 
 @contextmanager
-def leaving() -> Iterator[None]:
-    """In the block, leave at once on Ctrl-C and say nothing, unless something listens for it."""
-    with loading():
-        yield
-
-
-@contextmanager
 def loading() -> Iterator[None]:
     """While the library is imported, leave at once on Ctrl-C and say nothing: nothing has begun."""
     if threading.current_thread() is not threading.main_thread():  # has no signals

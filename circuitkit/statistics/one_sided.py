@@ -1,6 +1,6 @@
 """The test that a mean over pairs is above zero, at its level where values are skewed.
 
-    T = (mean w - UNSEEN u / n) / (sd w / sqrt(n)),   u = |mean of what a pair can lose|
+    T = (mean w - ALLOWED u / n) / (sd w / sqrt(n)),   u = |mean of what a pair can lose|
     p = the larger of Student's tail of T and the share of resamples of w - mean w with a T as large
 
 Both tails must be small: Student's fails where the data lean one way, the bootstrap-t where a small
@@ -14,7 +14,7 @@ from scipy.stats import t
 from circuitkit.statistics.bootstrap import ALIKE, N_RESAMPLES, Values, resampled_t
 from circuitkit.statistics.clusters import Clusters, cluster_sums
 
-UNSEEN = 0.5  # of n pairs, how many that are unlike any seen the test allows for
+ALLOWED = 0.5  # of n pairs, how many that are unlike any seen the test allows for
 
 
 def p_positive(
@@ -31,7 +31,7 @@ def p_positive(
     error = float(own.std(ddof=1)) / np.sqrt(n)
     if error <= ALIKE * abs(mean):
         return (1 - min(max(mean / unit, 0.0), 1.0)) ** n
-    statistic = (mean - UNSEEN / n * unit) / error
+    statistic = (mean - ALLOWED / n * unit) / error
     resampled = resampled_t((own - mean)[None], seed)[:, 0]
     among = (1 + int((resampled >= statistic).sum())) / (1 + N_RESAMPLES)
     return float(max(t.sf(statistic, n - 1), among))

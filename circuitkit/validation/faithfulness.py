@@ -25,7 +25,7 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.clusters import Clusters
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.statistics.power import least_visible
-from circuitkit.validation.case import Case
+from circuitkit.validation.case import Case, HeldOut
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
@@ -154,6 +154,19 @@ def measured(case: Case, circuit: Circuit) -> Estimate:
     _, empty = case.ends()
     [values] = case.values([circuit])
     return case.share_of_gap(values - empty)
+
+
+def measured_on(case: Case, held: HeldOut) -> Estimate:
+    """Return f of the case's circuit on other pairs, under the verdict's ablation made for them."""
+    [found] = measure_faithfulness(
+        case.model,
+        held.pairs,
+        [case.circuit],
+        ablation=held.ablations[case.ablation],
+        metric=case.metric,
+        memory=case.memory,
+    )
+    return found.value
 
 
 def _faithfulness(

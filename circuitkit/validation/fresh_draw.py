@@ -10,7 +10,7 @@ Pairs of a file cannot be drawn anew: there it is the faithfulness on the file's
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
-from circuitkit.validation.faithfulness import measure_faithfulness, measured
+from circuitkit.validation.faithfulness import measured, measured_on
 from circuitkit.validation.questions import ELSEWHERE
 from circuitkit.validation.verdict import Finding
 
@@ -31,13 +31,5 @@ class FreshDraw(Criterion):
         if held is None:
             note = "no pairs could be drawn anew: those of validation"
             return Finding(measured(case, case.circuit), note, same_as="faithfulness")
-        [found] = measure_faithfulness(
-            case.model,
-            held.pairs,
-            [case.circuit],
-            ablation=held.ablations[case.ablation],
-            metric=case.metric,
-            memory=case.memory,
-        )
         independent = f"{held.pairs.n_clusters} independent of {len(held.pairs)} fresh pairs"
-        return Finding(found.value, independent)
+        return Finding(measured_on(case, held), independent)

@@ -10,7 +10,7 @@ task says which exist; each kind has its own reference prompts for mean ablation
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
-from circuitkit.validation.faithfulness import measure_faithfulness, measured
+from circuitkit.validation.faithfulness import measured, measured_on
 from circuitkit.validation.fresh_draw import FRESH
 from circuitkit.validation.questions import ELSEWHERE
 from circuitkit.validation.verdict import Finding
@@ -28,17 +28,8 @@ class HoldOut(Criterion):
     def measure(self, case: Case) -> Finding:
         found = {"prompts": measured(case, case.circuit)}
         for kind, held in case.held_out.items():
-            if kind == FRESH:  # of the same kind as validation: fresh_draw.py
-                continue
-            [other] = measure_faithfulness(
-                case.model,
-                held.pairs,
-                [case.circuit],
-                ablation=held.ablations[case.ablation],
-                metric=case.metric,
-                memory=case.memory,
-            )
-            found[kind] = other.value
+            if kind != FRESH:  # that is of the same kind as validation: fresh_draw.py
+                found[kind] = measured_on(case, held)
         worst = min(found, key=lambda kind: found[kind].low)
         note = "; ".join(f"{kind}: {value} (n = {value.n})" for kind, value in found.items())
         same_as = "faithfulness" if worst == "prompts" else ""

@@ -63,21 +63,24 @@ class Minimality(Criterion):
 
     def measure(self, case: Case) -> Finding:
         found, edges = needed_edges(case), case.circuit.edges
-        rest = [edge for edge, keep in zip(edges, found.needed, strict=True) if not keep]
+        each = zip(edges, found.needed, found.idle, strict=True)
+        rest = [(edge, bool(idle)) for edge, needed, idle in each if not needed]
         note = f"{int(found.needed.sum())} of {len(edges)} edges do more than {found.level:.2g}"
         note += f" {case.metric.unit}, {int(found.idle.sum())} less"
         if rest:
-            note += f"; not shown: {', '.join(rest[:SHOWN])}{' ...' if len(rest) > SHOWN else ''}"
-        proviso = ""
-        if rest:
-            kept = zip(edges, found.needed, found.idle, strict=True)
-            proviso = _up_to([(edge, bool(idle)) for edge, needed, idle in kept if not needed])
+            named = ", ".join(edge for edge, _ in rest[:SHOWN])
+            note += f"; not shown: {named}{' ...' if len(rest) > SHOWN else ''}"
         share, most = float(found.needed.mean()), 1 - float(found.idle.mean())
-        return Finding(Estimate(share, share, most, len(edges)), note, proviso=proviso)
+        return Finding(Estimate(share, share, most, len(edges)), note, proviso=_up_to(rest))
 
 
 def _up_to(edges: Sequence[tuple[str, bool]]) -> str:
-    """Return what is not shown to be needed, as a clause: each edge, and whether it is idle."""
+    """Return what is not shown to be needed, as a clause: each edge, and whether it is idle.
+
+    Empty where every edge is shown to be needed.
+    """
+    if not edges:
+        return ""
     named = [f"{edge} ({'idle' if idle else 'not shown'})" for edge, idle in edges[:NAMED]]
     more = [f"and {len(edges) - NAMED} more"] if len(edges) > NAMED else []
     n = len(edges)
@@ -135,10 +138,15 @@ def rejected_below(changes: Values, level: float) -> NDArray[np.bool_]:
 
 def _resampled(changes: Values) -> tuple[Values, Values, Values]:
     """Return |mean| of each row, its standard error, and T of resamples that way."""
+    size, error, off = _signed(changes)
+    return size, error, resampled_t(off)
+
+
+def _signed(changes: Values) -> tuple[Values, Values, Values]:
+    """Return |mean| of each row, its standard error, and how far each pair is off, that way."""
     means = changes.mean(1)
     off = (changes - means[:, None]) * np.where(means < 0, -1, 1)[:, None]
-    error = changes.std(1, ddof=1) / np.sqrt(changes.shape[1])
-    return np.abs(means), error, resampled_t(off)
+    return np.abs(means), changes.std(1, ddof=1) / np.sqrt(changes.shape[1]), off
 
 
 def reference_level(case: Case) -> float:
@@ -212,13 +220,11 @@ def p_below(changes: Values, level: float) -> Values:
 def _t_parts(changes: Values) -> tuple[Values, Values, Values, int]:
     """Return |mean|, its standard error, skewness / sqrt(n) that way, and degrees of freedom."""
     n = changes.shape[1]
-    means = changes.mean(1)
-    off = (changes - means[:, None]) * np.where(means < 0, -1, 1)[:, None]
+    size, error, off = _signed(changes)
     variance = (off**2).mean(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         skewness = np.where(variance > 0, (off**3).mean(1) / variance**1.5, 0.0)
-    error = changes.std(1, ddof=1) / np.sqrt(n)
-    return np.abs(means), error, skewness / np.sqrt(n), n - 1
+    return size, error, skewness / np.sqrt(n), n - 1
 
 
 def _tail(statistic: Values, lean: Values, free: int) -> Values:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("circuitkit", "tasks", "tests", "examples", "circuits")
-FILES = ("pyproject.toml", "circuitkit_pytest.py", "README.md")
+FILES = ("pyproject.toml", "circuitkit_pytest.py", "circuitkit_start.py", "README.md")
 HEAVY = ("torch", "transformers", "transformer_lens", "scipy.stats", "sklearn.linear_model",
          "matplotlib", "pytest", "typer.testing", "networkx", "playwright.sync_api")  # fmt: skip
 OURS = ("circuitkit", "circuitkit_pytest", "tests")
@@ -104,7 +104,7 @@ FAULTS = (
     Fault("token mean counts padding", "interventions/ablation.py",
           "n_tokens = int(self.reference.mask.sum())", "n_tokens = self.reference.mask.numel()",
           ("tests/interventions/test_ablation.py",)),
-    Fault("mean gain of the last batch alone", "interventions/circuit_bench.py",
+    Fault("mean gain of the last batch alone", "interventions/repeated_circuits.py",
           "totals[start : start + len(chunk)] += rows.sum(1)",
           "totals[start : start + len(chunk)] = rows.sum(1)",
           ("tests/discovery/test_searches.py", *CONTRACT)),
@@ -149,7 +149,7 @@ FAULTS = (
           "columns] -= (shared.T", "columns] += (shared.T",
           ("tests/test_oracles.py", "-k", "eap_scores")),
     Fault("scores of masked edges kept", "gradients/receivers.py",
-          "return torch.where(graph.edge_mask, self.total, 0.0)", "return self.total", CONTRACT),
+          "torch.where(graph.edge_mask, self.total.cpu(), 0.0)", "self.total.cpu()", CONTRACT),
     Fault("places where an input changed alone", "gradients/receivers.py",
           "        changed |= (z != 0).flatten(2).any(-1)\n", "        pass\n",
           ("tests/test_oracles.py", "-k", "eap_scores")),

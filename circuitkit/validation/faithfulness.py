@@ -5,7 +5,8 @@
 m is the metric's mean over pairs, C the circuit, M the whole model, 0 the empty circuit under the
 same ablation. A ratio of means, never clamped: 1 is the model, 0 the empty circuit, above 1 or
 below 0 can happen. Intervals see the pairs of all three together. Refused where m(M) - m(0)
-cannot be told from zero (statistics/gaps.py). Marks et al. 2024 (arXiv:2403.19647); Mueller et al. 2025 (MIB).
+cannot be told from zero (statistics/gaps.py). Marks et al. 2024 (arXiv:2403.19647); Mueller et al.
+2025 (MIB).
 """
 
 from collections.abc import Sequence

@@ -24,6 +24,7 @@ METHODS = {
     "random": "circuitkit.discovery.baselines:RandomScores",
 }
 DEFAULT_METHOD = "eap"
+AUTO = "auto"  # in the place of a method: chosen, with all that goes with it
 
 # In the order in which a verdict is read.
 CRITERIA = {

@@ -8,7 +8,13 @@ import typer
 
 from circuitkit import names
 from circuitkit.cli.options import AblationOption
-from circuitkit.cli.values import choice, parse_settings, require_bound, require_finite
+from circuitkit.cli.values import (
+    choice,
+    parse_seconds,
+    parse_settings,
+    require_bound,
+    require_finite,
+)
 from circuitkit.errors import MethodError
 
 ALL = "all"  # methods, beside each other
@@ -46,11 +52,10 @@ class Search:
         bool, typer.Option("--signed", help="Rank by signed instead of absolute score.")
     ] = False
     minimal: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--minimal/--as-selected",
-            help="Remove edges that matter no more than a random edge, measured on discovery "
-            "pairs.",
+            help="Trim: drop the edges that are not needed, as measured on discovery pairs.",
         ),
     ] = False
     ablation: AblationOption = "mean"
@@ -74,6 +79,73 @@ class Search:
     def method_settings(self) -> dict[str, str]:
         """The settings of the method, by name."""
         return parse_settings(self.options)
+
+
+@dataclass(frozen=True)
+class SearchOrAuto(Search):
+    """How the circuit is found: as told, or as suits the task, the model and the time."""
+
+    method: Annotated[
+        str,
+        choice(
+            "--method",
+            names=(names.AUTO, *names.METHODS),
+            help="How edges are scored. auto chooses, with it, what is not given of size, "
+            "scoring ablation and trimming. Of",
+            word="METHOD",
+        ),
+    ] = names.AUTO
+    budget: Annotated[
+        str,
+        typer.Option(
+            "--budget",
+            help="Time that finding a circuit may take with --method auto, as 90s or 5min "
+            "(default: 60s on a CPU, 3min on a GPU). Judging it comes on top.",
+            metavar="TIME",
+        ),
+    ] = ""
+    edges: Annotated[
+        int,
+        typer.Option(
+            "--edges",
+            min=0,
+            help="Edges to select; 0: with auto, where trimming starts is chosen; else the "
+            "method's own circuit, or the fewest that are faithful.",
+            metavar="N",
+        ),
+    ] = 0
+    minimal: Annotated[
+        bool | None,
+        typer.Option(
+            "--minimal/--as-selected",
+            help="Trim: drop the edges that are not needed, as measured on discovery pairs "
+            "(default: with auto only).",
+        ),
+    ] = None
+    scoring_ablation: Annotated[
+        str,
+        choice(
+            "--scoring-ablation",
+            names=names.ABLATIONS,
+            help="Value that the method replaces others by while it scores (default: that of "
+            "--ablation with auto, else resample).",
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        """Require a time, and options that belong together."""
+        super().__post_init__()
+        parse_seconds(self.budget)
+        if self.budget and self.method != names.AUTO:
+            raise MethodError(
+                f"--budget: must go with --method auto, got --method {self.method}. A method that "
+                "is named takes the time that it takes. Leave one of them out."
+            )
+        if self.options and self.method == names.AUTO:
+            raise MethodError(
+                f"--set: must go with a method, got {', '.join(self.options)} with --method auto. "
+                "Settings belong to one method. Name it, as --method eap-ig."
+            )
 
 
 @dataclass(frozen=True)

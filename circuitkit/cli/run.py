@@ -7,13 +7,13 @@ import typer
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
 from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, WhatOrRun
-from circuitkit.cli.rules import Search
+from circuitkit.cli.rules import SearchOrAuto
 
 
 @command
 def run(
     what: WhatOrRun,
-    search: Search,
+    search: SearchOrAuto,
     machine: BatchedMachine,
     shown: Shown,
     explained: Annotated[
@@ -23,7 +23,9 @@ def run(
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
 
-    Example: `circuitkit run ioi`, then open reports/ioi--pico--eap/report.html. TASK may be the
+    How it is found is chosen, and the report says why, unless --method names a method.
+
+    Example: `circuitkit run ioi`, then open reports/ioi--pico--auto/report.html. TASK may be the
     run.toml of a run, which is then repeated.
     """
     with loading():

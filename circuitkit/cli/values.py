@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from circuitkit.errors import CircuitkitError, CriterionError, MethodError
+from circuitkit.work.text import shown
 
 MAX_SEED = 2**32 - 1  # what every generator of random numbers takes
 MAX_SHOWN = 48  # longer lists of choices stand in the help text
@@ -95,6 +96,24 @@ def parse_bytes(text: str) -> int | None:
             "bounds the batches. Leave it out for a share of what is free."
         )
     return int(size)
+
+
+def parse_seconds(text: str, flag: str = "--budget") -> float:
+    """Return the seconds of a time as 90, 90s, 5min or 1h; 0 for the default.
+
+    Raises:
+        MethodError: not a time.
+    """
+    if not text:
+        return 0.0
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|h)?", text.strip())
+    seconds = float(match[1]) * {"min": 60, "h": 3600}.get(match[2], 1) if match else 0.0
+    if not (isfinite(seconds) and seconds > 0):
+        raise MethodError(
+            f"{flag}: must be a time as 90s, 5min or 1h, got {shown(text)}. A search is chosen that "
+            "takes about that long at most. Leave it out for what suits the device."
+        )
+    return seconds
 
 
 def require_seed(seed: int | None) -> None:

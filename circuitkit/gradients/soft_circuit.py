@@ -29,6 +29,8 @@ from circuitkit.model.recording import attention_bias_before, sender_outputs
 from circuitkit.model.runs import Run, labelled_places
 from circuitkit.prompts.pairs import PromptPairs
 
+MAX_PAIRS = 64  # at once; larger batches spend their time on fresh memory
+
 
 @dataclass(frozen=True)
 class SoftCircuits:
@@ -58,6 +60,17 @@ class SoftCircuits:
             return circuit_logits(self.model, self.run, _SharedReads(self, weights))
 
 
+def pairs_that_fit(model: SubjectModel, pairs: PromptPairs, memory: int | None) -> int:
+    """Return how many pairs of a circuit can be differentiated at once, at most MAX_PAIRS.
+
+    Raises:
+        MemoryBudgetError: not even one.
+    """
+    require_memory(model, pairs, 1, memory)
+    fitting = _budget(model, memory) // _bytes_per_pair(model, pairs)
+    return max(1, min(len(pairs), fitting, MAX_PAIRS))
+
+
 def require_memory(
     model: SubjectModel, pairs: PromptPairs, n_rows: int, memory: int | None
 ) -> None:
@@ -66,11 +79,8 @@ def require_memory(
     Raises:
         MemoryBudgetError: they do not.
     """
-    budget = free_bytes(model) if memory is None else memory
-    graph, n_pos = model.graph, pairs.clean.shape[1]
-    itemsize = torch.finfo(model.dtype).bits // 8
-    reads = 6 * graph.n_heads * graph.n_layers * n_pos * graph.d_model * itemsize
-    needed = n_rows * (bytes_per_pair(model, n_pos) + reads)
+    budget, n_pos = _budget(model, memory), pairs.clean.shape[1]
+    needed = n_rows * _bytes_per_pair(model, pairs)
     if needed > budget:
         raise MemoryBudgetError(
             f"memory: differentiating a circuit on {n_rows} pairs of {n_pos} tokens on model "
@@ -78,6 +88,18 @@ def require_memory(
             f"{budget / 1e9:.3g} GB. How many pairs make a step decides the result, so it is not "
             "lowered silently. Allow more memory, or set fewer pairs per step."
         )
+
+
+def _budget(model: SubjectModel, memory: int | None) -> int:
+    return free_bytes(model) if memory is None else memory
+
+
+def _bytes_per_pair(model: SubjectModel, pairs: PromptPairs) -> int:
+    """Return the estimated memory of differentiating a circuit on one more pair."""
+    graph, n_pos = model.graph, pairs.clean.shape[1]
+    itemsize = torch.finfo(model.dtype).bits // 8
+    reads = 6 * graph.n_heads * graph.n_layers * n_pos * graph.d_model * itemsize
+    return bytes_per_pair(model, n_pos) + reads
 
 
 class _SharedReads(CircuitReads):

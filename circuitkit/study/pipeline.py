@@ -2,8 +2,8 @@
 
 1. baseline     can the model do the task? (refused if not)
 2. heat maps    exact activation patching on some discovery pairs
-3. scores       of all edges on the discovery pairs, by EAP or another method
-4. size         the smallest circuit that is faithful enough on the discovery pairs
+3. scores       of all edges on the discovery pairs, by EAP-IG or another method
+4. circuit      of the size that is asked for, or chosen on the discovery pairs (choices.py)
 5. validation   faithfulness, curve and verdict on the validation pairs
 6. explanation  what each part does, where it is asked for
 """
@@ -14,7 +14,6 @@ from dataclasses import replace
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.random_circuits import select_random
-from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.findings import Interpretation
@@ -32,8 +31,9 @@ from circuitkit.prompts.columns import all_positions, by_role
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.study.cases import case_of, judge_case
+from circuitkit.study.choices import find_by_default
 from circuitkit.study.records import RunInfo, RunRecord, Sample, Validation
-from circuitkit.study.search import best_edges, find_circuit
+from circuitkit.study.search import Found, best_edges, find
 from circuitkit.study.settings import Settings, Stage, installed_versions
 from circuitkit.study.subject import Subject
 from circuitkit.validation.baseline import measure_baseline, require_able
@@ -82,15 +82,16 @@ def study(
     if not settings.anyway:
         require_able(baseline, subject.model.name, subject.task)
     heat_maps = measure_heat_maps(subject, settings, stage)
-    circuit, scores = find_circuit(subject, settings, stage)
-    curve = _curve(subject, scores, settings, stage("Faithfulness curve"))
+    found = (find_by_default if settings.is_automatic else find)(subject, settings, stage)
+    circuit, settings = found.circuit, found.settings
+    curve = _curve(subject, found.scores, settings, stage("Faithfulness curve"))
     case = case_of(subject, circuit, settings)
     faithfulness = under_each_ablation(case)
     verdict = judge_case(subject, case, settings, stage)
     origin = replace(circuit.provenance, verdict=verdict.outcome)
     samples = sample_prompts(subject.model, validation, subject.metric)
     return RunRecord(
-        _info(subject, settings, circuit.provenance.recipe),
+        _info(subject, found),
         replace(circuit, provenance=origin),
         Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
         heat_maps,
@@ -213,8 +214,8 @@ def under_each_ablation(case: Case) -> list[Faithfulness]:
     return results
 
 
-def _info(subject: Subject, settings: Settings, recipe: Recipe) -> RunInfo:
-    splits = subject.splits
+def _info(subject: Subject, found: Found) -> RunInfo:
+    splits, settings, recipe = subject.splits, found.settings, found.circuit.provenance.recipe
     return RunInfo(
         task=subject.task,
         description=subject.description,
@@ -235,4 +236,5 @@ def _info(subject: Subject, settings: Settings, recipe: Recipe) -> RunInfo:
         command=subject.command,
         versions=installed_versions(),
         recipe=recipe,
+        choices=found.reasons,
     )

@@ -9,9 +9,10 @@ from circuitkit.errors import CircuitFileError, MethodError
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.study.recipe import request_of, require_no_code, settings_of
-from circuitkit.study.search import choose, connected, discover, trimmed
+from circuitkit.study.search import choose, connected, discover
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject, subject_of
+from circuitkit.study.trimming import trimmed
 from circuitkit.validation.case import Find
 from circuitkit.work.progress import silent
 
@@ -57,7 +58,7 @@ def find_again(
     own = settings_of(recipe, settings or Settings())
     scores = discover(subject, own, stage("Scoring edges"))
     found = connected(choose(scores, own, lambda: recipe.selection.n_selected))
-    return trimmed(subject, found, own, stage) if own.minimal else found
+    return trimmed(subject, found, own, stage).circuit if own.minimal else found
 
 
 def _known_recipe(circuit: Circuit) -> Recipe:
@@ -109,6 +110,6 @@ def finder(
         if not own.minimal:
             return found
         again = replace(subject, splits=replace(subject.splits, discovery=pairs))
-        return trimmed(again, found, own)
+        return trimmed(again, found, own).circuit
 
     return find, ""

@@ -1,8 +1,7 @@
 """From a subject to a circuit: scoring, the choice of a size, and the removal of dead ends."""
 
 from collections.abc import Callable
-
-import numpy as np
+from dataclasses import dataclass
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
@@ -12,13 +11,11 @@ from circuitkit.interventions.work import Work
 from circuitkit.study.recipe import with_provenance
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject
-from circuitkit.validation.case import Case
+from circuitkit.study.trimming import Trimmed, trimmed
+from circuitkit.validation.bench import Bench
 from circuitkit.validation.faithfulness import measure_faithfulness_points
-from circuitkit.validation.judge import MIN_TO_JUDGE
-from circuitkit.validation.minimality import ALPHA, edge_effects, holm, p_above, reference_level
 from circuitkit.work.progress import Progress, silent
 
-N_STEPS = 12  # numbers of idle edges that are tried
 AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
 
 
@@ -33,19 +30,70 @@ def discover(subject: Subject, settings: Settings, progress: Progress = silent) 
     return method_of(settings).score_edges(subject.model, pairs, subject.metric, work)
 
 
+@dataclass(frozen=True)
+class Found:
+    """A circuit with its recipe, the scores of all edges, and the settings that find it.
+
+    `reasons` are sentences: why those settings, and why no more edges went.
+    """
+
+    circuit: Circuit
+    scores: EdgeScores
+    settings: Settings
+    reasons: tuple[str, ...] = ()
+
+
+def find(subject: Subject, settings: Settings, stage: Stage = lambda title: silent) -> Found:
+    """Return what the settings find.
+
+    Raises:
+        MethodError: the method cannot work here, or the selection leaves nothing connected.
+    """
+    return select(subject, discover(subject, settings, stage("Scoring edges")), settings, stage)
+
+
+def select(
+    subject: Subject,
+    scores: EdgeScores,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+    bench: Bench | None = None,
+) -> Found:
+    """Return what the settings make of scores: selected, without dead ends, trimmed if asked for.
+
+    `bench` keeps the runs of trimming, for who looks at the circuit afterwards.
+
+    Raises:
+        MethodError: the selection leaves nothing connected, or too few pairs to trim on.
+    """
+    selected = choose_circuit(subject, scores, settings, stage)
+    circuit = connected(selected)
+    reasons: tuple[str, ...] = ()
+    if settings.minimal:
+        less = trimmed(subject, circuit, settings, stage, bench)
+        circuit, reasons = less.circuit, (_trimming_sentence(circuit, less),)
+    circuit = with_provenance(circuit, subject, settings, n_selected=selected.n_edges)
+    return Found(circuit, scores, settings, reasons)
+
+
 def find_circuit(
     subject: Subject, settings: Settings, stage: Stage = lambda title: silent
 ) -> tuple[Circuit, EdgeScores]:
     """Return the circuit that the settings find, with its recipe, and the scores of all edges.
 
     Raises:
-        MethodError: the method cannot work here, or the selection leaves nothing connected.
+        MethodError: as `find`.
     """
-    scores = discover(subject, settings, stage("Scoring edges"))
-    selected = choose_circuit(subject, scores, settings, stage)
-    found = connected(selected)
-    found = trimmed(subject, found, settings, stage) if settings.minimal else found
-    return with_provenance(found, subject, settings, n_selected=selected.n_edges), scores
+    found = find(subject, settings, stage)
+    return found.circuit, found.scores
+
+
+def _trimming_sentence(before: Circuit, trimmed: Trimmed) -> str:
+    """Return how many edges went, and why no more did."""
+    n, left = before.n_edges, trimmed.circuit.n_edges
+    if n == left:
+        return f"No edge of {n} could go: {trimmed.reason}."
+    return f"{n - left} of {n} edges went, {left} are left: {trimmed.reason}."
 
 
 def choose_circuit(
@@ -99,66 +147,6 @@ def connected(circuit: Circuit) -> Circuit:
             "threshold, or use --select greedy."
         )
     return pruned
-
-
-def trimmed(
-    subject: Subject, circuit: Circuit, settings: Settings, stage: Stage = lambda title: silent
-) -> Circuit:
-    """Return the circuit without edges that are not needed, and without dead ends.
-
-    Idle edges, by the test of validation/minimality.py, go together, those of least effect first,
-    as many as leave the circuit as faithful: edges that stand in for each other are each idle, but
-    not all at once. Repeated until none goes. All on the discovery pairs: sets that expose an edge
-    are chosen on one half, its effect is tested on the other.
-
-    Raises:
-        MethodError: too few discovery pairs.
-    """
-    pairs, half = subject.splits.discovery, len(subject.splits.discovery) // 2
-    if half < MIN_TO_JUDGE:
-        raise MethodError(
-            f"minimal circuit: there must be at least {2 * MIN_TO_JUDGE} discovery pairs, got "
-            f"{len(pairs)}. Which edges are needed cannot be told from fewer. Raise --n, or leave "
-            "out --minimal."
-        )
-    progress, before = stage("Dropping idle edges"), circuit.n_edges
-    while True:
-        case = Case(
-            model=subject.model,
-            circuit=circuit,
-            metric=subject.metric,
-            validation=pairs.select(range(half, len(pairs))),
-            discovery=pairs.select(range(half)),
-            ablations=subject.ablations,
-            ablation=settings.ablation,
-            seed=settings.seed,
-            memory=settings.memory,
-        )
-        smaller = _less_idle(case)
-        progress(before - smaller.n_edges, before)
-        if smaller.n_edges == circuit.n_edges:
-            progress(before, before)
-            return circuit
-        circuit = smaller
-
-
-def _less_idle(case: Case) -> Circuit:
-    """Return the circuit without as many idle edges as can go with no loss of faithfulness."""
-    changes = edge_effects(case)
-    by_effect: list[int] = np.argsort(np.abs(changes.mean(1)), kind="stable").tolist()
-    shown = holm(p_above(changes, reference_level(case)), ALPHA)  # which to try: no verdict
-    edges = case.circuit.edges
-    idle = [edges[number] for number in by_effect if not shown[number]]
-    sizes = sorted({round(len(idle) * step / N_STEPS) for step in range(1, N_STEPS + 1)} - {0})
-    graph = case.circuit.graph
-    fewer = [
-        prune_dead_ends(case.circuit.with_edges(case.circuit.edge_mask & ~graph.mask_of(idle[:n])))
-        for n in sizes
-    ]
-    off, *missed = np.abs(1 - case.faithfulness([case.circuit, *fewer])).tolist()
-    allowed = max(1 - AIM, off)
-    kept = [c for c, miss in zip(fewer, missed, strict=True) if miss <= allowed and c.n_edges]
-    return min(kept, key=lambda circuit: circuit.n_edges, default=case.circuit)
 
 
 def best_edges(scores: EdgeScores, n_edges: int, settings: Settings) -> Circuit:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.methods import DEFAULT, method_named
 from circuitkit.interventions.work import Work
+from circuitkit.names import AUTO
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.work.progress import Progress, silent
@@ -22,7 +24,8 @@ Stage = Callable[[str], Progress]
 class Settings:
     """What to do, and how much of it.
 
-    `n_edges` 0 means the method's own circuit, or else the smallest that is faithful enough.
+    `n_edges` 0 means the method's own circuit, or else the smallest that is faithful enough. Method
+    `auto` stands for what choices.py chooses, within `budget` seconds (0: as the device is).
     `criteria` are those to judge by; () means all.
     """
 
@@ -36,6 +39,7 @@ class Settings:
     ablation: str = "mean"
     signed: bool = False
     minimal: bool = False  # drop the edges that are not needed
+    budget: float = 0.0  # of method auto
     n_random: int = 5  # at each size of the curve
     memory: int | None = None
     batch_size: int | None = None
@@ -43,6 +47,17 @@ class Settings:
     checkpoint: Path | None = None  # where a long search keeps what is done
     thresholds: Thresholds = field(default_factory=Thresholds)
     criteria: tuple[str, ...] = ()
+
+    @classmethod
+    def by_default(cls, ablation: str = "mean", **given: Any) -> "Settings":
+        """Return the settings of a run in which nothing is said of how: choices.py chooses."""
+        chosen = {"method": AUTO, "scoring_ablation": ablation, "minimal": True}
+        return cls(**{**chosen, "ablation": ablation, **given})
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the method, and what goes with it, is still to be chosen."""
+        return self.method == AUTO
 
     @property
     def ranks_signed(self) -> bool:

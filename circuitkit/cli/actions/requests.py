@@ -10,6 +10,7 @@ from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
 from circuitkit.discovery.methods import method_named
 from circuitkit.interventions.ablation import require_ablation
+from circuitkit.names import AUTO
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject
@@ -50,16 +51,21 @@ def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: 
         MethodError: an unknown method, setting of it, or ablation.
     """
     method = more.pop("method", search.method)
-    method_named(method, search.method_settings)
+    is_automatic = method == AUTO
+    if not is_automatic:
+        method_named(method, search.method_settings)
+    scoring_ablation = search.scoring_ablation or (
+        search.ablation if is_automatic else Settings.scoring_ablation
+    )
     return Settings(
         seed=seed,
         method=method,
         method_settings=search.method_settings,
         n_edges=search.edges,
         ablation=require_ablation(search.ablation),
-        scoring_ablation=require_ablation(search.scoring_ablation, "--scoring-ablation"),
+        scoring_ablation=require_ablation(scoring_ablation, "--scoring-ablation"),
         signed=search.signed,
-        minimal=search.minimal,
+        minimal=is_automatic if search.minimal is None else search.minimal,
         memory=machine.budget,
         batch_size=machine.rows,
         anyway=search.anyway,

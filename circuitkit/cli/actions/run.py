@@ -1,5 +1,6 @@
 """What `run` does: find a circuit, judge it, and write its report."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from circuitkit.cli.actions.discover import (
 from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
 from circuitkit.cli.options import BatchedMachine, Shown, What
-from circuitkit.cli.rules import Search
+from circuitkit.cli.rules import SearchOrAuto
 from circuitkit.cli.terminal import OUT, bars, show_json
-from circuitkit.cli.values import run_name
+from circuitkit.cli.values import parse_seconds, run_name
+from circuitkit.errors import TaskError
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import study
@@ -27,6 +29,8 @@ from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.work.directories import require_replaceable
 from circuitkit.work.text import shown as shown_text
+
+MORE_TO_JUDGE = 2  # times the discovery pairs
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,23 @@ class RunAsked:
 
 
 def find_and_judge(
-    what: What, search: Search, machine: BatchedMachine, shown: Shown, asked: RunAsked
+    what: What, search: SearchOrAuto, machine: BatchedMachine, shown: Shown, asked: RunAsked
 ) -> None:
     """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
-    request, settings = request_of(what, machine), search_settings(search, what.seed, machine)
+    budget = parse_seconds(search.budget)
+    settings = search_settings(search, what.seed, machine, budget=budget)
+    request = request_of(what, machine)
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
     name = run_name(request.task, request.prompts, request.model, settings.method)
     directory = asked.directory or Path("reports") / name
     require_replaceable(directory)
-    settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
+    if not settings.is_automatic:
+        settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     announce_drawing(request.n, shown=shown.has_bars)
-    subject = subject_of(request)
-    announce(subject, settings, shown=shown.has_bars)
+    subject = _drawn(request, settings)
+    if not settings.is_automatic:
+        announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)
     save_run(record, directory, ("html", "md", "svg"))
@@ -61,6 +69,18 @@ def find_and_judge(
         show_json({"directory": str(directory), "verdict": verdict})
     else:
         _show(record, subject, directory)
+
+
+def _drawn(request: Request, settings: Settings) -> Subject:
+    """Return what is studied; where all is chosen, on more pairs to judge by, if there are any.
+
+    Small circuits have effects to show edge by edge, which takes more pairs than finding them.
+    """
+    if settings.is_automatic and request.prompts is None and request.n_validation is None:
+        more = replace(request, n_validation=MORE_TO_JUDGE * request.n)
+        with suppress(TaskError):  # the task has too few
+            return subject_of(more)
+    return subject_of(request)
 
 
 def _repeated(
@@ -85,6 +105,8 @@ def _repeated(
 
 
 def _show(record: RunRecord, subject: Subject, directory: Path) -> None:
+    for choice in record.info.choices:
+        OUT.print(choice, soft_wrap=True)
     show_baseline(record.validation.baseline, subject.task, subject.model.name)
     show_verdict(record.validation.verdict)
     for reason in verdict_sentences(record)[1:]:

@@ -1,0 +1,326 @@
+"""Trimming a circuit: fewer edges that keep as much, on the discovery pairs alone.
+
+    effect(e)   = max over sets K of |m(C minus K) - m(C minus (K + e))| / |m(M) - m(0)|
+    a round       takes out the edges of least effect together, and dead ends with them: as many as
+                  leave the circuit allowed
+    allowed       |1 - f(C)| <= 1 - aim, and max over K of
+                  |m(C minus K) - m(M minus K)| / |m(M) - m(0)| <= MAX_INCOMPLETE
+    done          the circuit is small enough, and its edges are shown to be needed
+
+Faithfulness f is looked at for the edges that go together, since edges that stand in for each other
+are each idle, but not all at once; knock-outs K are looked at since a backup is idle until what it
+backs up is out. K runs over single components, random sets, and the sets that a greedy search finds
+whenever the circuit has become smaller. Effects are measured with nothing knocked out, and under
+those K for which a smaller circuit was not allowed: first by slopes (gradients/circuit_slopes.py),
+which cost one gradient for all edges; where these find no step, exactly, on the edges of least
+slope.
+
+Trimming begins with the first of AIMS and goes on to the next only where the circuit is not done
+by then: a circuit that keeps 95 % and whose edges are all needed is not made smaller still.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.selection import prune_dead_ends
+from circuitkit.errors import CriterionError, MemoryBudgetError, MethodError
+from circuitkit.gradients.circuit_slopes import edge_slopes
+from circuitkit.interventions.work import Work
+from circuitkit.statistics.bootstrap import Values
+from circuitkit.study.settings import Settings, Stage
+from circuitkit.study.subject import Subject
+from circuitkit.validation.bench import Bench
+from circuitkit.validation.case import N_CHOOSING, Case
+from circuitkit.validation.judge import MIN_TO_JUDGE
+from circuitkit.validation.knock_outs import (
+    GREEDY_STEPS,
+    N_RANDOM,
+    Components,
+    greedy_sets,
+    inner_components,
+    random_sets,
+)
+from circuitkit.validation.minimality import needed_edges, reference_level
+from circuitkit.work.progress import Progress, silent
+
+AIMS = (0.95, 0.92, 0.89)  # shares of the behaviour, tried in this order
+MAX_INCOMPLETE = 0.3  # share of the gap
+ENOUGH_NEEDED = 0.9  # share of edges shown to be needed
+SMALL_SHARE = 0.15  # of all edges
+SMALL_COUNT = 24  # edges are few, whatever their share
+STEPS = (0.02, 0.04, 0.08, 0.12, 0.2, 0.3)  # shares of the edges that are tried
+LARGE_STEP = 0.08  # by slopes; where they find a smaller one only, effects are measured
+MARGIN = 0.1  # by which f on few pairs may mislead
+CANDIDATES = 0.4  # share of the edges whose effects are measured
+MANY = 600  # edges; of more than this, slopes stand for effects
+N_OBJECTING = 4  # sets K under which effects are measured, beside the empty one
+SHRUNK = 0.7  # greedy sets are found anew when a circuit is this much smaller
+LATE = 2.0  # times the number of edges that are few: from there on, greedy sets are searched
+LEAST_PAIRS = 2 * MIN_TO_JUDGE
+ROUNDS, RUNS_A_ROUND, RUNS_A_SET = 25, 60, 0.3  # about, for an estimate of time
+LEVEL_HOLDS = 0.9  # the level of idle edges is measured anew for circuits this much smaller
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """A circuit from which edges went, and why no more did: a sentence."""
+
+    circuit: Circuit
+    reason: str
+
+
+def trimmed(
+    subject: Subject,
+    circuit: Circuit,
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+    bench: Bench | None = None,
+) -> Trimmed:
+    """Return the circuit without edges that are not needed, and without dead ends.
+
+    Raises:
+        MethodError: too few discovery pairs.
+    """
+    pairs = subject.splits.discovery
+    if len(pairs) < LEAST_PAIRS:
+        raise MethodError(
+            f"minimal circuit: there must be at least {LEAST_PAIRS} discovery pairs, got "
+            f"{len(pairs)}. Which edges are needed cannot be told from fewer. Raise --n, or leave "
+            "out --minimal."
+        )
+    case = discovery_case(subject, circuit, settings, bench)
+    return trim(case, stage("Dropping idle edges"))
+
+
+def discovery_case(
+    subject: Subject, circuit: Circuit, settings: Settings, bench: Bench | None = None
+) -> Case:
+    """Return the case of a circuit on the pairs that found it: to choose by, not for a verdict."""
+    return Case(
+        model=subject.model,
+        circuit=circuit,
+        metric=subject.metric,
+        validation=subject.splits.discovery,
+        discovery=subject.splits.discovery,
+        ablations=subject.ablations,
+        ablation=settings.ablation,
+        seed=settings.seed,
+        memory=settings.memory,
+        bench=bench or Bench(),
+    )
+
+
+def trim(case: Case, progress: Progress = silent) -> Trimmed:
+    """Return the circuit of a case of `discovery_case` without edges that are not needed."""
+    return _Trimming(case, progress).smallest()
+
+
+def passes_to_trim(circuit: Circuit) -> float:
+    """Return about how many forward passes of one pair trimming a circuit takes."""
+    sets = len(inner_components(circuit)) + N_RANDOM + GREEDY_STEPS
+    return ROUNDS * RUNS_A_SET * (sets + RUNS_A_ROUND) * N_CHOOSING
+
+
+@dataclass
+class _Trimming:
+    """The state of trimming: what is looked at, and the knock-outs that objected so far."""
+
+    case: Case
+    progress: Progress
+    objecting: list[Components] = field(default_factory=lambda: [()])
+    sets: list[Components] = field(default_factory=list)
+    searched: float = np.inf  # edges of the circuit for which greedy sets were last found
+    stopped: str = "every edge does too much to go"
+    level: tuple[float, float] = (
+        np.inf,
+        0.0,
+    )  # of a circuit of so many edges, in the metric's unit
+
+    def __post_init__(self) -> None:
+        inner = inner_components(self.case.circuit)
+        self.sets += [(name,) for name in inner]
+        self.sets += random_sets(inner, seed=self.case.seed).values()
+
+    @cached_property
+    def gap(self) -> float:
+        """|m(M) - m(0)|."""
+        full, empty = self.case.ends()
+        return abs(float(full.mean() - empty.mean()))
+
+    @cached_property
+    def slopes_exist(self) -> bool:
+        """Whether the metric has a gradient that fits in memory."""
+        try:
+            self._slopes(self.case.circuit)
+        except (MethodError, MemoryBudgetError):
+            return False
+        return True
+
+    def smallest(self) -> Trimmed:
+        """Return the circuit when it is done, or when nothing more may go."""
+        circuit = self.case.circuit
+        total = circuit.n_edges
+        self.progress(0, total)
+        reason = ""
+        for aim in AIMS:
+            while not reason:
+                if reason := self._done(circuit):
+                    break
+                fewer = self._fewer(circuit, aim)
+                if fewer is None:
+                    break
+                circuit = fewer
+                self.progress(total - circuit.n_edges, total)
+        self.progress(total, total)
+        return Trimmed(circuit, reason or self.stopped)
+
+    def _fewer(self, circuit: Circuit, aim: float) -> Circuit | None:
+        """Return the smallest allowed circuit of one round, or None."""
+        self._search_sets(circuit)
+        while True:
+            found: Circuit | None = None
+            objects: Components = ()
+            if self.slopes_exist:
+                options = self._options(circuit, self._slopes(circuit))
+                least = circuit.n_edges * (1 - LARGE_STEP)
+                found, objects = self._largest_step(
+                    circuit, [o for o in options if o.n_edges <= least], aim
+                )
+            if found is None and not (self.slopes_exist and circuit.n_edges > MANY):
+                options = self._options(circuit, self._effects(circuit))
+                found, objects = self._largest_step(circuit, options, aim)
+            if found is not None or not objects or objects in self.objecting:
+                return found
+            if len(self.objecting) > N_OBJECTING:
+                return None
+            # Edges that a knock-out exposes came first: measure what all do under it, too.
+            self.objecting.append(objects)
+
+    def _options(self, circuit: Circuit, effects: Values) -> list[Circuit]:
+        """Return the circuits without the edges of least effect, the smallest first."""
+        graph, edges = circuit.graph, circuit.edges
+        order = np.argsort(effects, kind="stable").tolist()
+        counts = sorted({max(1, round(len(edges) * step)) for step in STEPS}, reverse=True)
+        dropped = [graph.mask_of([edges[i] for i in order[:count]]) for count in counts]
+        options = [prune_dead_ends(circuit.with_edges(circuit.edge_mask & ~d)) for d in dropped]
+        return [option for option in options if option.n_edges]
+
+    def _largest_step(
+        self, circuit: Circuit, options: Sequence[Circuit], aim: float
+    ) -> tuple[Circuit | None, Components]:
+        """Return the first allowed option, and the knock-out that objects to the last."""
+        allowed_off = max(1 - aim, self._off(circuit))
+        allowed = max(MAX_INCOMPLETE, float(self._incomplete(circuit).max()))
+        objects: Components = ()
+        self._means(options)  # all in one batch
+        for option in options:
+            if self._roughly_off(option) > allowed_off + MARGIN or self._off(option) > allowed_off:
+                objects = ()
+                self.stopped = (
+                    f"without more it would keep less than {aim:.0%} or more than {2 - aim:.0%}"
+                )
+                continue
+            gaps = self._incomplete(option)
+            if gaps.max() <= allowed:
+                return option, ()
+            objects = self.sets[int(gaps.argmax())]
+            self.stopped = f"without more it would lack what takes over for {' and '.join(objects)}"
+        return None, objects
+
+    def _off(self, circuit: Circuit) -> float:
+        """Return |1 - f|."""
+        return abs(1 - float(self.case.faithfulness([circuit])[0]))
+
+    def _roughly_off(self, circuit: Circuit) -> float:
+        """Return |1 - f| on the few pairs on which sets are chosen."""
+        full, empty = Circuit.full(circuit.graph), Circuit.empty(circuit.graph)
+        values = self._means([circuit, full, empty])
+        return abs(float((values[1] - values[0]) / (values[1] - values[2])))
+
+    def _slopes(self, circuit: Circuit) -> Values:
+        """Return the largest effect of each edge to first order, in the order of its edges."""
+        case = self.case
+        work = Work(case.ablations[case.ablation], memory=case.memory)
+        bases = [circuit.without(k) for k in self.objecting]
+        slopes = edge_slopes(case.model, case.choosing, bases, case.metric, work)
+        # what is knocked out with K does nothing there
+        held = np.stack([base.edge_mask[base.graph.edge_mask].numpy() for base in bases])
+        largest = (np.abs(slopes.numpy()) * held).max(0) / self.gap
+        return np.asarray(largest[circuit.edge_mask[circuit.graph.edge_mask].numpy()])
+
+    def _effects(self, circuit: Circuit) -> Values:
+        """Return the largest effect of each edge, in the order of `circuit.edges`.
+
+        Of edges that surely do not go now, a bound that is never the least.
+        """
+        edges = circuit.edges
+        found = np.full(len(edges), np.inf)
+        tried = range(len(edges))
+        if self.slopes_exist:
+            order = np.argsort(self._slopes(circuit), kind="stable")
+            tried = order[: max(SMALL_COUNT, round(len(edges) * CANDIDATES))].tolist()
+        found[list(tried)] = self._exact(circuit, [edges[i] for i in tried])
+        return found
+
+    def _exact(self, circuit: Circuit, edges: Sequence[str]) -> Values:
+        """Return the largest effect of some edges."""
+        graph, found = circuit.graph, np.zeros(len(edges))
+        for k in self.objecting:
+            base = circuit.without(k)
+            masks = [graph.mask_of([edge]) for edge in edges]
+            held = [i for i, mask in enumerate(masks) if bool(base.edge_mask[mask].any())]
+            without = [base.with_edges(base.edge_mask & ~masks[i]) for i in held]
+            values = self._means([base, *without])
+            found[held] = np.maximum(found[held], np.abs(values[1:] - values[0]) / self.gap)
+        return found
+
+    def _search_sets(self, circuit: Circuit) -> None:
+        """Add the sets that expose what this circuit lacks, if it has shrunk since the last."""
+        if circuit.n_edges > min(SHRUNK * self.searched, LATE * self._few(circuit)):
+            return
+        self.searched = circuit.n_edges
+        found = greedy_sets(replace(self.case, circuit=circuit), inner_components(circuit))
+        self.sets += [k for k in found.values() if k not in self.sets]
+
+    def _incomplete(self, circuit: Circuit) -> Values:
+        """Return how far a circuit is from the model under each K, as a share of the gap."""
+        full = Circuit.full(circuit.graph)
+        left = self._means([each.without(k) for each in (circuit, full) for k in self.sets])
+        return np.abs(left[: len(self.sets)] - left[len(self.sets) :]) / self.gap
+
+    def _done(self, circuit: Circuit) -> str:
+        """Return why nothing needs to go: it is small, and enough edges are shown to be needed."""
+        if circuit.n_edges > self._few(circuit):
+            return ""
+        case = replace(self.case, circuit=circuit)
+        try:
+            level = self._level(case) / self.gap
+            if circuit.n_edges > MANY:
+                share = float((self._slopes(circuit) > level).mean())
+            else:  # what effects say without tests, which cost more
+                share = float((self._exact(circuit, circuit.edges) > level).mean())
+                if share >= ENOUGH_NEEDED:
+                    share = float(needed_edges(case).needed.mean())
+        except CriterionError:
+            return "no edge lies outside it"
+        return (
+            f"{share:.0%} of what is left is shown to be needed" if share >= ENOUGH_NEEDED else ""
+        )
+
+    def _level(self, case: Case) -> float:
+        """Return about what an edge of no interest does to this circuit."""
+        n_edges, _ = self.level
+        if case.circuit.n_edges < LEVEL_HOLDS * n_edges:
+            self.level = (case.circuit.n_edges, reference_level(case))
+        return self.level[1]
+
+    def _few(self, circuit: Circuit) -> float:
+        """Return how many edges are few."""
+        return max(SMALL_COUNT, SMALL_SHARE * circuit.graph.n_edges)
+
+    def _means(self, circuits: Sequence[Circuit]) -> Values:
+        return np.asarray(self.case.values(circuits, choosing=True).mean(1))

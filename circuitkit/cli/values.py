@@ -110,8 +110,8 @@ def parse_seconds(text: str, flag: str = "--budget") -> float:
     seconds = float(match[1]) * {"min": 60, "h": 3600}.get(match[2], 1) if match else 0.0
     if not (isfinite(seconds) and seconds > 0):
         raise MethodError(
-            f"{flag}: must be a time as 90s, 5min or 1h, got {shown(text)}. A search is chosen that "
-            "takes about that long at most. Leave it out for what suits the device."
+            f"{flag}: must be a time as 90s, 5min or 1h, got {shown(text)}. A search is chosen "
+            "that takes about that long at most. Leave it out for what suits the device."
         )
     return seconds
 

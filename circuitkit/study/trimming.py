@@ -169,6 +169,7 @@ class _Trimming:
         for aim in AIMS:
             while not reason:
                 if reason := self._done(circuit):
+                    circuit = self._without_idle(circuit, aim)
                     break
                 fewer = self._fewer(circuit, aim)
                 if fewer is None:
@@ -310,6 +311,19 @@ class _Trimming:
         return (
             f"{share:.0%} of what is left is shown to be needed" if share >= ENOUGH_NEEDED else ""
         )
+
+    def _without_idle(self, circuit: Circuit, aim: float) -> Circuit:
+        """Return the circuit without the edges that do no more than edges of no interest."""
+        if circuit.n_edges > MANY or not np.isfinite(self.level[0]):
+            return circuit
+        effects, graph = self._exact(circuit, circuit.edges), circuit.graph
+        pairs = zip(circuit.edges, effects, strict=True)
+        idle = [edge for edge, effect in pairs if effect * self.gap <= self.level[1]]
+        less = prune_dead_ends(circuit.with_edges(circuit.edge_mask & ~graph.mask_of(idle)))
+        if not idle or not less.n_edges:
+            return circuit
+        found, _ = self._largest_step(circuit, [less], aim)
+        return found or circuit
 
     def _level(self, case: Case) -> float:
         """Return about what an edge of no interest does to this circuit."""

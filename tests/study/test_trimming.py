@@ -6,8 +6,8 @@ import pytest
 
 from circuitkit.bench.calibration.faults import faulty, subject_on
 from circuitkit.errors import MethodError
-from circuitkit.study.search import trimmed
 from circuitkit.study.settings import Settings
+from circuitkit.study.trimming import trimmed
 from circuitkit.zoo.planted import planted
 
 
@@ -27,7 +27,7 @@ def too_much(instance, subject):
 
 
 def test_irrelevant_edges_go_and_true_ones_stay(instance, subject, too_much):
-    found = trimmed(subject, too_much, Settings(ablation="resample"))
+    found = trimmed(subject, too_much, Settings(ablation="resample")).circuit
     assert too_much.n_edges > len(instance.true_edges)
     assert set(found.edges) == set(instance.true_edges)
 
@@ -35,14 +35,15 @@ def test_irrelevant_edges_go_and_true_ones_stay(instance, subject, too_much):
 def test_the_validation_pairs_are_not_looked_at(subject, too_much):
     settings = Settings(ablation="resample")
     blind = replace(subject, splits=replace(subject.splits, validation=subject.splits.reference))
-    assert trimmed(blind, too_much, settings).edges == trimmed(subject, too_much, settings).edges
+    found = trimmed(blind, too_much, settings).circuit
+    assert found.edges == trimmed(subject, too_much, settings).circuit.edges
 
 
 def test_edges_that_stand_in_for_each_other_do_not_all_go():
     instance = planted("planted-induction:backup:0")
     subject = subject_on(instance.model(), instance.task, 32)
     true = instance.truth(subject.model)
-    found = trimmed(subject, true, Settings(ablation="resample"))
+    found = trimmed(subject, true, Settings(ablation="resample")).circuit
     assert set(found.edges) == set(true.edges)
 
 

@@ -57,6 +57,7 @@ LARGE_STEP = 0.08  # by slopes; where they find a smaller one only, effects are 
 MARGIN = 0.1  # by which f on few pairs may mislead
 CANDIDATES = 0.4  # share of the edges whose effects are measured
 MANY = 600  # edges; of more than this, slopes stand for effects
+N_MENDING = 6  # edges, each tried alone
 N_OBJECTING = 4  # sets K under which effects are measured, beside the empty one
 SHRUNK = 0.7  # greedy sets are found anew when a circuit is this much smaller
 LATE = 2.0  # times the number of edges that are few: from there on, greedy sets are searched
@@ -194,6 +195,8 @@ class _Trimming:
             if found is None and not (self.slopes_exist and circuit.n_edges > MANY):
                 options = self._options(circuit, self._effects(circuit))
                 found, objects = self._largest_step(circuit, options, aim)
+                if found is None:
+                    found, _ = self._largest_step(circuit, self._mending(circuit), aim)
             if found is not None or not objects or objects in self.objecting:
                 return found
             if len(self.objecting) > N_OBJECTING:
@@ -208,6 +211,24 @@ class _Trimming:
         counts = sorted({max(1, round(len(edges) * step)) for step in STEPS}, reverse=True)
         dropped = [graph.mask_of([edges[i] for i in order[:count]]) for count in counts]
         options = [prune_dead_ends(circuit.with_edges(circuit.edge_mask & ~d)) for d in dropped]
+        return [option for option in options if option.n_edges]
+
+    def _mending(self, circuit: Circuit) -> list[Circuit]:
+        """Return the circuits without one edge whose loss brings it nearer to the model.
+
+        Those of least effect may all pull away, where faithfulness is at the end of what is allowed.
+        """
+        edges, graph = circuit.edges, circuit.graph
+        effects = self._effects(circuit)
+        tried = [i for i in np.argsort(effects, kind="stable") if np.isfinite(effects[i])]
+        without = [
+            circuit.with_edges(circuit.edge_mask & ~graph.mask_of([edges[i]])) for i in tried
+        ]
+        full, before, *after = self._means([Circuit.full(graph), circuit, *without])
+        nearer = [
+            c for c, v in zip(without, after, strict=True) if abs(full - v) < abs(full - before)
+        ]
+        options = [prune_dead_ends(each) for each in nearer[:N_MENDING]]
         return [option for option in options if option.n_edges]
 
     def _largest_step(

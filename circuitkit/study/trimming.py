@@ -216,7 +216,7 @@ class _Trimming:
     def _mending(self, circuit: Circuit) -> list[Circuit]:
         """Return the circuits without one edge whose loss brings it nearer to the model.
 
-        Those of least effect may all pull away, where faithfulness is at the end of what is allowed.
+        Where faithfulness is at its limit, those of least effect may all pull away from it.
         """
         edges, graph = circuit.edges, circuit.graph
         effects = self._effects(circuit)

@@ -17,6 +17,7 @@ from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
+from circuitkit.cli.explain import explain
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
@@ -45,6 +46,7 @@ for command in (
     discover,
     validate,
     interpret,
+    explain,
     report,
     gallery,
     diff,

@@ -1,6 +1,7 @@
 """What the command line shows: progress bars with an ETA, tables, and errors as one message."""
 
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NoReturn, TextIO
 
 import typer
@@ -53,6 +55,11 @@ class PlainConsole(Console):
         """Print objects; what is text, as plain text."""
         shown = [Text(plain(each)) if isinstance(each, str) else each for each in objects]
         super().print(*shown, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Let `reported_errors` hear that the reader has gone, with nothing more to write."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BrokenPipeError
 
 
 OUT = PlainConsole(highlight=False)
@@ -175,6 +182,22 @@ def _unforeseen(error: BaseException) -> str:
         f"{at}). Nothing was judged. This is a bug in circuitkit: please report it, with the "
         "command and this message."
     )
+
+
+def wrapped(head: str, *texts: str, indent: str = "  ") -> str:
+    """Return a line, and texts under it, indented and broken between words to the width."""
+    told = (
+        fill(
+            plain(text),
+            OUT.width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for text in texts
+    )
+    return "\n".join([plain(head), *told])
 
 
 def show_json(data: Any) -> None:

@@ -17,6 +17,13 @@ from difflib import get_close_matches
 from circuitkit import names
 from circuitkit.errors import GlossaryError
 
+# Pages to which several names lead.
+PAIRS = "concepts.md#task-and-prompt-pairs"
+PARTS = "concepts.md#components-and-edges"
+EFFECT = "concepts.md#effect-noising-and-denoising"
+BEGINNING = "special-tokens.md#the-beginning-of-a-sequence"
+SELECTION = "methods/selection.md"
+SAID = "concepts.md#verdict"
 # The kinds in the order in which they are listed, and what they are called together.
 KINDS = {
     "word": "Words",
@@ -107,7 +114,7 @@ METRICS = {
 }
 ABLATIONS = {
     "mean": "mean over reference prompts of the same template and position",
-    "zero": "zero: nothing is written, which later layers may never have met",
+    "zero": "nothing is written, which later layers may never have met",
     "resample": "what the sender writes on the corrupted prompt of the pair",
     "token-mean": "mean over all real tokens of the reference prompts",
 }
@@ -135,33 +142,27 @@ ROLES = {
     "self": "looks at its own place, where heads rest",
 }
 CHOICES = {
-    "top": ("the edges of the best scores, wherever they lead", "methods/selection.md"),
-    "greedy": ("the best edges that lead on to the logits, one by one", "methods/selection.md"),
-    "role": ("positions by the role of their token, the rest together", "methods/selection.md"),
-    "position": ("each token position by itself", "methods/selection.md"),
-    "all": ("all positions together; for --method: every method", "methods/README.md"),
-    "noising": (
-        "corrupted values into the clean run: is it needed?",
-        "concepts.md#effect-noising-and-denoising",
+    "top": ("the edges of the best scores, wherever they lead", SELECTION),
+    "greedy": ("the best edges that lead on to the logits, one by one", SELECTION),
+    "role": ("positions by the role of their token, the rest together", SELECTION),
+    "position": ("each token position by itself", SELECTION),
+    "all": (
+        "all token positions together; as a method: a table of every method",
+        "methods/README.md",
     ),
-    "denoising": (
-        "clean values into the corrupted run: is it enough?",
-        "concepts.md#effect-noising-and-denoising",
-    ),
+    "noising": ("corrupted values into the clean run: is it needed?", EFFECT),
+    "denoising": ("clean values into the corrupted run: is it enough?", EFFECT),
     "recomputed": ("MLPs between sender and receiver see the patch", "methods/path-patching.md"),
     "frozen": ("MLPs keep their clean values, as other heads do", "methods/path-patching.md"),
     "auto": (
-        "text gets the BOS unless it begins with it; of sizes and devices: what fits",
-        "special-tokens.md#the-beginning-of-a-sequence",
+        "text gets the BOS unless it begins with it",
+        BEGINNING,
     ),
     "always": (
         "text gets the BOS unless it begins with it; a tokenizer without one is refused",
-        "special-tokens.md#the-beginning-of-a-sequence",
+        BEGINNING,
     ),
-    "never": (
-        "no BOS is added; one that the text begins with stays",
-        "special-tokens.md#the-beginning-of-a-sequence",
-    ),
+    "never": ("no BOS is added; one that the text begins with stays", BEGINNING),
 }
 PLANTED = {
     "planted-induction": "ant bee cat ... bee -> cat: what followed the same token before",
@@ -179,10 +180,7 @@ PLANTED = {
 WORDS = {
     "ablation": ("the value given to what is taken out of a run", "concepts.md#ablation"),
     "baseline": ("how the whole model does on the task", "concepts.md#baseline"),
-    "BOS": (
-        "the token with which a tokenizer lets texts begin",
-        "special-tokens.md#the-beginning-of-a-sequence",
-    ),
+    "BOS": ("the token with which a tokenizer lets texts begin", BEGINNING),
     "bound": (
         "what a criterion's value must reach, fixed before it is measured",
         "validation.md#thresholds",
@@ -191,23 +189,14 @@ WORDS = {
         "a set of edges of the model's graph, and a claim about them",
         "concepts.md#circuit",
     ),
-    "clean": (
-        "the prompt that shows the behaviour, and the run on it",
-        "concepts.md#task-and-prompt-pairs",
-    ),
+    "clean": ("the prompt that shows the behaviour, and the run on it", PAIRS),
     "cluster": (
         "prompt pairs that were drawn together and say one thing: they count as one sample",
         "validation.md#what-counts-as-one",
     ),
-    "component": (
-        "what writes to the residual stream: input, a head, an MLP",
-        "concepts.md#components-and-edges",
-    ),
+    "component": ("what writes to the residual stream: input, a head, an MLP", PARTS),
     "contract": ("a claim about a circuit that CI judges again", "contracts.md"),
-    "corrupted": (
-        "the prompt that lacks what the behaviour depends on, and the run on it",
-        "concepts.md#task-and-prompt-pairs",
-    ),
+    "corrupted": ("the prompt that lacks what the behaviour depends on, and the run on it", PAIRS),
     "criterion": ("one judgement on a circuit: a value, held against a bound", "criteria.md"),
     "dead-end": (
         "an edge on no path from the input to the logits",
@@ -217,67 +206,37 @@ WORDS = {
         "a short fingerprint of weights, prompts or a file",
         "files.md#the-digest-of-the-weights",
     ),
-    "discovery": ("the prompt pairs that find a circuit", "concepts.md#task-and-prompt-pairs"),
-    "edge": (
-        "a wire from what a component writes to what a later one reads",
-        "concepts.md#components-and-edges",
-    ),
-    "effect": (
-        "a measured change of the metric; positive: it supports the behaviour",
-        "concepts.md#effect-noising-and-denoising",
-    ),
+    "discovery": ("the prompt pairs that find a circuit", PAIRS),
+    "edge": ("a wire from what a component writes to what a later one reads", PARTS),
+    "effect": ("a measured change of the metric; positive: it supports the behaviour", EFFECT),
     "gap": ("what the metric loses when everything is ablated: the unit of shares", "criteria.md"),
-    "head": ("an attention head: a3.h0 is head 0 of layer 3", "concepts.md#components-and-edges"),
-    "input": (
-        "all that enters block 0: token and position embeddings",
-        "concepts.md#components-and-edges",
-    ),
+    "head": ("an attention head: a3.h0 is head 0 of layer 3", PARTS),
+    "input": ("all that enters block 0: token and position embeddings", PARTS),
     "interval": (
         "the 95 % bootstrap interval of a value over prompt pairs",
         "validation.md#what-a-check-says",
     ),
-    "logits": (
-        "what the model says of every next token, before the softmax",
-        "concepts.md#components-and-edges",
-    ),
-    "metric": (
-        "logits turned into one number per prompt pair",
-        "concepts.md#task-and-prompt-pairs",
-    ),
+    "logits": ("what the model says of every next token, before the softmax", PARTS),
+    "metric": ("logits turned into one number per prompt pair", PAIRS),
     "MIB": ("a public benchmark of circuits, whose file format is used", "files.md#circuitjson"),
     "minimal": ("every edge is needed: more than a random edge is", "criteria.md#minimality"),
-    "mlp": (
-        "the feed-forward part of a layer: m3 is that of layer 3",
-        "concepts.md#components-and-edges",
-    ),
+    "mlp": ("the feed-forward part of a layer: m3 is that of layer 3", PARTS),
     "nats": (
         "the unit of log-probabilities with base e: 1 nat is a factor of 2.72",
         "criteria.md#kl",
     ),
-    "node": ("a component seen as a point of the graph", "concepts.md#components-and-edges"),
-    "pair": (
-        "a clean and a corrupted prompt with right and wrong answers",
-        "concepts.md#task-and-prompt-pairs",
-    ),
+    "node": ("a component seen as a point of the graph", PARTS),
+    "pair": ("a clean and a corrupted prompt with right and wrong answers", PAIRS),
     "p-value": ("how often chance alone would show as much", "validation.md#what-a-check-says"),
-    "receiver": (
-        "where an edge enters: a head's query, key or value, an MLP, the logits",
-        "concepts.md#components-and-edges",
-    ),
+    "receiver": ("where an edge enters: a head's query, key or value, an MLP, the logits", PARTS),
     "recipe": (
         "all that finds a circuit again: method, settings, seed, pairs",
         "concepts.md#recipe",
     ),
-    "reference": (
-        "the prompt pairs that supply the means of mean ablation",
-        "concepts.md#task-and-prompt-pairs",
-    ),
-    "refuted": ("a value whose whole interval lies outside its bound", "concepts.md#verdict"),
+    "reference": ("the prompt pairs that supply the means of mean ablation", PAIRS),
+    "refuted": ("a value whose whole interval lies outside its bound", SAID),
     "reported": ("a value without a bound: for the reader", "validation.md#what-a-check-says"),
-    "role-of-tokens": (
-        "a named span of tokens of a prompt, as S2",
-        "concepts.md#task-and-prompt-pairs",
-    ),
+    "role-of-tokens": ("a named span of tokens of a prompt, as S2", PAIRS),
     "role-of-components": (
         "what a head or MLP is for, or where a head looks",
         "interpretation.md#roles",
@@ -287,26 +246,14 @@ WORDS = {
         "files.md#a-run-directory",
     ),
     "score": ("a method's estimate of the effect of an edge", "concepts.md#score"),
-    "sender": ("the component that an edge comes from", "concepts.md#components-and-edges"),
-    "size": ("how many edges a circuit has", "methods/selection.md"),
-    "supported": ("a value whose whole interval lies inside its bound", "concepts.md#verdict"),
-    "task": (
-        "a behaviour as a stream of prompt pairs, with a metric",
-        "concepts.md#task-and-prompt-pairs",
-    ),
-    "template": (
-        "the wording that pairs share, with equally many tokens",
-        "concepts.md#task-and-prompt-pairs",
-    ),
-    "undecided": (
-        "a value whose interval holds the bound, or that was not measured",
-        "concepts.md#verdict",
-    ),
-    "validation": ("the prompt pairs that judge a circuit", "concepts.md#task-and-prompt-pairs"),
-    "verdict": (
-        "supported, refuted or undecided: what all criteria say together",
-        "concepts.md#verdict",
-    ),
+    "sender": ("the component that an edge comes from", PARTS),
+    "size": ("how many edges a circuit has", SELECTION),
+    "supported": ("a value whose whole interval lies inside its bound", SAID),
+    "task": ("a behaviour as a stream of prompt pairs, with a metric", PAIRS),
+    "template": ("the wording that pairs share, with equally many tokens", PAIRS),
+    "undecided": ("a value whose interval holds the bound, or that was not measured", SAID),
+    "validation": ("the prompt pairs that judge a circuit", PAIRS),
+    "verdict": ("supported, refuted or undecided: what all criteria say together", SAID),
 }
 ALIASES = {
     "base-tokens": "BOS",
@@ -366,7 +313,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_questions(),
     *_all("criterion", CRITERIA, "criteria.md#{name}"),
     *_all("method", METHODS, "methods/{page}.md"),
-    *_all("metric", METRICS, "concepts.md#task-and-prompt-pairs"),
+    *_all("metric", METRICS, PAIRS),
     *_all("ablation", ABLATIONS, "concepts.md#ablation"),
     *_all("role", ROLES, "interpretation.md#roles"),
     *_each("choice", CHOICES),

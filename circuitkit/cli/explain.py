@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from circuitkit import names
 from circuitkit.cli.command import command
 from circuitkit.cli.options import ShownAtOnce
 from circuitkit.cli.terminal import OUT, show_json, wrapped
@@ -38,11 +39,14 @@ def explain(
 
 def _show(found: tuple[Definition, ...]) -> None:
     for one in found:
-        OUT.print(wrapped(f"{one.name} ({one.kind})", one.sentence, f"More: docs/{one.more}"))
+        settings = names.SETTINGS.get(one.name, {}) if one.kind == "method" else {}
+        lines = (f"--set {key}={value}: {line}." for key, (value, line) in settings.items())
+        more = f"More: docs/{one.more}"
+        OUT.print(wrapped(f"{one.name} ({one.kind})", one.sentence, *lines, more))
 
 
 def _list() -> None:
     for kind, title in KINDS.items():
-        names = ", ".join(one.name for one in DEFINITIONS if one.kind == kind)
-        OUT.print(wrapped(f"{title}:", names))
+        listed = ", ".join(one.name for one in DEFINITIONS if one.kind == kind)
+        OUT.print(wrapped(f"{title}:", listed))
     OUT.print("circuitkit explain NAME says what one of them means.")

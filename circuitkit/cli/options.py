@@ -41,7 +41,9 @@ PromptsOption = Annotated[
 ]
 MetricOption = Annotated[
     str,
-    choice("--metric", names=names.METRICS, help="Metric, instead of the task's own"),
+    choice(
+        "--metric", names=names.METRICS, help="Metric, instead of the task's own", kind="metric"
+    ),
 ]
 NOption = Annotated[
     int, typer.Option("--n", help="Pairs in each of discovery and validation.", metavar="N")
@@ -56,13 +58,18 @@ BosOption = Annotated[
     choice(
         "--bos",
         names=names.BOS,
-        help="Begin text with the tokenizer's BOS token; auto: where the text does not begin with "
-        "it and the tokenizer adds it.",
+        help="Whether text begins with the tokenizer's BOS token",
+        kind="choice",
     ),
 ]
 AblationOption = Annotated[
     str,
-    choice("--ablation", names=names.ABLATIONS, help="Value given to edges outside the circuit."),
+    choice(
+        "--ablation",
+        names=names.ABLATIONS,
+        help="Value given to edges outside the circuit",
+        kind="ablation",
+    ),
 ]
 OutputDirectory = Annotated[
     Path | None, typer.Option("-o", "--output", help="Run directory to write.", metavar="DIR")
@@ -278,6 +285,12 @@ class Shown:
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "-v", "--verbose", help="Checks without a bound too, and where a bug was raised."
+        ),
+    ] = False
 
     @property
     def has_bars(self) -> bool:

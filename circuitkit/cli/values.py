@@ -14,17 +14,28 @@ from typing import Any
 import typer
 
 from circuitkit.errors import CircuitkitError, CriterionError, MethodError
+from circuitkit.glossary import meaning
 
 MAX_SEED = 2**32 - 1  # what every generator of random numbers takes
 MAX_SHOWN = 48  # longer lists of choices stand in the help text
 
 
-def choice(*flags: str, names: tuple[str, ...], help: str, word: str = "NAME") -> Any:
-    """Return an option that is one of some names: shown, and completed. The library checks it."""
+def choice(
+    *flags: str, names: tuple[str, ...], help: str, kind: str = "", word: str = "NAME"
+) -> Any:
+    """Return an option that is one of some names: shown, and completed. The library checks it.
+
+    With the `kind` that the names have in the glossary, each stands in the help with its line.
+    """
     joined = "|".join(names)
-    metavar = f"[{joined}]" if len(joined) <= MAX_SHOWN else word
-    shown = help if metavar != word else f"{help.removesuffix('.')}: {', '.join(names)}."
-    return typer.Option(*flags, help=shown, metavar=metavar, autocompletion=completed(names))
+    metavar = f"[{joined}]" if len(joined) <= MAX_SHOWN and not kind else word
+    said = f"{help.removesuffix('.')}."
+    if kind:
+        lines = (f"{name}: {meaning(name, kind) or meaning(name, 'choice')}" for name in names)
+        said = "\n".join([said, *lines])
+    elif metavar == word:
+        said = f"{said.removesuffix('.')}: {', '.join(names)}."
+    return typer.Option(*flags, help=said, metavar=metavar, autocompletion=completed(names))
 
 
 def completed(names: tuple[str, ...]) -> Callable[[str], list[str]]:

@@ -60,7 +60,7 @@ def find_and_judge(
         verdict = cattrs.unstructure(record.validation.verdict)
         show_json({"directory": str(directory), "verdict": verdict})
     else:
-        _show(record, subject, directory)
+        _show(record, subject, directory, shown)
 
 
 def _repeated(
@@ -84,9 +84,9 @@ def _repeated(
     return repeated, settings_of(info.recipe, settings)
 
 
-def _show(record: RunRecord, subject: Subject, directory: Path) -> None:
+def _show(record: RunRecord, subject: Subject, directory: Path, shown: Shown) -> None:
     show_baseline(record.validation.baseline, subject.task, subject.model.name)
-    show_verdict(record.validation.verdict)
+    show_verdict(record.validation.verdict, verbose=shown.verbose)
     for reason in verdict_sentences(record)[1:]:
         OUT.print(reason, soft_wrap=True)
     OUT.print(f"Report: {str(directory / 'report.html')}", soft_wrap=True)

@@ -57,7 +57,7 @@ def judge_file(
     if shown.as_json:
         show_json(cattrs.unstructure(judgement))
     else:
-        show_verdict(verdict)
+        show_verdict(verdict, verbose=shown.verbose)
     return EXIT.get(verdict.outcome, EXIT_NOT_JUDGED)
 
 

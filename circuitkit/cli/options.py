@@ -74,6 +74,18 @@ AblationOption = Annotated[
 OutputDirectory = Annotated[
     Path | None, typer.Option("-o", "--output", help="Run directory to write.", metavar="DIR")
 ]
+RunName = Annotated[
+    str,
+    typer.Option(
+        "--name",
+        help="Name of the run directory in reports/ (default: <task>--<model>--<method>, and a "
+        "digest behind it where another run has that name).",
+        metavar="NAME",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a run of another recipe in that directory.")
+]
 HeatMapFile = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Write the heat map here as SVG.", metavar="FILE"),

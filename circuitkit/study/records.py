@@ -54,7 +54,8 @@ class RunInfo:
     """What was run. `n_edges_selected` counts edges before dead ends were removed.
 
     `n_repeats` pairs had the contents of another and were left out. The validation pairs are
-    `n_clusters` independent ones, 0 where an earlier version did not count them.
+    `n_clusters` independent ones, 0 where an earlier version did not count them. `identity` is
+    that of run_place.py, empty where it was not asked for.
     """
 
     task: str
@@ -76,6 +77,7 @@ class RunInfo:
     recipe: Recipe = field(default_factory=Recipe)
     n_repeats: int = 0
     n_clusters: int = 0
+    identity: str = ""
 
 
 @dataclass(frozen=True)

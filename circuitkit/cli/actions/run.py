@@ -23,6 +23,7 @@ from circuitkit.study.pipeline import study
 from circuitkit.study.recipe import request_of as request_of_recipe
 from circuitkit.study.recipe import require_no_code, settings_of
 from circuitkit.study.records import RunRecord, load_run
+from circuitkit.study.run_place import identity_of, place_of_run
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.work.directories import require_replaceable
@@ -34,6 +35,8 @@ class RunAsked:
     """What `run` was asked beside its groups of options."""
 
     directory: Path | None = None
+    name: str = ""  # of the directory in reports/, instead of one made of what is run
+    force: bool = False  # replace a run of another recipe
     explained: bool = False  # also say what each component does
     allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
 
@@ -46,14 +49,18 @@ def find_and_judge(
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
     name = run_name(request.task, request.prompts, request.model, settings.method)
-    directory = asked.directory or Path("reports") / name
+    directory = asked.directory or Path("reports") / (asked.name or name)
     require_replaceable(directory)
     settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     announce_drawing(request.n, shown=shown.has_bars)
     subject = subject_of(request)
+    identity = identity_of(subject, settings)
+    is_asked = bool(asked.directory or asked.name)
+    directory = place_of_run(directory, identity, asked=is_asked, force=asked.force)
     announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)
+    record = replace(record, info=replace(record.info, identity=identity))
     save_run(record, directory, ("html", "md", "svg"))
     forget_checkpoint(settings, None)
     if shown.as_json:

@@ -14,6 +14,7 @@ from circuitkit.cli.values import (
     choice,
     parse_batch_size,
     parse_bytes,
+    require_run_name,
     require_seed,
 )
 from circuitkit.errors import MethodError
@@ -73,18 +74,6 @@ AblationOption = Annotated[
 ]
 OutputDirectory = Annotated[
     Path | None, typer.Option("-o", "--output", help="Run directory to write.", metavar="DIR")
-]
-RunName = Annotated[
-    str,
-    typer.Option(
-        "--name",
-        help="Name of the run directory in reports/ (default: <task>--<model>--<method>, and a "
-        "digest behind it where another run has that name).",
-        metavar="NAME",
-    ),
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace a run of another recipe in that directory.")
 ]
 HeatMapFile = Annotated[
     Path | None,
@@ -317,6 +306,31 @@ class ShownAtOnce:
     title: ClassVar[str] = "What is shown"
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run is written, and whether another run may go for it."""
+
+    title: ClassVar[str] = "Where it is written"
+
+    output: OutputDirectory = None
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            help="Name of the run directory in reports/ (default: <task>--<model>--<method>, and "
+            "a digest behind it where another run has that name).",
+            metavar="NAME",
+        ),
+    ] = ""
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a run of another recipe in that directory.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Require one place."""
+        require_run_name(self.name, self.output)
 
 
 def require_bos(bos: str) -> None:

@@ -6,9 +6,8 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, Force, OutputDirectory, RunName, Shown, WhatOrRun
+from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, WhatOrRun
 from circuitkit.cli.rules import Search
-from circuitkit.cli.values import require_run_name
 
 
 @command
@@ -17,20 +16,17 @@ def run(
     search: Search,
     machine: BatchedMachine,
     shown: Shown,
+    where: RunPlace,
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
     ] = False,
-    output: OutputDirectory = None,
-    name: RunName = "",
-    force: Force = False,
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
 
     Example: `circuitkit run ioi`, then open reports/ioi--pico--eap/report.html. TASK may be the
     run.toml of a run, which is then repeated.
     """
-    require_run_name(name, output)
     with loading():
         from circuitkit.cli.actions.run import RunAsked, find_and_judge
-    asked = RunAsked(output, name, force, explained, what.allow_task_code)
+    asked = RunAsked(where, explained, what.allow_task_code)
     find_and_judge(what, search, machine, shown, asked)

@@ -13,7 +13,7 @@ from circuitkit.cli.actions.discover import (
 )
 from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
-from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import run_name
@@ -34,9 +34,7 @@ from circuitkit.work.text import shown as shown_text
 class RunAsked:
     """What `run` was asked beside its groups of options."""
 
-    directory: Path | None = None
-    name: str = ""  # of the directory in reports/, instead of one made of what is run
-    force: bool = False  # replace a run of another recipe
+    where: RunPlace = RunPlace()
     explained: bool = False  # also say what each component does
     allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
 
@@ -48,15 +46,16 @@ def find_and_judge(
     request, settings = request_of(what, machine), search_settings(search, what.seed, machine)
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
+    where = asked.where
     name = run_name(request.task, request.prompts, request.model, settings.method)
-    directory = asked.directory or Path("reports") / (asked.name or name)
+    directory = where.output or Path("reports") / (where.name or name)
     require_replaceable(directory)
     settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     announce_drawing(request.n, shown=shown.has_bars)
     subject = subject_of(request)
     identity = identity_of(subject, settings)
-    is_asked = bool(asked.directory or asked.name)
-    directory = place_of_run(directory, identity, asked=is_asked, force=asked.force)
+    is_asked = bool(where.output or where.name)
+    directory = place_of_run(directory, identity, asked=is_asked, force=where.force)
     announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)

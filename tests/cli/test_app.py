@@ -309,6 +309,18 @@ def test_a_run_file_that_cannot_be_repeated_is_refused(tmp_path, text, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_few_pairs_are_told_before_any_work_and_no_reason_is_made_up(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def stop(*_, **__):
+        raise Interrupted
+
+    monkeypatch.setattr("circuitkit.cli.actions.run.study", stop)
+    said = " ".join(call("run", "ioi", "--n", 10, "-q").output.split())
+    assert "The verdict will be undecided: it needs 16 independent validation pairs" in said
+    assert "Raise --n." in said
+
+
 @pytest.fixture
 def quick(prompt_file):
     """What a run is told so that it is over soon."""

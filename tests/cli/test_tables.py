@@ -1,6 +1,7 @@
 """Tables and verdicts in a narrow terminal: every word is whole, and no line is too long."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from circuitkit.cli import terminal
 from circuitkit.cli.actions import compare as comparing
 from circuitkit.cli.actions import shown as showing
-from circuitkit.cli.actions.shown import counted, show_verdict
+from circuitkit.cli.actions.shown import counted, notes_of, show_verdict
 from circuitkit.cli.app import app
 from circuitkit.cli.terminal import PlainConsole, filled, show_table
 from circuitkit.interpretation.comparison import PairComparison, compare
@@ -18,7 +19,7 @@ from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.study.records import load_record
 from circuitkit.validation.judge import with_question
-from circuitkit.validation.verdict import Finding, check_of, reach_verdict
+from circuitkit.validation.verdict import Finding, check_of, reach_verdict, unmeasured
 
 REPORTS = Path(__file__).parents[2] / "reports"
 IOI, INDUCTION = (REPORTS / f"{name}--pico--eap-ig" for name in ("ioi", "induction"))
@@ -133,3 +134,12 @@ def test_unlike_components_are_never_listed_as_doing_the_same(screen):
     before = len(screen.getvalue())
     comparing._show_matches(none, comparison.letters)
     assert screen.getvalue()[before:].startswith(f"{len(none.matches)} ")
+
+
+def test_what_is_said_of_many_checks_is_said_once_and_not_again_if_the_verdict_says_it():
+    checks = [
+        replace(unmeasured(name, Bound(min=0.0), note), question="enough")
+        for name, note in (("kl", "the same"), ("agreement", "the same"), ("cpr", "in the verdict"))
+    ]
+    verdict = replace(reach_verdict(checks, ""), sentence="Undecided: in the verdict.")
+    assert notes_of(verdict) == ["kl, agreement: the same"]

@@ -11,7 +11,12 @@ from circuitkit.cli.actions.discover import (
     forget_checkpoint,
     with_checkpoint,
 )
-from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    announce_pairs,
+    request_of,
+    search_settings,
+)
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
 from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, What
 from circuitkit.cli.rules import Search
@@ -53,6 +58,7 @@ def find_and_judge(
     settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     announce_drawing(request.n, shown=shown.has_bars)
     subject = subject_of(request)
+    announce_pairs(subject, settings)
     identity = identity_of(subject, settings)
     is_asked = bool(where.output or where.name)
     directory = place_of_run(directory, identity, asked=is_asked, force=where.force)

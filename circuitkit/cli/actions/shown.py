@@ -81,12 +81,27 @@ def show_verdict(verdict: Verdict, *, verbose: bool = False) -> None:
             else:
                 hidden += 1
     OUT.print("")
-    for check in verdict.checks:
-        if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
-            OUT.print(filled(f"{check.criterion}: {check.note}", "", "  "))
+    for note in notes_of(verdict):
+        OUT.print(filled(note, "", "  "))
     if hidden:
         OUT.print(filled(f"{counted(hidden, 'more check')} without a bound: see --verbose."))
     OUT.print(filled(verdict.sentence))
+
+
+def notes_of(verdict: Verdict) -> list[str]:
+    """Return what there is to say of the checks that fail, the same of several once.
+
+    What the sentence of the verdict says already is left out.
+    """
+    about: dict[str, list[str]] = {}
+    for check in verdict.checks:
+        if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
+            about.setdefault(check.note, []).append(check.criterion)
+    return [
+        f"{', '.join(names)}: {note}"
+        for note, names in about.items()
+        if note not in verdict.sentence
+    ]
 
 
 def _checked(check: Check) -> str:

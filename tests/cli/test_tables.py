@@ -143,3 +143,9 @@ def test_what_is_said_of_many_checks_is_said_once_and_not_again_if_the_verdict_s
     ]
     verdict = replace(reach_verdict(checks, ""), sentence="Undecided: in the verdict.")
     assert notes_of(verdict) == ["kl, agreement: the same"]
+
+
+def test_a_title_names_a_model_by_its_folder_and_not_by_its_whole_path(screen):
+    baseline = load_record(IOI).validation.baseline
+    showing.show_baseline(baseline, "ioi", "/somewhere/models/hf")
+    assert screen.getvalue().splitlines()[0].strip() == "hf on ioi"

@@ -8,6 +8,7 @@ from rich.text import Text
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.cli.terminal import NOTES, OUT, filled, show_json, show_table
 from circuitkit.interpretation.section import HeatMap
+from circuitkit.reporting.content import short_model
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
@@ -57,7 +58,7 @@ def show_comparison(
 def show_baseline(baseline: Baseline, task: str, model: str) -> None:
     """Print how the model does on the task."""
     show_table(
-        f"{model} on {task}",
+        f"{short_model(model)} on {task}",
         ("measure", "value [95 % interval]"),
         [
             ("accuracy", str(baseline.accuracy)),

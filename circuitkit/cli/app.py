@@ -15,6 +15,7 @@ from circuitkit.cli.bench_validation import bench_validation
 from circuitkit.cli.check import check
 from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
+from circuitkit.cli.crossfit import crossfit
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
 from circuitkit.cli.explain import explain
@@ -44,6 +45,7 @@ for command in (
     patch,
     path,
     discover,
+    crossfit,
     validate,
     interpret,
     explain,

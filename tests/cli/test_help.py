@@ -99,6 +99,7 @@ def test_help_fits_the_terminal_and_cuts_no_name(name, width):
     for parameter in get_command(app).commands[name].params:
         for option in (*parameter.opts, *parameter.secondary_opts):
             assert option.startswith("-") is False or option in text.replace(",", " ").split()
+        assert set((getattr(parameter, "help", "") or "").split()) <= set(text.split())
     for kind in ("<str>", "<int>", "<float>", "<path>", "TEXT", "INTEGER"):
         if kind != "TEXT" or name != "check":
             assert kind not in text

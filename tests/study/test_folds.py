@@ -13,6 +13,7 @@ from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.statistics.bootstrap import share_of_whole
 from circuitkit.study.folds import cross_fit, folds_of, pooled
+from circuitkit.study.search import find_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of
 from circuitkit.validation.verdict import REFUTED, SUPPORTED, UNDECIDED
@@ -82,6 +83,23 @@ def test_a_planted_circuit_is_supported_and_random_edges_are_refuted(planted, fi
     assert by_luck.faithfulness.high < 0.8
 
 
+def test_pairs_of_a_file_that_judge_supply_no_means(planted, monkeypatch):
+    seen = []
+
+    def found(own, settings, stage):
+        seen.append(own.splits)
+        return find_circuit(own, settings, stage)
+
+    monkeypatch.setattr("circuitkit.study.folds.find_circuit", found)
+    cross_fit(replace(planted, source=None), SETTINGS, 2)
+    for splits in seen:
+        assert splits.reference.digest == splits.discovery.digest
+        assert not set(splits.reference.prompt_digests) & set(splits.validation.prompt_digests)
+    seen.clear()
+    cross_fit(planted, SETTINGS, 2)  # a task has reference pairs of their own
+    assert {splits.reference.digest for splits in seen} == {planted.splits.reference.digest}
+
+
 def test_circuits_that_are_too_large_are_refuted_however_much_they_keep(planted):
     large = cross_fit(planted, replace(SETTINGS, n_edges=planted.model.graph.n_edges), 2)
     assert large.faithfulness.value == pytest.approx(1)
@@ -111,6 +129,13 @@ def test_the_interval_is_never_narrower_than_that_over_pairs_nor_than_that_over_
         assert value.value == alone.value == pytest.approx(change.sum() / whole.sum())
         assert value.low <= alone.low
         assert value.high >= alone.high
+    whole, fold_of = np.ones(40), np.repeat(np.arange(5), 8)
+    agreeing = 0.9 + 0.5 * np.tile([1.0, -1.0], 20)  # the folds agree to the last digit
+    alike, alone = (
+        pooled(agreeing, whole, np.arange(40), fold_of),
+        share_of_whole(agreeing, whole),
+    )
+    assert (alike.low, alike.high) == (alone.low, alone.high)
     # circuits that differ by 0.26 from fold to fold: 2.78 x 0.29 / sqrt(5), about
     assert 0.25 < (value.high - value.low) / 2 < 0.5
 

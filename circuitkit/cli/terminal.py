@@ -61,7 +61,7 @@ class PlainConsole(Console):
 
     def on_broken_pipe(self) -> None:
         """Let `reported_errors` hear that the reader has gone, with nothing more to write."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
         raise BrokenPipeError
 
 

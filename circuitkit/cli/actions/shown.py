@@ -71,7 +71,7 @@ def show_baseline(baseline: Baseline, task: str, model: str) -> None:
 def show_verdict(verdict: Verdict, *, verbose: bool = False) -> None:
     """Print the questions, their checks, what there is to say of those that fail, the sentence.
 
-    Checks that have no bound are shown where the answer rests on them alone, or `verbose`.
+    Checks without a bound are counted, and shown if `verbose`.
     """
     hidden = 0
     for answer in verdict.questions:

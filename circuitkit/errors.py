@@ -19,6 +19,7 @@
     ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
+    ├── GlossaryError          a name that the glossary does not hold
     ├── DependencyError        an optional package that is not installed
     └── OutputError            a place that cannot be written
         └── PictureError       a picture that cannot be drawn
@@ -133,6 +134,10 @@ class PrecisionWarning(UserWarning):
 
 class SampleWarning(UserWarning):
     """Pairs that can judge nothing, whatever is found; the message says how many would."""
+
+
+class GlossaryError(CircuitkitError, ValueError):
+    """A name that the glossary does not hold."""
 
 
 class DependencyError(CircuitkitError, ImportError):

@@ -25,6 +25,41 @@ METHODS = {
 }
 DEFAULT_METHOD = "eap"
 AUTO = "auto"  # in the place of a method: chosen, with all that goes with it
+# What --set changes: the settings of each method that has any, their defaults and meaning.
+SETTINGS = {
+    "eap-ig": {
+        "steps": ("5", "runs between both inputs over which gradients are averaged"),
+        "rule": ("left", "where those runs lie: left (the ablated end included) or midpoint"),
+    },
+    "eap-ig-activations": {
+        "steps": ("5", "runs along each activation's way over which gradients are averaged"),
+        "rule": ("left", "where those runs lie: left (the clean end included) or midpoint"),
+    },
+    "relp": {
+        "attention": ("gradient", "gradient through the softmax, or frozen patterns"),
+    },
+    "exact": {
+        "direction": ("noising", "noising (is it needed?) or denoising (is it enough?)"),
+    },
+    "acdc": {
+        "threshold": ("0.05", "what an edge must be worth, in the metric's unit; above 0"),
+        "absolute": ("false", "keep what works against the behaviour too"),
+        "whole": ("true", "try a query, key or value without any of its edges first"),
+    },
+    "edge-pruning": {
+        "target_sparsity": ("0.9", "share of edges to close"),
+        "steps": ("400", "steps of training at most"),
+        "learning_rate": ("0.1", "of Adam, for the masks"),
+        "multiplier_rate": ("0.1", "of Adam, for the weights of the target"),
+        "raised_share": ("0.5", "share of the steps over which the target rises from 0"),
+        "pairs_per_step": ("16", "prompt pairs of one step"),
+        "patience": ("50", "steps without gain after which training ends"),
+    },
+    "optimal-ablation": {
+        "steps": ("50", "steps of training for each sender's constant"),
+        "learning_rate": ("0.2", "of Adam, in units of the sender's spread"),
+    },
+}
 
 # In the order in which a verdict is read.
 CRITERIA = {

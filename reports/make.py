@@ -29,7 +29,7 @@ def main() -> None:
         if str(STORIES) in run and not STORIES.exists():
             print(f"left as it is, as there is no {STORIES}: circuitkit run {run}")
             continue
-        circuitkit("run", *run.split())
+        circuitkit("run", *run.split(), "--force")  # in place of that of an earlier version
     circuitkit("gallery", "reports")
 
 

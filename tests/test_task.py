@@ -85,6 +85,25 @@ def test_a_task_that_runs_dry_is_refused_with_how_far_it_came():
         sample_splits(Few(), None, n=40, seed=0)
 
 
+class Eighty(Task):
+    """Eighty pairs that share no prompt."""
+
+    name = "eighty"
+
+    def pairs(self, rng):
+        while True:
+            n = rng.randrange(80)
+            yield PromptPair([n, 1], [n, 2], [3], [4])
+
+
+@pytest.mark.parametrize("n", [50, 100])
+def test_a_task_that_runs_dry_says_how_many_pairs_are_needed_and_what_would_fit(n):
+    with pytest.raises(TaskError, match=f"{n} to judge it and {2 * n} for the means") as raised:
+        sample_splits(Eighty(), None, n=n, seed=0)
+    assert "About --n 20 would fit" in str(raised.value)
+    assert len(sample_splits(Eighty(), None, n=20, seed=0).validation) == 20
+
+
 @pytest.mark.parametrize("n", [0, -3])
 def test_a_useless_number_of_pairs_is_refused(n):
     with pytest.raises(TaskError, match=f"at least 1, got {n}"):

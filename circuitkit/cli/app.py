@@ -15,8 +15,10 @@ from circuitkit.cli.bench_validation import bench_validation
 from circuitkit.cli.check import check
 from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
+from circuitkit.cli.crossfit import crossfit
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
+from circuitkit.cli.explain import explain
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
@@ -43,8 +45,10 @@ for command in (
     patch,
     path,
     discover,
+    crossfit,
     validate,
     interpret,
+    explain,
     report,
     gallery,
     diff,

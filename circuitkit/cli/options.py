@@ -14,6 +14,7 @@ from circuitkit.cli.values import (
     choice,
     parse_batch_size,
     parse_bytes,
+    require_run_name,
     require_seed,
 )
 from circuitkit.errors import MethodError
@@ -41,7 +42,9 @@ PromptsOption = Annotated[
 ]
 MetricOption = Annotated[
     str,
-    choice("--metric", names=names.METRICS, help="Metric, instead of the task's own"),
+    choice(
+        "--metric", names=names.METRICS, help="Metric, instead of the task's own", kind="metric"
+    ),
 ]
 NOption = Annotated[
     int, typer.Option("--n", help="Pairs in each of discovery and validation.", metavar="N")
@@ -56,13 +59,18 @@ BosOption = Annotated[
     choice(
         "--bos",
         names=names.BOS,
-        help="Begin text with the tokenizer's BOS token; auto: where the text does not begin with "
-        "it and the tokenizer adds it.",
+        help="Whether text begins with the tokenizer's BOS token",
+        kind="choice",
     ),
 ]
 AblationOption = Annotated[
     str,
-    choice("--ablation", names=names.ABLATIONS, help="Value given to edges outside the circuit."),
+    choice(
+        "--ablation",
+        names=names.ABLATIONS,
+        help="Value given to edges outside the circuit",
+        kind="ablation",
+    ),
 ]
 OutputDirectory = Annotated[
     Path | None, typer.Option("-o", "--output", help="Run directory to write.", metavar="DIR")
@@ -278,6 +286,12 @@ class Shown:
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars.")] = False
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "-v", "--verbose", help="Checks without a bound too, and where a bug was raised."
+        ),
+    ] = False
 
     @property
     def has_bars(self) -> bool:
@@ -292,6 +306,31 @@ class ShownAtOnce:
     title: ClassVar[str] = "What is shown"
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run is written, and whether another run may go for it."""
+
+    title: ClassVar[str] = "Where it is written"
+
+    output: OutputDirectory = None
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            help="Name of the run directory in reports/ (default: <task>--<model>--<method>, and "
+            "a digest behind it where another run has that name).",
+            metavar="NAME",
+        ),
+    ] = ""
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a run of another recipe in that directory.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Require one place."""
+        require_run_name(self.name, self.output)
 
 
 def require_bos(bos: str) -> None:

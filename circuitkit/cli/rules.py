@@ -28,14 +28,20 @@ class Search:
 
     method: Annotated[
         str,
-        choice("--method", names=tuple(names.METHODS), help="How edges are scored", word="METHOD"),
+        choice(
+            "--method",
+            names=tuple(names.METHODS),
+            help="How edges are scored",
+            kind="method",
+            word="METHOD",
+        ),
     ] = names.DEFAULT_METHOD
     options: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="A setting of the method, as steps=10; may be given again. docs/methods/ lists "
-            "them, and so does the message to a wrong one.",
+            help="A setting of the method, as steps=10; may be given again. "
+            "`--method METHOD --help` lists them.",
             metavar="KEY=VALUE",
         ),
     ] = None
@@ -64,7 +70,7 @@ class Search:
         choice(
             "--scoring-ablation",
             names=names.ABLATIONS,
-            help="Value that the method replaces others by while it scores.",
+            help="Value that the method replaces others by while it scores: as for --ablation",
         ),
     ] = "resample"
     anyway: Annotated[
@@ -90,8 +96,8 @@ class SearchOrAuto(Search):
         choice(
             "--method",
             names=(names.AUTO, *names.METHODS),
-            help="How edges are scored. auto chooses, with it, what is not given of size, "
-            "scoring ablation and trimming. Of",
+            help="How edges are scored",
+            kind="method",
             word="METHOD",
         ),
     ] = names.AUTO
@@ -157,7 +163,8 @@ class SearchOrAll(Search):
         choice(
             "--method",
             names=(*names.METHODS, ALL),
-            help="How edges are scored, or all for a table that compares the methods",
+            help="How edges are scored",
+            kind="method",
             word="METHOD",
         ),
     ] = names.DEFAULT_METHOD
@@ -170,7 +177,8 @@ class SearchOrAll(Search):
         choice(
             "--select",
             names=names.SELECTIONS,
-            help="top: the best edges; greedy: the best that lead on to the logits.",
+            help="Which edges are taken",
+            kind="choice",
         ),
     ] = "top"
     by: Annotated[
@@ -178,7 +186,7 @@ class SearchOrAll(Search):
         choice(
             "--by",
             names=("role", "position"),
-            help="Also what the edges carry at each, a circuit file for each (needs --edges).",
+            help="Also what the edges carry at each, a circuit file for each (needs --edges)",
         ),
     ] = ""
 
@@ -220,7 +228,9 @@ class Bounds:
     criteria: Annotated[
         str,
         typer.Option(
-            help=f"Comma-separated (default: all): {', '.join(names.CRITERIA)}.", metavar="NAMES"
+            help=f"Comma-separated (default: all): {', '.join(names.CRITERIA)}. `circuitkit "
+            "explain NAME` says what one measures.",
+            metavar="NAMES",
         ),
     ] = ""
     min_faithfulness: Annotated[

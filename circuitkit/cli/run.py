@@ -6,7 +6,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, WhatOrRun
+from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, WhatOrRun
 from circuitkit.cli.rules import SearchOrAuto
 
 
@@ -16,10 +16,10 @@ def run(
     search: SearchOrAuto,
     machine: BatchedMachine,
     shown: Shown,
+    where: RunPlace,
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
     ] = False,
-    output: OutputDirectory = None,
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
 
@@ -30,5 +30,5 @@ def run(
     """
     with loading():
         from circuitkit.cli.actions.run import RunAsked, find_and_judge
-    asked = RunAsked(output, explained, what.allow_task_code)
+    asked = RunAsked(where, explained, what.allow_task_code)
     find_and_judge(what, search, machine, shown, asked)

@@ -10,7 +10,7 @@ from circuitkit.cli.options import DirectionOption
 from circuitkit.cli.values import choice, completed
 from circuitkit.names import Direction, MLPs
 
-PLACES = ", ".join(f"{name} ({what})" for name, what in names.SITES.items())
+PLACES = "\n".join(f"{name}: {what}" for name, what in names.SITES.items())
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Sweep:
         str,
         typer.Option(
             "--at",
-            help=f"{PLACES}.",
+            help=f"Places, comma-separated.\n{PLACES}",
             metavar="PLACES",
             autocompletion=completed(tuple(names.SITES)),
         ),

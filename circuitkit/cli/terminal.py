@@ -1,6 +1,7 @@
 """What the command line shows: progress bars with an ETA, tables, and errors as one message."""
 
 import json
+import os
 import sys
 import traceback
 import warnings
@@ -8,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NoReturn, TextIO
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -37,6 +41,7 @@ from circuitkit.work.strangers import place_in_task
 from circuitkit.work.text import error_text, plain
 
 UNJUDGED = (TaskCodeError, VanishingGapError)  # not what was given: what came of it
+ANY_WIDTH = 100_000  # columns: more than any table has
 N_FRAMES = 4  # of a traceback, in the message of a bug
 
 
@@ -53,6 +58,11 @@ class PlainConsole(Console):
         """Print objects; what is text, as plain text."""
         shown = [Text(plain(each)) if isinstance(each, str) else each for each in objects]
         super().print(*shown, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Let `reported_errors` hear that the reader has gone, with nothing more to write."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        raise BrokenPipeError
 
 
 OUT = PlainConsole(highlight=False)
@@ -84,11 +94,12 @@ def bars(*, shown: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]
 
 
 @contextmanager
-def reported_errors(*, as_json: bool = False) -> Iterator[None]:
+def reported_errors(*, as_json: bool = False, verbose: bool = False) -> Iterator[None]:
     """Turn what is raised in the block into a message and an exit code.
 
     Whatever is raised was no judgement, an exit with code 0 too. With `as_json`, what is printed
-    meanwhile, by a task say, goes to standard error: `show_json` alone writes JSON.
+    meanwhile, by a task say, goes to standard error: `show_json` alone writes JSON. With `verbose`,
+    an error that nobody foresaw is shown with all of its traceback.
     """
     failure: BaseException | None = None
     was_key = False
@@ -110,6 +121,8 @@ def reported_errors(*, as_json: bool = False) -> Iterator[None]:
     if isinstance(failure, BrokenPipeError):  # whoever read the output has gone
         raise typer.Exit(EXIT_NOT_JUDGED)
     if failure is not None:
+        if verbose and not isinstance(failure, CircuitkitError):
+            NOTES.print("".join(traceback.format_exception(failure)), soft_wrap=True)
         fail(failure, as_json=as_json)
 
 
@@ -177,6 +190,23 @@ def _unforeseen(error: BaseException) -> str:
     )
 
 
+def filled(text: str, first: str = "", rest: str = "") -> str:
+    """Return text broken between words to the width, its first line and the others indented."""
+    return fill(
+        plain(text),
+        OUT.width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def wrapped(head: str, *texts: str) -> str:
+    """Return a line, and texts under it, indented and broken between words to the width."""
+    return "\n".join([plain(head), *(filled(text, "  ", "  ") for text in texts)])
+
+
 def show_json(data: Any) -> None:
     """Print data as JSON on standard output, and nothing else."""
     out = _JSON_OUT.get() or sys.stdout
@@ -184,15 +214,28 @@ def show_json(data: Any) -> None:
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; cells are shown as they are, never as markup."""
+    """Print a table; cells are shown as they are, never as markup.
+
+    Where the terminal is so narrow that words would be broken, each row is a list of its cells.
+    """
     table = Table(title=Text(plain(title), "bold"), title_justify="left")
     for i, name in enumerate(header):
+        words = [word for text in (name, *(row[i] for row in rows)) for word in plain(text).split()]
         table.add_column(
-            Text(plain(name)), overflow="fold", justify="left" if i == 0 else "default"
+            Text(plain(name)),
+            overflow="fold",
+            justify="left" if i == 0 else "default",
+            min_width=max(map(cell_len, words), default=0),
         )
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    OUT.print(table)
+    anything = OUT.options.update(max_width=ANY_WIDTH)
+    if Measurement.get(OUT, anything, table).minimum <= OUT.width:
+        OUT.print(table)
+        return
+    OUT.print(Text(filled(title), "bold"))
+    for first, *cells in rows:
+        OUT.print(wrapped(first, *(f"{n}: {c}" for n, c in zip(header[1:], cells, strict=True))))
 
 
 def show_rows(title: str, rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

@@ -13,19 +13,31 @@ from typing import Any
 
 import typer
 
-from circuitkit.errors import CircuitkitError, CriterionError, MethodError
-from circuitkit.work.text import shown
+from circuitkit.errors import CircuitkitError, CriterionError, MethodError, OutputError
+from circuitkit.glossary import meaning
+from circuitkit.work.text import is_safe, shown
 
 MAX_SEED = 2**32 - 1  # what every generator of random numbers takes
+NO_RESULT = ("-q", "--quiet", "-v", "--verbose", "--json", "--force")
 MAX_SHOWN = 48  # longer lists of choices stand in the help text
 
 
-def choice(*flags: str, names: tuple[str, ...], help: str, word: str = "NAME") -> Any:
-    """Return an option that is one of some names: shown, and completed. The library checks it."""
+def choice(
+    *flags: str, names: tuple[str, ...], help: str, kind: str = "", word: str = "NAME"
+) -> Any:
+    """Return an option that is one of some names: shown, and completed. The library checks it.
+
+    With the `kind` that the names have in the glossary, each stands in the help with its line.
+    """
     joined = "|".join(names)
-    metavar = f"[{joined}]" if len(joined) <= MAX_SHOWN else word
-    shown = help if metavar != word else f"{help.removesuffix('.')}: {', '.join(names)}."
-    return typer.Option(*flags, help=shown, metavar=metavar, autocompletion=completed(names))
+    metavar = f"[{joined}]" if len(joined) <= MAX_SHOWN and not kind else word
+    said = f"{help.removesuffix('.')}."
+    if kind:
+        lines = (f"{name}: {meaning(name, kind) or meaning(name, 'choice')}" for name in names)
+        said = "\n".join([said, *lines])
+    elif metavar == word:
+        said = f"{said.removesuffix('.')}: {', '.join(names)}."
+    return typer.Option(*flags, help=said, metavar=metavar, autocompletion=completed(names))
 
 
 def completed(names: tuple[str, ...]) -> Callable[[str], list[str]]:
@@ -38,8 +50,8 @@ def completed(names: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 
 def typed_command() -> str:
-    """Return what was typed, to get the same again; less what only changes the terminal."""
-    words = [word for word in sys.argv[1:] if word not in ("-q", "--quiet", "--json")]
+    """Return what was typed, to get the same again; less what changes no result."""
+    words = [word for word in sys.argv[1:] if word not in NO_RESULT]
     return shlex.join(["circuitkit", *words])
 
 
@@ -180,6 +192,24 @@ def run_name(task: str, prompts: Path | None, model: str, method: str) -> str:
     what = prompts.stem if prompts is not None else class_name or Path(path).stem
     parts = (what, Path(model).name, method)
     return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)
+
+
+def require_run_name(name: str, output: Path | None) -> None:
+    """Require a name that is one directory's, and no other directory beside it.
+
+    Raises:
+        OutputError: it is a path, or there are both.
+    """
+    if name and output is not None:
+        raise OutputError(
+            f"--name: must be given without -o / --output, got {name!r} and {str(output)!r}. "
+            "Each says where the run goes. Use one."
+        )
+    if name and (Path(name).name != name or name in (".", "..") or not is_safe(name)):
+        raise OutputError(
+            f"--name: must be the name of one directory, got {shown(name)}. It is made in "
+            "reports/. Use -o / --output for a path."
+        )
 
 
 def _is_number(text: str) -> bool:

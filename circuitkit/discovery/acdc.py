@@ -34,6 +34,7 @@ from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.interventions.repeated_circuits import RepeatedCircuits, repeated_plan
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
@@ -51,7 +52,7 @@ class ACDC(Method):
     """Automatic circuit discovery with a threshold in the metric's unit."""
 
     name = "acdc"
-    summary = "edges dropped one by one from the logits back, if little is lost"
+    summary = METHODS["acdc"]
     is_resumable = True
     threshold: float = 0.05
     absolute: bool = False

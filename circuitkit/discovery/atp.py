@@ -30,6 +30,7 @@ from torch import Tensor
 from circuitkit.circuits.graph import INPUT, READS, EdgeScores, NodeScores, head_name, mlp_name
 from circuitkit.discovery.method import Method, edges_between, require_slope
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.gradients.nodes import (
     NOTHING,
     NodeValues,
@@ -66,7 +67,7 @@ class AtP(Method):
     """AtP; an edge scores as the lesser of its ends (method.edges_between)."""
 
     name = "atp"
-    summary = "nodes by gradient times change; edges between the best nodes"
+    summary = METHODS["atp"]
     is_signed = False
     corrections: ClassVar[Corrections] = PLAIN
 
@@ -87,7 +88,7 @@ class AtPStar(AtP):
     """AtP*: with the QK fix and GradDrop."""
 
     name = "atp-star"
-    summary = "atp with exact softmax and dropped gradients; edges between the best nodes"
+    summary = METHODS["atp-star"]
     corrections: ClassVar[Corrections] = ATP_STAR
 
 

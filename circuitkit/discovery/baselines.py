@@ -14,6 +14,7 @@ import torch
 
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import Method
+from circuitkit.glossary import METHODS
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.work import Work
@@ -28,7 +29,7 @@ class RandomScores(Method):
     """Random scores: the control of every comparison."""
 
     name = "random"
-    summary = "drawn at random: the control"
+    summary = METHODS["random"]
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
         return
@@ -46,7 +47,7 @@ class Magnitude(Method):
     """The size of what a sender writes differently, whoever reads it; in the residual's unit."""
 
     name = "magnitude"
-    summary = "how much the sender's write changes, whoever reads it"
+    summary = METHODS["magnitude"]
     is_signed = False
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:

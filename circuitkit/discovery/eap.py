@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import GradientMethod
+from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import Term, Terms, score_edges_by_terms
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.pair_runs import PairRuns
@@ -58,7 +59,7 @@ class EAP(GradientMethod):
     """Edge attribution patching."""
 
     name = "eap"
-    summary = "gradient on the clean run times change"
+    summary = METHODS["eap"]
     is_flat_at_kl = True
 
     def terms(self) -> Terms:

@@ -32,6 +32,7 @@ from torch import Tensor
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import GradientMethod, require_slope
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import Term, Terms, score_edges_by_terms
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.interventions.pair_runs import PairRuns
@@ -156,7 +157,7 @@ class EAPIG(GradientMethod):
     """EAP-IG over inputs."""
 
     name = "eap-ig"
-    summary = "gradients averaged between both inputs, times change"
+    summary = METHODS["eap-ig"]
     steps: int = DEFAULT_STEPS
     rule: str = "left"
 
@@ -175,7 +176,7 @@ class ActivationsEAPIG(EAPIG):
     """EAP-IG over activations, one place at a time."""
 
     name = "eap-ig-activations"
-    summary = "gradients averaged along each activation's own way, times change"
+    summary = METHODS["eap-ig-activations"]
 
     def prepared(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
         usable = super().prepared(model, metric, work)
@@ -192,7 +193,7 @@ class CleanCorrupted(GradientMethod):
     """The mean of the gradients at both ends."""
 
     name = "clean-corrupted"
-    summary = "gradients of the clean and the corrupted run averaged, times change"
+    summary = METHODS["clean-corrupted"]
 
     def terms(self) -> Terms:
         return IntegrationPath("clean-corrupted").terms()

@@ -34,6 +34,7 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.discovery.method import Method
 from circuitkit.errors import MethodError, VanishingGapError
+from circuitkit.glossary import METHODS
 from circuitkit.gradients.soft_circuit import SoftCircuits, require_memory
 from circuitkit.gradients.terms import require_gradient
 from circuitkit.interventions.pair_runs import PairRuns
@@ -60,7 +61,7 @@ class EdgePruning(Method):
     """
 
     name = "edge-pruning"
-    summary = "a trained mask on every edge, most of them closed"
+    summary = METHODS["edge-pruning"]
     is_signed = False
 
     target_sparsity: float = 0.9  # the share of edges to close

@@ -23,6 +23,7 @@ from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.interventions.ablation import CorruptedRun
 from circuitkit.interventions.budget import rows_per_batch
 from circuitkit.interventions.edges import EdgeBench
@@ -42,7 +43,7 @@ class ExactEdges(Method):
     """Exact edge patching, `noising` or `denoising`."""
 
     name = "exact"
-    summary = "measured effect of each edge alone"
+    summary = METHODS["exact"]
     is_resumable = True
     direction: str = "noising"
 

@@ -25,6 +25,7 @@ from circuitkit.discovery.exact import CHUNK, chunks_by_receiver
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
+from circuitkit.glossary import METHODS
 from circuitkit.interventions.repeated_circuits import RepeatedCircuits, repeated_plan
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
@@ -38,7 +39,7 @@ class ExactJoint(Method):
     """Exact edge patching while one other component is knocked out, for each of them."""
 
     name = "exact-joint"
-    summary = "measured effect of each edge, the largest while any one component is knocked out"
+    summary = METHODS["exact-joint"]
     is_resumable = True
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:

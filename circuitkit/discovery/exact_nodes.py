@@ -18,6 +18,7 @@ from torch import Tensor
 from circuitkit.circuits.graph import INPUT, EdgeScores, NodeScores
 from circuitkit.discovery.method import Method, edges_between
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
@@ -34,7 +35,7 @@ class ExactNodes(Method):
     """Exact activation patching of heads, their reads, and MLPs."""
 
     name = "exact-nodes"
-    summary = "measured effect of each node alone; edges between the best nodes"
+    summary = METHODS["exact-nodes"]
     is_signed = False
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import Method
+from circuitkit.glossary import METHODS
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
@@ -39,7 +40,7 @@ class InformationFlow(Method):
     """Information-flow routes."""
 
     name = "information-flow"
-    summary = "each sender's share of what a receiver reads; no metric"
+    summary = METHODS["information-flow"]
     is_signed = False
     has_columns = True
 

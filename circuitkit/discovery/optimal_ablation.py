@@ -28,6 +28,7 @@ from torch import Tensor
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores, NodeScores
 from circuitkit.discovery.method import Method
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import require_gradient
 from circuitkit.interventions.ablation import SuppliedAblation, ZeroAblation
 from circuitkit.interventions.budget import circuits_per_batch, pairs_per_batch
@@ -53,8 +54,7 @@ class OptimalAblation(Method):
     """
 
     name = "optimal-ablation"
-    summary = "each edge replaced alone by the constant that its sender can best be replaced by"
-
+    summary = METHODS["optimal-ablation"]
     steps: int = 50
     learning_rate: float = 0.2  # of Adam, in units of the sender's spread
 

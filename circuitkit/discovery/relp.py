@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from circuitkit.discovery import eap
 from circuitkit.discovery.method import GradientMethod
 from circuitkit.errors import MethodError
+from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import Terms
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
@@ -39,7 +40,7 @@ class RelP(GradientMethod):
     """Relevance patching."""
 
     name = "relp"
-    summary = "relevance coefficients on the clean run times change"
+    summary = METHODS["relp"]
     is_flat_at_kl = True
     attention: str = "gradient"
 

@@ -20,6 +20,7 @@ from circuitkit.interpretation.roles.functions import (
     WRITER,
 )
 from circuitkit.interpretation.section import Column, Section, Table
+from circuitkit.validation.verdict import p_text
 
 N_FOR = 3
 NOTHING = "nothing that was measured"
@@ -86,7 +87,7 @@ def _audited(card: Card, role: Role, gap: float) -> Audited:
 
 def _pieces(card: Card, role: Role, gap: float) -> Iterator[Piece]:
     """Yield everything that the card holds on a role; its own test first, which was passed."""
-    yield Piece(f"{role.evidence} (p {role.p:.2g})", 1 + abs(role.score.value))
+    yield Piece(f"{role.evidence} ({p_text(role.p)})", 1 + abs(role.score.value))
     yield from _of_losses(card, role, gap)
     for link in card.feeds[:1]:
         effect = _towards(role, link.effect.value) / gap
@@ -126,7 +127,7 @@ def _of_other_roles(card: Card, role: Role) -> Iterator[Piece]:
         elif other.kind == role.kind and other.claimed:
             yield Piece(f"it is as well {says}", -max(over, 0.0))
         elif other.kind == role.kind:
-            yield Piece(f"tried and not shown, {says} (p {other.p:.2g})", -max(over, 0.0) / 2)
+            yield Piece(f"tried and not shown, {says} ({p_text(other.p)})", -max(over, 0.0) / 2)
 
 
 def _towards(role: Role, effect: float) -> float:

@@ -3,7 +3,8 @@
 repeat    the model sees the same again: tokens of both prompts, the answer's place, the answers
 cluster   pairs that name the same one (`PromptPair.cluster`); of those that name none, pairs with
           the same answers whose clean prompts share half of their tokens or more, place by place
-          from where the answer is read; and always pairs of one clean prompt
+          from where the answer is read, or whose two prompts are each other's; and always pairs
+          of one clean prompt
 
 What is linked to one of a cluster belongs to it. Twenty prompts that differ in a word which does
 not matter are one measurement, not twenty: intervals, tests and sample sizes count clusters.
@@ -32,10 +33,12 @@ def cluster_names(
     label_places: Sequence[int],
     answers: Sequence[Sequence[int]],
     named: Sequence[str | None],
+    corrupted: Sequence[Sequence[int]] = (),
 ) -> tuple[str, ...]:
     """Return the cluster of each pair, given its clean tokens and where the answer is read.
 
-    A cluster that no pair names is called by a digest of its contents. Which pairs are together,
+    Given the `corrupted` tokens too, a pair and the same in the other direction are together. A
+    cluster that no pair names is called by a digest of its contents. Which pairs are together,
     and what they are called, does not depend on their order.
     """
     aligned = _aligned(prompts, label_places)
@@ -46,6 +49,7 @@ def cluster_names(
     ]
     keys: list[Sequence[Hashable]] = [own, [row.tobytes() for row in aligned]]
     keys.append(_near(aligned, right, named))
+    keys.append(_both_ways(prompts, corrupted, named))
     component = _components(keys)
     called: dict[int, str] = {}
     for number, name in sorted(zip(component.tolist(), own, strict=True)):
@@ -105,6 +109,19 @@ def _near(
     return numbers
 
 
+def _both_ways(
+    prompts: Sequence[Sequence[int]],
+    corrupted: Sequence[Sequence[int]],
+    named: Sequence[str | None],
+) -> list[Hashable]:
+    """Return a key for each row, the same for a pair and its reverse; named rows have their own."""
+    others = corrupted or prompts
+    return [
+        frozenset((tuple(one), tuple(other))) if name is None and corrupted else row
+        for row, (one, other, name) in enumerate(zip(prompts, others, named, strict=True))
+    ]
+
+
 def _first_near(aligned: Rows) -> list[int]:
     """Return the first row that each row is linked to, over near repeats of near repeats."""
     columns = np.ascontiguousarray(aligned.T)
@@ -126,10 +143,17 @@ def _first_near(aligned: Rows) -> list[int]:
 
 def _components(keys: Sequence[Sequence[Hashable]]) -> NDArray[np.int32]:
     """Return a number for each row, the same for all that are linked by having a key in common."""
-    n, links = len(keys[0]), []
+    links = []
     for own in keys:
         first: dict[Hashable, int] = {}
         links += [(row, first.setdefault(key, row)) for row, key in enumerate(own)]
+    return linked(len(keys[0]), links)
+
+
+def linked(n: int, links: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
+    """Return a number for each of n rows, the same for all that links lead between."""
+    if not links:
+        return np.arange(n, dtype=np.int32)
     one, other = np.array(links).T
     graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(n, n))
     found: NDArray[np.int32] = connected_components(graph, directed=False)[1]

@@ -9,7 +9,7 @@ apart count once, and those of one `cluster` are not independent (clusters.py).
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
-from circuitkit.prompts.clusters import without_repeats
+from circuitkit.prompts.clusters import linked, without_repeats
 from circuitkit.prompts.pair_checks import require_fields
 from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.prompts.splits import Splits
@@ -75,8 +75,8 @@ def splits_of(
     """Return the file's pairs in three splits.
 
     Lines that name a split go there. If no line names validation, the unnamed ones are shuffled
-    by `seed` and every second one validates; otherwise they all serve discovery. Without
-    reference lines, the discovery pairs supply the means.
+    by `seed` and every second one validates, lines that share a prompt together; otherwise they all
+    serve discovery. Without reference lines, the discovery pairs supply the means.
 
     Raises:
         PromptError: a split would be empty, or a validation prompt occurs in another one.
@@ -86,11 +86,7 @@ def splits_of(
     chosen["reference"] = chosen["reference"] or chosen["discovery"]
     for split in SPLITS:
         if not chosen[split]:
-            raise PromptError(
-                f"prompt file: the {split} split must hold a pair, got none of {len(lines)} lines. "
-                "A circuit is judged on other prompts than those that found it. Add lines, or "
-                'name their split with "split".'
-            )
+            raise PromptError(_empty(split, lines))
     tokenized = {
         split: without_repeats(tokenize_pairs(chosen[split], tokenizer, bos=bos))
         for split in SPLITS
@@ -101,17 +97,48 @@ def splits_of(
     return Splits(**tokenized)
 
 
+def _empty(split: str, lines: Sequence[PromptLine]) -> str:
+    """Return what to say of a split without a pair."""
+    n, groups = len(lines), len(_sharing([line.pair for line in lines]))
+    why = f" that share prompts: {groups} group{'s' * (groups != 1)}" if groups < n else ""
+    return (
+        f"prompt file: the {split} split must hold a pair, got none of {n} "
+        f"line{'s' * (n != 1)}{why}. A circuit is judged on other prompts than those that found "
+        "it. Add lines with other prompts: a verdict needs 16 of them in validation, minimality "
+        'and a minimal circuit 32 in each split. Or name the split of lines with "split".'
+    )
+
+
 def _chosen(lines: Sequence[PromptLine], seed: int) -> dict[str, list[PromptPair]]:
     """Return the pairs of each split, as lines say, else by `seed`; the reference may be empty."""
     chosen = {split: [line.pair for line in lines if line.split == split] for split in SPLITS}
     unnamed = [line.pair for line in lines if not line.split]
     if chosen["validation"]:
         chosen["discovery"] += unnamed
-    else:
-        random.Random(seed).shuffle(unnamed)
-        chosen["validation"] += unnamed[1::2]
-        chosen["discovery"] += unnamed[::2]
-    return chosen
+        return chosen
+    named = {prompt for pairs in chosen.values() for pair in pairs for prompt in pair.contents()}
+    groups = _sharing(unnamed)
+    random.Random(seed).shuffle(groups)
+    dealt: dict[str, list[PromptPair]] = {"discovery": [], "validation": []}
+    for group in groups:
+        is_named = any(not named.isdisjoint(pair.contents()) for pair in group)
+        fewer = len(dealt["validation"]) < len(dealt["discovery"])
+        dealt["validation" if fewer and not is_named else "discovery"] += group
+    return {split: pairs + dealt.get(split, []) for split, pairs in chosen.items()}
+
+
+def _sharing(pairs: Sequence[PromptPair]) -> list[list[PromptPair]]:
+    """Return the pairs in groups: those that share a prompt, clean or corrupted, are together."""
+    first: dict[Hashable, int] = {}
+    links = [
+        (row, first.setdefault(prompt, row))
+        for row, pair in enumerate(pairs)
+        for prompt in pair.contents()
+    ]
+    grouped: dict[int, list[PromptPair]] = {}
+    for pair, group in zip(pairs, linked(len(pairs), links).tolist(), strict=True):
+        grouped.setdefault(group, []).append(pair)
+    return list(grouped.values())
 
 
 def discovery_pairs(

@@ -25,6 +25,7 @@ from circuitkit.work.text import shown
 MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
 MIN_REFERENCE_PER_TEMPLATE = 8
 MIN_HELD_OUT = 16  # pairs under which a kind of held-out pairs says little
+PAIRS_FOR_EACH = 4  # drawn for each of n: one finds, one judges, two supply means
 MAX_HELD_OUT_DRAWS = 100  # for each pair wanted
 MAX_REFERENCE_FACTOR = 50  # a template that reference_pairs never yields must not draw for ever
 
@@ -83,11 +84,11 @@ def sample_splits(
     taken: set[object] = set()
     pairs = drawn_pairs(task.name, lambda: task.pairs(rng))
 
-    discovery = _draw(task, pairs, taken, lambda drawn: len(drawn) >= n)
-    validation = _draw(task, pairs, taken, lambda drawn: len(drawn) >= n_validation)
+    discovery = _draw(task, pairs, taken, lambda drawn: len(drawn) >= n, n)
+    validation = _draw(task, pairs, taken, lambda drawn: len(drawn) >= n_validation, n)
     templates = {pair.template for pair in discovery + validation}
     others = drawn_pairs(task.name, lambda: task.reference_pairs(rng), "reference_pairs()")
-    reference = _draw(task, others, taken, _covering(templates, n_validation))
+    reference = _draw(task, others, taken, _covering(templates, n_validation), n)
 
     splits: list[PromptPairs] = []
     for drawn in (discovery, validation, reference):
@@ -225,6 +226,7 @@ def _draw(
     stream: Iterator[PromptPair],
     taken: set[object],
     is_enough: Callable[[list[PromptPair]], bool],
+    n: int,
 ) -> list[PromptPair]:
     """Return new pairs from the stream until there are enough, and mark their prompts as taken.
 
@@ -238,11 +240,7 @@ def _draw(
         pair = next(stream, None)
         repeats += 1
         if pair is None or repeats > MAX_REPEATS:
-            raise TaskError(
-                f"task {task.name!r}: must yield more different pairs, got {len(drawn)} in this "
-                f"split after {len(taken)} prompts in earlier ones. The splits may not share a "
-                "prompt. Ask for fewer pairs with --n, or make the task more varied."
-            )
+            raise TaskError(_exhausted(task.name, n, len(drawn), len(taken)))
         contents = pair.contents()
         if contents in own or taken.intersection(contents):
             continue
@@ -251,3 +249,15 @@ def _draw(
         repeats = 0
     taken.update(prompt for pair in drawn for prompt in pair.contents())
     return drawn
+
+
+def _exhausted(name: str, n: int, n_drawn: int, n_taken: int) -> str:
+    """Return what to say of a task that yields nothing new, when `n` pairs a split were wanted."""
+    fits = max(1, (n_drawn + n_taken // 2) // PAIRS_FOR_EACH)
+    return (
+        f"task {name!r}: must yield more different pairs, got {n_drawn} in this split after "
+        f"{n_taken} prompts in earlier ones. {n} are needed to find a circuit, {n} to judge it and "
+        f"{2 * n} for the means of mean ablation, and the splits may not share a prompt. About --n "
+        f"{fits} would fit; a verdict needs 16, a minimal circuit and minimality 32. Ask for fewer "
+        "pairs with --n, or make the task more varied."
+    )

@@ -235,6 +235,7 @@ def _pad(
         [at - shift for at, shift in zip(last, shifts, strict=True)],
         [e.answers for e in encoded],
         [e.pair.cluster for e in encoded],
+        [e.corrupted for e in encoded],
     )
     rows = list(zip(encoded, shifts, strict=True))
     mask = [[shift <= p < shift + len(e.clean) for p in range(width)] for e, shift in rows]

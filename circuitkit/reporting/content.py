@@ -34,7 +34,7 @@ def _shortfall(record: RunRecord) -> str:
     validation = record.validation
     check = validation.verdict.check("faithfulness")
     least = validation.thresholds.min_faithfulness
-    if check.outcome in ("supported", "reported"):
+    if check.value is None or check.outcome in ("supported", "reported"):
         return ""
     curve, n_graph = validation.curve, validation.curve.n_edges_in_graph
     reaching = [p.n_edges for p in curve.points if p.faithfulness.value >= least]

@@ -28,6 +28,7 @@ from circuitkit.reporting.sample_texts import sample_texts
 from circuitkit.reporting.sections import caption, picture_svg, picture_table, table_text
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
 from circuitkit.reporting.values import marked
+from circuitkit.reporting.words import Words
 from circuitkit.study.records import RunRecord
 
 TEMPLATE = "report.html.jinja"
@@ -42,6 +43,7 @@ def report_html(record: RunRecord, album: Album | None = None) -> str:
         TEMPLATE,
         record=record,
         reading=READING,
+        words=Words(),
         read_colours=READ_COLOURS,
         script=script,
         script_source=explorer.source_hash(script),

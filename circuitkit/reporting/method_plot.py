@@ -11,6 +11,7 @@ from circuitkit.validation.areas import FRACTIONS
 
 MARKS = "osv^D<>Pp*hX8dH+"
 N_COLOURS = 10
+STROKES = ("-", "--", ":")
 
 
 def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
@@ -19,9 +20,16 @@ def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
         figure = Figure(figsize=(8.5, 5.2), layout="constrained")
         axes = figure.add_subplot()
         for number, row in enumerate(rows):
-            colour, mark = style_of(number)
+            style = style_of(number)
             label = f"{row.method} ({row.areas.cmd:.3f})"
-            axes.plot(FRACTIONS, row.areas.faithfulness, color=colour, marker=mark, label=label)
+            axes.plot(
+                FRACTIONS,
+                row.areas.faithfulness,
+                color=style["color"],
+                marker=style["marker"],
+                linestyle=style["linestyle"],
+                label=label,
+            )
         axes.axhline(1.0, color="#222222", linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
@@ -33,6 +41,13 @@ def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
         return svg_of(figure)
 
 
-def style_of(number: int) -> tuple[str, str]:
-    """Return the colour and the mark of a line: both begin again, so that no line is left out."""
-    return f"C{number % N_COLOURS}", MARKS[number % len(MARKS)]
+def style_of(number: int) -> dict[str, str]:
+    """Return how a line is drawn: its colour, mark and stroke.
+
+    A colour that comes again has another stroke, so that no two of thirty lines look alike.
+    """
+    return {
+        "color": f"C{number % N_COLOURS}",
+        "marker": MARKS[number % len(MARKS)],
+        "linestyle": STROKES[number // N_COLOURS % len(STROKES)],
+    }

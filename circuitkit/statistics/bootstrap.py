@@ -166,7 +166,7 @@ def _require_spread(n: int, columns: Sequence[Values]) -> None:
     if n < MIN_PAIRS:
         raise CriterionError(
             f"interval: needs at least {MIN_PAIRS} pairs, got {n}. A spread cannot be seen in "
-            "fewer. Raise --n."
+            "fewer. Raise --n, or add prompts."
         )
     if not all(np.isfinite(column).all() for column in columns):
         raise CriterionError(

@@ -34,7 +34,7 @@ def share_of(hits: Values, clusters: Clusters | None = None) -> Estimate:
     if m < MIN_PAIRS:
         raise CriterionError(
             f"share: needs at least {MIN_PAIRS} independent pairs, got {m}. A spread cannot be "
-            "seen in fewer. Raise --n."
+            "seen in fewer. Raise --n, or add prompts."
         )
     share = float(hits.mean())
     found = share_estimate(share * n, n)

@@ -55,7 +55,8 @@ class RunInfo:
 
     `n_repeats` pairs had the contents of another and were left out. The validation pairs are
     `n_clusters` independent ones, 0 where an earlier version did not count them. `choices` says in
-    sentences what was chosen of how to find the circuit, and why.
+    sentences what was chosen of how to find the circuit, and why. `identity` is that of
+    run_place.py, empty where it was not asked for.
     """
 
     task: str
@@ -78,6 +79,7 @@ class RunInfo:
     n_repeats: int = 0
     n_clusters: int = 0
     choices: tuple[str, ...] = ()
+    identity: str = ""
 
 
 @dataclass(frozen=True)

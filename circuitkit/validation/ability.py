@@ -8,6 +8,7 @@ A circuit of something that the model does not do explains noise, whatever its o
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import dust_of
 from circuitkit.statistics.shares import share_of
@@ -24,7 +25,7 @@ class Ability(Criterion):
 
     name = "ability"
     question = ABLE
-    measures = "gain of the clean prompt over the corrupted one"
+    measures = CRITERIA["ability"]
     summary = "metric gained by the clean prompt over the corrupted one: the model does the task"
     default = Bound(min=0.0)
 
@@ -46,7 +47,7 @@ class AbilityShare(Criterion):
 
     name = "ability-share"
     question = ABLE
-    measures = "share of prompts on which the model does the task"
+    measures = CRITERIA["ability-share"]
     summary = "share of pairs on which the clean prompt's metric beats the corrupted one's"
     default = Bound(min=0.75)
 

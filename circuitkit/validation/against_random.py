@@ -24,6 +24,7 @@ import numpy as np
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.random_circuits import random_like
 from circuitkit.errors import NotApplicableError
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bootstrap import Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.gaps import ROUNDING
@@ -42,7 +43,7 @@ class Sufficiency(Criterion):
 
     name = "sufficiency"
     question = LUCK
-    measures = "share of random circuits that are as faithful"
+    measures = CRITERIA["sufficiency"]
     summary = f"share of {N_RANDOM} random circuits of the same size that are as faithful"
     default = Bound(max=0.05)
 
@@ -56,7 +57,7 @@ class PartialNecessity(Criterion):
 
     name = "necessity"
     question = NEEDED
-    measures = "share of random circuits that part the model as cleanly"
+    measures = CRITERIA["necessity"]
     summary = f"share of {N_RANDOM} random circuits that part the model as cleanly"
     default = Bound(max=0.05)
 

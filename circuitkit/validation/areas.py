@@ -16,6 +16,7 @@ import numpy as np
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CriterionError
+from circuitkit.glossary import CRITERIA
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
@@ -74,7 +75,7 @@ class CPR(Criterion):
 
     name = "cpr"
     question = ENOUGH
-    measures = "mean share kept by circuits of all sizes; the best is about 1"
+    measures = CRITERIA["cpr"]
     summary = "area under f over the sizes of MIB's grid, under resample ablation"
 
     def measure(self, case: Case) -> Finding:
@@ -86,7 +87,7 @@ class CMD(Criterion):
 
     name = "cmd"
     question = ENOUGH
-    measures = "mean distance from the model of circuits of all sizes; the best is 0"
+    measures = CRITERIA["cmd"]
     summary = "area under |1 - f| over the sizes of MIB's grid, under resample ablation"
 
     def measure(self, case: Case) -> Finding:

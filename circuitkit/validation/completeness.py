@@ -10,6 +10,7 @@ validation pairs. Wang et al. 2022 (arXiv:2211.00593, section 4), there in logit
 
 import numpy as np
 
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion, magnitude
@@ -29,7 +30,7 @@ class Completeness(Criterion):
 
     name = "completeness"
     question = ALL
-    measures = "largest difference from the model when both lose the same parts"
+    measures = CRITERIA["completeness"]
     summary = "worst |F(C minus K) - F(M minus K)| over sets of components K, as a share of the gap"
     default = Bound(max=0.4)
 

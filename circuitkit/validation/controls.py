@@ -19,6 +19,7 @@ import torch
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.random_circuits import random_connected, random_like, random_of_profile
 from circuitkit.errors import CriterionError
+from circuitkit.glossary import CRITERIA
 from circuitkit.prompts.pairs import Labels, PromptPairs
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
@@ -35,7 +36,7 @@ class RandomControl(Criterion):
 
     name = "random"
     question = LUCK
-    measures = "lead over the best random circuit of the same size"
+    measures = CRITERIA["random"]
     summary = f"f(C) minus that of the best of {N_RANDOM} random circuits of the same size"
     default = Bound(min=0.0)
 
@@ -53,7 +54,7 @@ class ProfileControl(RandomControl):
 
     name = "random-profile"
     question = LUCK
-    measures = "lead over the best random circuit with the same layers"
+    measures = CRITERIA["random-profile"]
     default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} with the same layer profile"
 
@@ -67,7 +68,7 @@ class ConnectedControl(RandomControl):
 
     name = "random-connected"
     question = LUCK
-    measures = "lead over the best circuit of random whole paths"
+    measures = CRITERIA["random-connected"]
     default = Bound()
     summary = f"f(C) minus that of the best of {N_RANDOM} made of random whole paths"
 
@@ -81,7 +82,7 @@ class ShuffledControl(Criterion):
 
     name = "shuffled"
     question = LUCK
-    measures = "lead over the best circuit found with exchanged answers"
+    measures = CRITERIA["shuffled"]
     summary = f"f(C) minus that of the best of {N_SHUFFLED} found on pairs with exchanged answers"
 
     def measure(self, case: Case) -> Finding:
@@ -99,7 +100,7 @@ class Complement(Criterion):
 
     name = "complement"
     question = ALL
-    measures = "share of the behaviour that is left without the circuit"
+    measures = CRITERIA["complement"]
     summary = "f of the edges that are not in the circuit: what works without it"
 
     def measure(self, case: Case) -> Finding:

@@ -7,6 +7,7 @@ The metric looks at the answers alone: a circuit can keep it and say something e
 """
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.glossary import CRITERIA
 from circuitkit.metrics import Agreement, KLDivergence
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.statistics.shares import share_of
@@ -21,7 +22,7 @@ class KL(Criterion):
 
     name = "kl"
     question = ENOUGH
-    measures = "distance of its next-token probabilities from the model's, in nats"
+    measures = CRITERIA["kl"]
     summary = "KL(M to C) summed over the vocabulary, mean over pairs, in nats"
 
     def measure(self, case: Case) -> Finding:
@@ -38,7 +39,7 @@ class TopAnswerAgreement(Criterion):
 
     name = "agreement"
     question = ENOUGH
-    measures = "share of prompts with the model's most likely token"
+    measures = CRITERIA["agreement"]
     summary = "share of pairs on which circuit and model have the same most likely token"
 
     def measure(self, case: Case) -> Finding:

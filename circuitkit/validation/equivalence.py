@@ -17,6 +17,7 @@ import math
 import numpy as np
 from scipy.stats import binom
 
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bootstrap import Values
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.clusters import Clusters
@@ -37,7 +38,7 @@ class Equivalence(Criterion):
 
     name = "equivalence"
     question = ENOUGH
-    measures = "mean difference from the model"
+    measures = CRITERIA["equivalence"]
     summary = "mean of m(C) - m(M) as a share of the gap; p of two one-sided tests"
     default = Bound(min=-MARGIN, max=MARGIN)
 
@@ -55,7 +56,7 @@ class ShareEquivalence(Criterion):
 
     name = "equivalence-share"
     question = ENOUGH
-    measures = "share of prompts on which the circuit beats the model"
+    measures = CRITERIA["equivalence-share"]
     summary = "share of pairs with m(C) > m(M); p of two one-sided binomial tests"
 
     def measure(self, case: Case) -> Finding:

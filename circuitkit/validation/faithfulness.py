@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.glossary import CRITERIA
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.work import Work
@@ -37,7 +38,7 @@ class FaithfulnessCriterion(Criterion):
 
     name = "faithfulness"
     question = ENOUGH
-    measures = "share of the behaviour that the circuit keeps"
+    measures = CRITERIA["faithfulness"]
     summary = "f(C): share of the behaviour that the circuit's edges keep"
     default = Bound(min=0.8)
 
@@ -52,7 +53,7 @@ class NodeFaithfulness(Criterion):
 
     name = "node-faithfulness"
     question = ENOUGH
-    measures = "share kept by all edges between the circuit's components"
+    measures = CRITERIA["node-faithfulness"]
     summary = "f of all edges between the circuit's components"
 
     def measure(self, case: Case) -> Finding:

@@ -7,6 +7,7 @@ depend on the circuit, the model and the task alone; none holds a prompt of disc
 Pairs of a file cannot be drawn anew: there it is the faithfulness on the file's own.
 """
 
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
@@ -22,7 +23,7 @@ class FreshDraw(Criterion):
 
     name = "fresh-draw"
     question = ELSEWHERE
-    measures = "share kept on prompts drawn by the circuit's own digest"
+    measures = CRITERIA["fresh-draw"]
     summary = "f on a fresh draw, whose seed is a digest of the circuit: nobody chose it"
     default = Bound(min=0.8)
 

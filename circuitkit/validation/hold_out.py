@@ -7,6 +7,7 @@ wordings that discovery never used, and answers (names, places) that never were 
 task says which exist; each kind has its own reference prompts for mean ablation.
 """
 
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
@@ -21,7 +22,7 @@ class HoldOut(Criterion):
 
     name = "hold-out"
     question = ELSEWHERE
-    measures = "lowest share kept on other prompts, wordings and answers"
+    measures = CRITERIA["hold-out"]
     summary = "lowest f on prompts, wordings and answers that discovery never saw"
     default = Bound(min=0.7)
 

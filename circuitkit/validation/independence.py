@@ -10,6 +10,7 @@ et al. 2007; Shi et al. 2024 (arXiv:2410.13032, section 3.1).
 
 import numpy as np
 
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bootstrap import Values
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion, exact
@@ -24,7 +25,7 @@ class Independence(Criterion):
 
     name = "independence"
     question = ALL
-    measures = "p-value: small if edges outside the circuit still carry the task"
+    measures = CRITERIA["independence"]
     summary = "p of HSIC between the metric of the edges outside and the model's, by permutation"
     value_is_p = True
 

@@ -31,6 +31,7 @@ from scipy.stats import t
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.random_circuits import random_path
 from circuitkit.errors import CriterionError
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bootstrap import Estimate, Values, resampled_t
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.clusters import cluster_rows
@@ -56,7 +57,7 @@ class Minimality(Criterion):
 
     name = "minimality"
     question = NEEDED
-    measures = "share of its edges that matter more than a random edge"
+    measures = CRITERIA["minimality"]
     summary = "share of edges that are needed: their removal does more than a random edge's"
     default = Bound(min=0.8)
     least_pairs = 32  # with 16, the rare pairs of skewed effects are not seen: 32 % false alarms

@@ -12,6 +12,8 @@ one is in at most m x 2.5 %. So a refutation by one check alone, close to its bo
 
 from dataclasses import dataclass
 
+from circuitkit import glossary
+
 
 @dataclass(frozen=True)
 class Question:
@@ -26,42 +28,42 @@ class Question:
 
 ABLE = Question(
     "able",
-    "Can the model do it?",
+    glossary.QUESTIONS["able"],
     "the model can do the task",
     "the model cannot do the task",
     "it is open whether the model can do the task",
 )
 ENOUGH = Question(
     "enough",
-    "Is the circuit enough?",
+    glossary.QUESTIONS["enough"],
     "it is enough by itself",
     "it is not enough by itself",
     "it is open whether it is enough by itself",
 )
 ALL = Question(
     "all",
-    "Is it all of it?",
+    glossary.QUESTIONS["all"],
     "nothing that takes over for its parts is missing from it",
     "it lacks what takes over for its parts",
     "it is open whether it lacks what takes over for its parts",
 )
 NEEDED = Question(
     "needed",
-    "Is all of it needed?",
+    glossary.QUESTIONS["needed"],
     "its parts are needed",
     "not all of it is needed",
     "it is open whether all of it is needed",
 )
 LUCK = Question(
     "luck",
-    "Could it be luck?",
+    glossary.QUESTIONS["luck"],
     "random circuits do not do as well",
     "it may be luck",
     "it is open whether it is luck",
 )
 ELSEWHERE = Question(
     "elsewhere",
-    "Does it hold elsewhere?",
+    glossary.QUESTIONS["elsewhere"],
     "it holds on other prompts than those that found it",
     "it does not hold elsewhere",
     "it is open whether it holds elsewhere",

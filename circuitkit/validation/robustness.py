@@ -9,6 +9,7 @@ arXiv:2407.08734). A claim that holds under one ablation only should say so.
 import numpy as np
 
 from circuitkit.errors import CriterionError, VanishingGapError
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bootstrap import Values, estimate
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
@@ -23,7 +24,7 @@ class AblationSpread(Criterion):
 
     name = "ablation-spread"
     question = ELSEWHERE
-    measures = "how far the share kept moves with the ablation"
+    measures = CRITERIA["ablation-spread"]
     summary = f"largest f minus smallest f over {', '.join(COMPARED)} ablation"
 
     def measure(self, case: Case) -> Finding:

@@ -9,6 +9,7 @@ are more than 15 %. Six in ten are most of a graph, however small. Another bound
 from dataclasses import replace
 
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion, exact
@@ -24,7 +25,7 @@ class EdgeShare(Criterion):
 
     name = "edge-share"
     question = NEEDED
-    measures = "share of all edges that the circuit holds"
+    measures = CRITERIA["edge-share"]
     summary = "edges of the circuit as a share of all in the graph"
     default = Bound(max=0.15)
 
@@ -44,7 +45,7 @@ class EdgeCount(Criterion):
 
     name = "edges"
     question = NEEDED
-    measures = "number of edges"
+    measures = CRITERIA["edges"]
     summary = "edges of the circuit"
 
     def measure(self, case: Case) -> Finding:

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from circuitkit.circuits.diff import diff_circuits
 from circuitkit.errors import CriterionError
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 from circuitkit.validation.case import N_REFOUND, Case
 from circuitkit.validation.criterion import Criterion
@@ -26,7 +27,7 @@ class Stability(Criterion):
 
     name = "stability"
     question = ELSEWHERE
-    measures = "overlap with circuits found again on other samples"
+    measures = CRITERIA["stability"]
     summary = f"mean Jaccard overlap with circuits found on {N_REFOUND} bootstrap samples"
 
     def measure(self, case: Case) -> Finding:
@@ -39,7 +40,7 @@ class RankStability(Criterion):
 
     name = "rank-stability"
     question = ELSEWHERE
-    measures = "agreement of edge ranks found again on other samples"
+    measures = CRITERIA["rank-stability"]
     summary = f"mean Spearman correlation of |score| with those of {N_REFOUND} bootstrap samples"
 
     def measure(self, case: Case) -> Finding:

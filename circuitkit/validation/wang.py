@@ -9,6 +9,7 @@ numerator in logits: `wang-mean` is theirs, as a share of what ablating everythi
 models and tasks compare.
 """
 
+from circuitkit.glossary import CRITERIA
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion, magnitude
@@ -23,7 +24,7 @@ class WangFaithfulness(Criterion):
 
     name = "wang-faithfulness"
     question = ENOUGH
-    measures = "distance to the model, whichever way"
+    measures = CRITERIA["wang-faithfulness"]
     summary = "|F(M) - F(C)| under the verdict's ablation, as a share of the gap"
     default = Bound(max=0.2)
 
@@ -36,7 +37,7 @@ class WangMean(Criterion):
 
     name = "wang-mean"
     question = ENOUGH
-    measures = "distance to the model under mean ablation"
+    measures = CRITERIA["wang-mean"]
     summary = "|F(M) - F(C)| under mean ablation, as a share of the gap"
 
     def measure(self, case: Case) -> Finding:

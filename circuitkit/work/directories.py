@@ -73,18 +73,24 @@ def replace_directory(
 def require_replaceable(directory: Path) -> None:
     """Prove that a directory can be written and moved, before any long work starts.
 
+    One that was not there is gone again afterwards: work that fails leaves no empty directory.
+
     Raises:
         OutputError: it cannot.
     """
+    new = [path for path in (directory, *directory.parents) if not os.path.exists(path)]
     require_writable_directory(directory)
     home = directory.resolve()
-    if not _can_move(home):
-        return
     try:
-        with _neighbour(home):
-            pass
+        if _can_move(home):
+            with _neighbour(home):
+                pass
     except OSError as error:
         raise unwritable(directory, error) from error
+    finally:
+        with suppress(OSError):  # another process may have filled it meanwhile
+            for path in new:
+                path.rmdir()
 
 
 def change_places(beside: Path, home: Path) -> None:

@@ -40,8 +40,12 @@ def zoo_models() -> tuple[ZooModel, ...]:
 
 def _of_planted(name: str) -> str:
     blueprint = BLUEPRINTS[name]()
-    size = f"{blueprint.n_layers} layers, {blueprint.n_heads} heads"
+    size = f"{_counted(blueprint.n_layers, 'layer')}, {_counted(blueprint.n_heads, 'head')}"
     return f"{size}, made by hand: the true circuit is known (task {blueprint.task})"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def load_model(

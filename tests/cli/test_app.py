@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from circuitkit.circuits.file import load_circuit
@@ -159,7 +160,7 @@ def test_validate_refuses_a_circuit_of_other_weights(
     assert "must be of the model at hand" in " ".join(done.output.split())
     anyway = call(*words, "--anyway")
     assert anyway.exit_code in (0, 1, 2)
-    assert "Verdict" in anyway.output
+    assert "Is the circuit enough?" in anyway.output
 
 
 def test_patch_shows_effects_and_draws_them(common, tmp_path):
@@ -195,7 +196,7 @@ def test_a_model_that_cannot_do_the_task_is_reported_before_any_circuit(toy_dire
     assert done.exit_code == 2
     assert "BaselineError" in done.output
     assert "must be able to do the task" in " ".join(done.output.split())
-    assert not list(out.iterdir())  # nothing half-written
+    assert not out.exists()  # nothing half-written
 
 
 @pytest.mark.parametrize(
@@ -252,7 +253,7 @@ def test_ctrl_c_leaves_nothing_half_written(common, tmp_path, monkeypatch):
     monkeypatch.setattr("circuitkit.cli.actions.run.study", interrupt)
     done = call("run", *common, "-o", tmp_path / "out")
     assert done.exit_code == 130
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_little_memory_says_what_would_do(common, tmp_path):
@@ -306,6 +307,82 @@ def test_a_run_file_that_cannot_be_repeated_is_refused(tmp_path, text, message):
     assert done.exit_code == 2, done.output
     assert message in " ".join(done.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_few_pairs_are_told_before_any_work_and_no_reason_is_made_up(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def stop(*_, **__):
+        raise Interrupted
+
+    monkeypatch.setattr("circuitkit.cli.actions.run.study", stop)
+    said = " ".join(call("run", "ioi", "--n", 10, "-q").output.split())
+    assert "The verdict will be undecided: it needs 16 independent validation pairs" in said
+    assert "Raise --n." in said
+
+
+@pytest.fixture
+def quick(prompt_file):
+    """What a run is told so that it is over soon."""
+    return ["--prompts", prompt_file, "-q", "--edges", 30, "--ablation", "resample", "--anyway"]
+
+
+def test_two_models_in_folders_of_one_name_do_not_overwrite_each_other(
+    quick, toy_directory, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(toy_directory)
+    for folder in ("one/hf", "two/hf"):
+        model.save_pretrained(tmp_path / folder)
+        done = call("run", "--model", folder, *quick)
+        assert done.exit_code in (0, 1), done.output
+        with torch.no_grad():
+            next(model.parameters()).mul_(1.001)
+    first, second = sorted(path.name for path in (tmp_path / "reports").iterdir())
+    assert first == "pairs--hf--eap"
+    info = load_record(tmp_path / "reports" / second).info
+    assert second == f"{first}--{info.identity}"
+    assert f"{second}/report.html" in done.output.replace("\n", "")
+    again = call("run", "--model", "two/hf", *quick)  # replaces itself, and nothing else
+    assert again.exit_code in (0, 1), again.output
+    assert len(list((tmp_path / "reports").iterdir())) == 2
+
+
+def test_a_named_directory_of_another_run_is_refused_unless_forced(
+    quick, toy_directory, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "--model", toy_directory, *quick, "--name", "mine")
+    assert call(*words).exit_code in (0, 1)
+    before = (tmp_path / "reports/mine/run.toml").read_bytes()
+    done = call(*words, "--seed", 1)
+    assert done.exit_code == 2
+    assert "replace it with --force" in " ".join(done.output.split())
+    assert (tmp_path / "reports/mine/run.toml").read_bytes() == before
+    assert call(*words, "--seed", 1, "--force").exit_code in (0, 1)
+    assert load_record(tmp_path / "reports/mine").info.seed == 1
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["mine"]
+
+
+def test_a_run_that_fails_leaves_no_empty_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("run", "ioi", "--model", "nowhere", "-q")
+    assert done.exit_code == 2, done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--name", "a/b"], "--name: must be the name of one directory"),
+        (["--name", ".."], "--name: must be the name of one directory"),
+        (["--name", "a", "-o", "b"], "must be given without -o / --output"),
+    ],
+)
+def test_a_name_that_is_none_of_a_directory_is_refused(words, message):
+    done = call("run", "ioi", *words)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
 
 
 def test_run_directories_are_named_after_task_model_and_method():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 
 import pytest
 from typer.main import get_command
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 import circuitkit
 from circuitkit import names
 from circuitkit.cli.app import app
+from circuitkit.discovery.methods import METHODS
+from circuitkit.glossary import meaning
 from tests.test_public_names import SLOW
 
 RUNNER = CliRunner()
@@ -86,18 +89,68 @@ def test_completion_can_be_installed():
     assert "--show-completion" in shown("--help")
 
 
+@pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_fits_80_columns_and_cuts_no_name(name):
-    text = shown(name, "--help")
-    assert all(len(line) <= 80 for line in text.splitlines())
+def test_help_fits_the_terminal_and_cuts_no_name(name, width):
+    text = shown(name, "--help", width=width)
+    assert all(len(line) <= width for line in text.splitlines())
     assert "…" not in text
     assert "..." not in text.partition("\n\n")[2].replace("cuda:1, ...", "")
     for parameter in get_command(app).commands[name].params:
         for option in (*parameter.opts, *parameter.secondary_opts):
             assert option.startswith("-") is False or option in text.replace(",", " ").split()
+        assert set((getattr(parameter, "help", "") or "").split()) <= set(text.split())
     for kind in ("<str>", "<int>", "<float>", "<path>", "TEXT", "INTEGER"):
         if kind != "TEXT" or name != "check":
             assert kind not in text
+
+
+def test_the_list_of_commands_fits_60_columns():
+    text = shown("--help", width=60)
+    assert all(len(line) <= 60 for line in text.splitlines())
+    assert set(COMMANDS) <= set(text.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "line"),
+    [
+        ("run", "eap-ig", meaning("eap-ig", "method")),
+        ("discover", "all", meaning("all", "choice")),
+        ("run", "kl", meaning("kl", "metric")),
+        ("validate", "token-mean", meaning("token-mean", "ablation")),
+        ("discover", "greedy", meaning("greedy", "choice")),
+        ("patch", "resid-mid", names.SITES["resid-mid"]),
+    ],
+)
+def test_a_choice_stands_in_the_help_with_its_line_of_the_glossary(command, name, line):
+    assert f" {name}: {line} " in f"{' '.join(shown(command, '--help').split())} "
+
+
+@pytest.mark.parametrize("typed", [["--method", "edge-pruning"], ["--method=edge-pruning"]])
+@pytest.mark.parametrize("command", ["run", "discover"])
+def test_help_lists_the_settings_of_the_method_that_is_named(command, typed):
+    text = " ".join(shown(command, *typed, "--help").split())
+    for key, (default, line) in names.SETTINGS["edge-pruning"].items():
+        assert f"{key}={default} {line[0].upper()}{line[1:]}." in text
+    assert "Settings of" not in shown(command, "--help")
+    assert "It has none." in shown(command, "--method", "eap", "--help")
+
+
+def test_the_settings_that_help_lists_are_those_of_the_methods():
+    for name, method in METHODS.items():
+        defaults = {field.name: str(field.default) for field in fields(method)}
+        listed = names.SETTINGS.get(name, {})
+        told = {
+            key: value.title() if value in ("true", "false") else value
+            for key, (value, _) in listed.items()
+        }
+        assert told == defaults, name
+
+
+def test_the_settings_of_a_method_are_explained_with_it():
+    text = " ".join(shown("explain", "acdc").split())
+    assert "--set threshold=0.05: what an edge must be worth" in text
+    assert "--set" not in shown("explain", "eap")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -132,7 +185,7 @@ def test_names_in_angle_brackets_are_shown():
     ],
 )
 def test_help_shows_every_choice_in_one_piece(command, choices):
-    text = shown(command, "--help")
+    text = shown(command, "--help", width=60)
     for mark in "[]|,.:;<>()":
         text = text.replace(mark, " ")
     assert set(choices) <= set(text.split())
@@ -147,6 +200,7 @@ def test_options_stand_under_the_heading_of_their_group():
         "How the circuit is found:",
         "Machine:",
         "What is shown:",
+        "Where it is written:",
         "Options:",
     ]
     assert text.index("Machine:") < text.index("--device") < text.index("What is shown:")

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,23 @@ def test_an_error_that_nobody_foresaw_is_no_verdict_and_says_that_it_is_a_bug(er
     assert "This is a bug in circuitkit" in shown
     assert "test_terminal.py line" in shown
     assert "Traceback" not in shown
+
+
+def test_verbose_shows_where_a_bug_was_raised_and_of_our_own_errors_no_more_than_before():
+    assert "Traceback (most recent call last)" in ended(RuntimeError("odd"), verbose=True).output
+    own = CircuitFileError("one sentence")
+    assert ended(own, verbose=True).output == ended(own).output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_reader_that_has_gone_is_no_bug():
+    code = "from circuitkit.cli.app import app; app(['explain'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 3
 
 
 @pytest.mark.parametrize("error", [*UNFORESEEN, CircuitFileError("one sentence")], ids=repr)

@@ -8,7 +8,7 @@ from circuitkit.study.pipeline import study
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, subject_of
 
-STRANGE = ["notebook", "--secret", "strange; rm -rf", "-q", "ioi"]
+STRANGE = ["notebook", "--secret", "strange; rm -rf", "-q", "--force", "ioi"]
 
 
 def test_a_call_from_python_records_no_command_whatever_its_program_was_started_with(

@@ -46,7 +46,7 @@ class Found:
 
 def test_a_role_has_its_own_evidence_first_and_then_the_strongest():
     [moves, looks] = audit(Found(card(MOVES, LOOKS)))
-    assert moves.speaks_for[0] == "evidence of mover (p 0.001)"
+    assert moves.speaks_for[0] == "evidence of mover (p = 0.001)"
     assert moves.speaks_for[1].startswith("ablating it alone costs 3 [")  # 0.6 of the gap
     assert moves.speaks_for[2].startswith("it looks at answer: 0.7 [")  # 0.6 over chance
     assert len(moves.speaks_for) == 3
@@ -94,3 +94,11 @@ def test_every_claimed_role_of_an_interpretation_has_a_row(interpreted, with_cir
     [table] = section(found).tables
     assert [row[:2] for row in table.rows] == claimed
     assert all(row[2] and row[3] for row in table.rows)
+
+
+def test_a_p_value_has_no_digits_that_nobody_needs():
+    tiny = replace(MOVES, p=5.06e-162)
+    rival = replace(role("key-supplier", DOES, 0.3, claimed=False), p=3e-40)
+    [found] = audit(Found(card(tiny, rival)))
+    assert found.speaks_for[0] == "evidence of mover (p < 0.001)"
+    assert found.against.endswith("(p < 0.001)")

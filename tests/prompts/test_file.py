@@ -1,6 +1,7 @@
 """Bad lines of a prompt file are refused at once, with their number."""
 
 import json
+import random
 
 import pytest
 
@@ -85,3 +86,72 @@ def test_a_reference_line_that_is_a_validation_line_is_refused(read):
     with pytest.raises(PromptError, match=r"reference and validation must not share .*\(3, 2\)"):
         splits_of(read(GOOD, validation, same), None, seed=0)
     assert len(splits_of(read(GOOD, validation, own), None, seed=0).reference) == 1
+
+
+def line(clean, corrupted, **rest):
+    return {"clean": clean, "corrupted": corrupted, "answers": [9], "wrong_answers": [8], **rest}
+
+
+def both_ways(n):
+    """Return n pairs and the same in the other direction."""
+    one = [line([i, i + 30, 1], [i, i + 30, 2]) for i in range(10, 10 + n)]
+    return one + [
+        line(each["corrupted"], each["clean"]) | {"answers": [8], "wrong_answers": [9]}
+        for each in one
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pairs_in_both_directions_are_dealt_into_one_split(read, seed):
+    splits = splits_of(read(*both_ways(20)), None, seed=seed)
+    assert len(splits.discovery) == len(splits.validation) == 20
+    assert not set(splits.discovery.prompt_digests) & set(splits.validation.prompt_digests)
+
+
+def test_a_pair_and_its_reverse_are_one_independent_pair(read):
+    splits = splits_of(read(*both_ways(20)), None, seed=0)
+    assert splits.validation.n_clusters == 10
+
+
+def test_lines_that_share_prompts_by_others_are_dealt_together(read):
+    chain = [line([1, 2, n], [1, 2, n + 1]) for n in range(3, 9)]
+    rest = [line([5, n, 1], [5, n, 2]) for n in range(20, 26)]
+    splits = splits_of(read(*chain, *rest), None, seed=1)
+    counts = [
+        sum(pair.clean[0] == 1 for pair in split.pairs)
+        for split in (splits.discovery, splits.validation)
+    ]
+    assert sorted(counts) == [0, 6]
+
+
+def test_lines_that_share_no_prompt_are_dealt_as_ever_so_that_old_recipes_find_their_pairs(read):
+    lines = [line([5, n, 1], [5, n, 2]) for n in range(20, 31)]
+    splits = splits_of(read(*lines), None, seed=4)
+    shuffled = list(lines)
+    random.Random(4).shuffle(shuffled)
+    for got, expected in ((splits.discovery, shuffled[::2]), (splits.validation, shuffled[1::2])):
+        assert [list(pair.clean) for pair in got.pairs] == [each["clean"] for each in expected]
+
+
+def test_lines_that_share_a_prompt_with_a_discovery_line_go_there(read):
+    named = line([1, 2, 3], [1, 2, 4], split="discovery")
+    shared = [line([1, 2, 5 + n], [1, 2, 4]) for n in range(3)]
+    rest = [line([5, n, 1], [5, n, 2]) for n in range(20, 26)]
+    splits = splits_of(read(named, *shared, *rest), None, seed=0)
+    assert all(pair.clean[0] == 5 for pair in splits.validation.pairs)
+    assert sum(pair.clean[0] == 1 for pair in splits.discovery.pairs) == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([line([1, 2], [1, 3])], r"none of 1 line\. .* a verdict needs 16 of them"),
+        (
+            [line([1, n], [1, 3]) for n in range(4, 9)],
+            "none of 5 lines that share prompts: 1 group",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_dealt_says_how_many_prompts_are_needed(read, lines, message):
+    with pytest.raises(PromptError, match=message):
+        splits_of(read(*lines), None, seed=0)

@@ -19,6 +19,7 @@ from circuitkit.reporting.content import (
     edges_table,
     questions_table,
     title_of,
+    verdict_sentences,
 )
 from circuitkit.reporting.explorer import page_script, safe_json, source_hash, tagged_svg
 from circuitkit.reporting.html import inline_svg, report_html
@@ -334,6 +335,14 @@ def test_a_circuit_that_falls_short_says_where_the_curve_gets_there(record):
     assert "Why not:" in text
     assert (f"reach 0.8 at {reached}" if reached else "never reach 0.8") in text
     assert "Why not:" not in report_html(record)
+
+
+def test_where_nothing_was_measured_no_reason_is_made_up(record):
+    verdict = record.validation.verdict
+    check = replace(verdict.checks[0], outcome="undecided", value=None)
+    open_one = replace(verdict, checks=(check, *verdict.checks[1:]))
+    found = replace(record, validation=replace(record.validation, verdict=open_one))
+    assert verdict_sentences(found) == (verdict.sentence,)
 
 
 def test_a_picture_is_tagged_with_names_and_with_what_is_shown():

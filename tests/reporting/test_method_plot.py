@@ -17,4 +17,9 @@ def test_no_method_vanishes_however_many_there_are():
 
 
 def test_forty_methods_have_forty_looks():
-    assert len({style_of(number) for number in range(40)}) == 40
+    assert len({tuple(style_of(number).values()) for number in range(40)}) == 40
+
+
+def test_thirty_methods_are_told_apart_without_their_marks():
+    looks = {(style_of(number)["color"], style_of(number)["linestyle"]) for number in range(30)}
+    assert len(looks) == 30

@@ -95,6 +95,13 @@ def test_a_second_rename_that_fails_is_undone(tmp_path, monkeypatch):
     assert names(tmp_path / "other") == ["other"]
 
 
+def test_proving_that_a_directory_can_be_written_leaves_what_was_there_and_nothing_new(tmp_path):
+    (tmp_path / "old").mkdir()
+    for directory in (tmp_path / "old", tmp_path / "new" / "newer"):
+        require_replaceable(directory)
+    assert names(tmp_path) == ["old"]
+
+
 NAMES = ["a\x1b[31m", "a\x00b", "a\nb", "half \udcff", "x" * 300, "\u202e.json"]
 
 

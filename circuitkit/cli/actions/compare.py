@@ -10,7 +10,7 @@ from circuitkit.circuits.file import load_circuit
 from circuitkit.cli.actions.pictures import picture_format
 from circuitkit.cli.actions.requests import subject_of_file
 from circuitkit.cli.options import CircuitGround, Machine, Pairs, Shown
-from circuitkit.cli.terminal import OUT, bars, show_json, show_table
+from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
 from circuitkit.interpretation.comparison import (
     Comparison,
     Overlap,
@@ -87,7 +87,7 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
     ):
         OUT.print(f"{letter}: {task} in {model} ({path})", soft_wrap=True)
     for note in comparison.notes:
-        OUT.print(note, soft_wrap=True)
+        OUT.print(filled(note))
     show_table(
         f"Overlap of the graphs, 0 to 1; by chance: mean (95 % quantile) of {comparison.n_deals} "
         "deals of B's names",
@@ -97,21 +97,28 @@ def show_comparison(comparison: Comparison, paths: list[Path]) -> None:
     _show_groups(comparison, letters)
     shares = zip(letters, comparison.universal, strict=True)
     carried = ", ".join(f"{letter} {share:.0%}" for letter, share in shares)
-    OUT.print(f"Edges that every model has carry {carried} of the effect between groups.")
+    OUT.print(filled(f"Edges that every model has carry {carried} of the effect between groups."))
     for pair in comparison.pairs:
-        show_table(
-            f"Components of {letters[pair.a]} and {letters[pair.b]} that behave alike",
-            (letters[pair.a], letters[pair.b], "similarity"),
-            [(m.a, m.b, f"{m.similarity:.2f}") for m in pair.matches if m.similarity >= ALIKE],
+        _show_matches(pair, letters)
+
+
+def _show_matches(pair: PairComparison, letters: tuple[str, ...]) -> None:
+    a, b = letters[pair.a], letters[pair.b]
+    rows = [(m.a, m.b, f"{m.similarity:.2f}") for m in pair.matches if m.similarity >= ALIKE]
+    if rows:
+        title = (
+            f"Components of {a} and {b}, matched by what they do; similarity 1: they do the same"
         )
-        _show_rest(pair)
+        show_table(title, (a, b, "similarity"), rows)
+    _show_rest(pair)
 
 
 def _show_rest(pair: PairComparison) -> None:
     unlike = sum(match.similarity < ALIKE for match in pair.matches)
     if unlike:
         were = "was" if unlike == 1 else "were"
-        OUT.print(f"{unlike} more {were} matched with a similarity below {ALIKE}.")
+        more = " more" if unlike < len(pair.matches) else ""
+        OUT.print(f"{unlike}{more} {were} matched with a similarity below {ALIKE}: not alike.")
 
 
 def _show_groups(comparison: Comparison, letters: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from circuitkit.cli.values import typed_command
 from circuitkit.discovery.methods import method_named
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.names import AUTO
+from circuitkit.study.pair_needs import shortfalls
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject
@@ -42,6 +43,18 @@ def announce_drawing(n: int, *, shown: bool) -> None:
     if shown and n >= MANY:
         minutes = max(1, round(n * SECONDS_A_PAIR / 60))
         NOTES.print(f"Drawing {n} pairs for each split takes about {minutes} min.", soft_wrap=True)
+
+
+def announce_pairs(subject: Subject, settings: Settings) -> None:
+    """Say before any work what cannot be had with so few pairs, and how to get more."""
+    said = shortfalls(subject.splits, settings)
+    if said:
+        remedy = (
+            "Raise --n."
+            if subject.source is not None
+            else 'Add prompts to the file; half of the lines that name no "split" judge.'
+        )
+        NOTES.print(" ".join(("Note:", *said, remedy)), soft_wrap=True)
 
 
 def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: Any) -> Settings:

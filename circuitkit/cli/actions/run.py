@@ -12,19 +12,26 @@ from circuitkit.cli.actions.discover import (
     forget_checkpoint,
     with_checkpoint,
 )
-from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    announce_pairs,
+    request_of,
+    search_settings,
+)
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
-from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, What
 from circuitkit.cli.rules import SearchOrAuto
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import parse_seconds, run_name
 from circuitkit.errors import TaskError
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.write import save_run
+from circuitkit.study.next_steps import next_steps
 from circuitkit.study.pipeline import study
 from circuitkit.study.recipe import request_of as request_of_recipe
 from circuitkit.study.recipe import require_no_code, settings_of
 from circuitkit.study.records import RunRecord, load_run
+from circuitkit.study.run_place import identity_of, place_of_run
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.work.directories import require_replaceable
@@ -37,7 +44,7 @@ MORE_TO_JUDGE = 2  # times the discovery pairs
 class RunAsked:
     """What `run` was asked beside its groups of options."""
 
-    directory: Path | None = None
+    where: RunPlace = RunPlace()
     explained: bool = False  # also say what each component does
     allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
 
@@ -51,24 +58,30 @@ def find_and_judge(
     request = request_of(what, machine)
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
+    where = asked.where
     name = run_name(request.task, request.prompts, request.model, settings.method)
-    directory = asked.directory or Path("reports") / name
+    directory = where.output or Path("reports") / (where.name or name)
     require_replaceable(directory)
     if not settings.is_automatic:
         settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     announce_drawing(request.n, shown=shown.has_bars)
     subject = _drawn(request, settings)
+    announce_pairs(subject, settings)
+    identity = identity_of(subject, settings)
+    is_asked = bool(where.output or where.name)
+    directory = place_of_run(directory, identity, asked=is_asked, force=where.force)
     if not settings.is_automatic:
         announce(subject, settings, shown=shown.has_bars)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)
+    record = replace(record, info=replace(record.info, identity=identity))
     save_run(record, directory, ("html", "md", "svg"))
     forget_checkpoint(settings, None)
     if shown.as_json:
         verdict = cattrs.unstructure(record.validation.verdict)
         show_json({"directory": str(directory), "verdict": verdict})
     else:
-        _show(record, subject, directory)
+        _show(record, subject, directory, shown)
 
 
 def _drawn(request: Request, settings: Settings) -> Subject:
@@ -104,11 +117,15 @@ def _repeated(
     return repeated, settings_of(info.recipe, settings)
 
 
-def _show(record: RunRecord, subject: Subject, directory: Path) -> None:
+def _show(record: RunRecord, subject: Subject, directory: Path, shown: Shown) -> None:
     for choice in record.info.choices:
-        OUT.print(choice, soft_wrap=True)
+        OUT.print(shown_text(choice), soft_wrap=True)
     show_baseline(record.validation.baseline, subject.task, subject.model.name)
-    show_verdict(record.validation.verdict)
+    show_verdict(record.validation.verdict, verbose=shown.verbose)
     for reason in verdict_sentences(record)[1:]:
         OUT.print(reason, soft_wrap=True)
+    for step in next_steps(record):
+        OUT.print(f"Next: {step.says}", soft_wrap=True)
+        if step.command:
+            OUT.print(f"  {step.command}", soft_wrap=True, markup=False)
     OUT.print(f"Report: {str(directory / 'report.html')}", soft_wrap=True)

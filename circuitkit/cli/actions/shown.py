@@ -6,12 +6,13 @@ from pathlib import Path
 from rich.text import Text
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.cli.terminal import NOTES, OUT, show_json, show_table
+from circuitkit.cli.terminal import NOTES, OUT, filled, show_json, show_table
 from circuitkit.interpretation.section import HeatMap
+from circuitkit.reporting.content import short_model
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
-from circuitkit.validation.verdict import REFUTED, UNDECIDED, Check, Verdict, answer_rows
+from circuitkit.validation.verdict import REFUTED, UNDECIDED, Check, Verdict
 from circuitkit.work.text import plain
 
 SHOWN_SHARES = (0.02, 0.05, 0.1, 0.2)
@@ -57,7 +58,7 @@ def show_comparison(
 def show_baseline(baseline: Baseline, task: str, model: str) -> None:
     """Print how the model does on the task."""
     show_table(
-        f"{model} on {task}",
+        f"{short_model(model)} on {task}",
         ("measure", "value [95 % interval]"),
         [
             ("accuracy", str(baseline.accuracy)),
@@ -67,22 +68,41 @@ def show_baseline(baseline: Baseline, task: str, model: str) -> None:
     )
 
 
-def show_verdict(verdict: Verdict) -> None:
-    """Print the questions, their checks, what there is to say of those that fail, the sentence."""
-    show_table(
-        "Verdict by question",
-        ("question", "answer", "checks", "the same measurement"),
-        answer_rows(verdict),
-    )
+def show_verdict(verdict: Verdict, *, verbose: bool = False) -> None:
+    """Print the questions, their checks, what there is to say of those that fail, the sentence.
+
+    Checks without a bound are counted, and shown if `verbose`.
+    """
+    hidden = 0
     for answer in verdict.questions:
         OUT.print(Text.assemble("\n", (plain(answer.asks), "bold"), f" {answer.outcome}"))
         for check in (each for each in verdict.checks if each.criterion in answer.checks):
-            OUT.print(f"  {_checked(check)}", soft_wrap=True)
+            if check.is_judged or verbose:
+                OUT.print(filled(_checked(check), "  ", "      "))
+            else:
+                hidden += 1
     OUT.print("")
+    for note in notes_of(verdict):
+        OUT.print(filled(note, "", "  "))
+    if hidden:
+        OUT.print(filled(f"{counted(hidden, 'more check')} without a bound: see --verbose."))
+    OUT.print(filled(verdict.sentence))
+
+
+def notes_of(verdict: Verdict) -> list[str]:
+    """Return what there is to say of the checks that fail, the same of several once.
+
+    What the sentence of the verdict says already is left out.
+    """
+    about: dict[str, list[str]] = {}
     for check in verdict.checks:
         if check.note and (check.value is None or check.outcome in (REFUTED, UNDECIDED)):
-            OUT.print(f"{check.criterion}: {check.note}", soft_wrap=True)
-    OUT.print(verdict.sentence, soft_wrap=True)
+            about.setdefault(check.note, []).append(check.criterion)
+    return [
+        f"{', '.join(names)}: {note}"
+        for note, names in about.items()
+        if note not in verdict.sentence
+    ]
 
 
 def _checked(check: Check) -> str:
@@ -90,7 +110,12 @@ def _checked(check: Check) -> str:
     n = "" if check.value is None or check.value.n == 1 else f", n = {check.value.n}"
     bound = f"; must be {check.rule}: {check.outcome}" if check.is_judged else ""
     same = f", the same measurement as {check.same_as}" if check.same_as else ""
-    return f"{check.criterion:<18} {check.got}{n}{bound} ({check.measures}{same})"
+    return f"{check.criterion}: {check.got}{n}{bound} ({check.measures}{same})"
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number of things, in the plural where it is not one."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def show_heat_map(heat: HeatMap, n_pairs: int) -> None:
@@ -119,9 +144,9 @@ def show_circuit(circuit: Circuit, path: Path, *, as_json: bool) -> None:
         show_json(facts)
         return
     OUT.print(
-        f"{path}: {circuit.n_edges} edges, {len(circuit.components)} components "
-        f"({n_selected} edges selected, {n_selected - circuit.n_edges} that lead nowhere or are "
-        "not needed removed)",
+        f"{path}: {counted(circuit.n_edges, 'edge')}, "
+        f"{counted(len(circuit.components), 'component')} ({counted(n_selected, 'edge')} selected, "
+        f"{n_selected - circuit.n_edges} that lead nowhere or are not needed removed)",
         soft_wrap=True,
     )
     if circuit.n_edges == 0:

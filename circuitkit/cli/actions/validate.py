@@ -7,6 +7,7 @@ import cattrs
 from circuitkit.circuits.file import load_circuit
 from circuitkit.cli.actions.requests import (
     announce_drawing,
+    announce_pairs,
     ground_settings,
     subject_of_file,
 )
@@ -49,6 +50,7 @@ def judge_file(
     )
     announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(circuit, path, ground, machine)
+    announce_pairs(subject, settings)
     with bars(shown=shown.has_bars) as stage:
         verdict = judge(subject, circuit, settings, stage)
     judgement = _judgement(path, subject, settings, verdict)
@@ -57,7 +59,7 @@ def judge_file(
     if shown.as_json:
         show_json(cattrs.unstructure(judgement))
     else:
-        show_verdict(verdict)
+        show_verdict(verdict, verbose=shown.verbose)
     return EXIT.get(verdict.outcome, EXIT_NOT_JUDGED)
 
 

@@ -23,6 +23,7 @@ from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
 from circuitkit.model.norms import Norm, norm_of
+from circuitkit.work.text import error_text
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float =
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise DecompositionError(
             f"{where} ({type(block.original_component).__name__}): must come apart into heads and "
-            f"an MLP, got {type(error).__name__}: {error}. Some part of this architecture is not "
+            f"an MLP, got {error_text(error)}. Some part of this architecture is not "
             "understood. Use another model."
         ) from error
 

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
 from circuitkit.model.norms import Norm, norm_of
+from circuitkit.moved import old_names
 from circuitkit.work.text import error_text
 
 
@@ -231,3 +232,7 @@ def _softcap(module: Any) -> float | None:
         if cap is not None and cap > 0:
             return float(cap)
     return None
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

@@ -24,6 +24,7 @@ from circuitkit.model.recording import attention_bias_before, record, sender_out
 from circuitkit.model.runs import whole_run
 from circuitkit.prompts.pairs import PromptBatch, PromptPair, PromptPairs
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.zoo import load_model
 
 # pytest --hypothesis-profile=nightly tests/fuzz
@@ -42,6 +43,35 @@ def pytest_collection_finish() -> None:
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"
 N_LAYERS, N_HEADS, D_HEAD, VOCAB = 3, 4, 5, 37
+
+
+DRAW = Album._attempt
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_drawn_once():
+    """Draw a plot once for all reports of a session that show it: most of them show the same."""
+    made = {}
+
+    def attempt(album, draw, of):
+        if not of:  # a drawing of its own, which says not what it shows
+            return DRAW(album, draw, of)
+        if (draw, of) not in made:
+            drawn = DRAW(album, draw, of)
+            if isinstance(drawn, Missing):
+                return drawn
+            made[draw, of] = drawn
+        return made[draw, of]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Album, "_attempt", attempt)
+        yield
+
+
+@pytest.fixture
+def drawn_anew(monkeypatch):
+    """Draw every picture, whatever was drawn before."""
+    monkeypatch.setattr(Album, "_attempt", DRAW)
 
 
 def save_toy(

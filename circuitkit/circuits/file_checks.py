@@ -129,8 +129,9 @@ def require_graph(data: Mapping[str, Any], where: str) -> None:
             at = f"{where}: {kind}[{shown(name)}]"
             require(part, TABLE, at)
             require_keys(part, PARTS[kind], at)
-            require(part.get("neurons"), WHOLE, f"{at}.neurons")
             require(part.get("in_graph"), FLAG, f"{at}.in_graph")
+            if part["in_graph"]:
+                require(part.get("neurons"), WHOLE, f"{at}.neurons")
             require(part.get("score"), SCORE, f"{at}.score")
     wanted = n_edges_of(cfg)
     if len(data["edges"]) < wanted:

@@ -197,15 +197,16 @@ def test_a_node_that_the_graph_does_not_have_is_refused(data):
 
 def test_a_file_of_whole_components_with_neurons_is_what_eap_ig_writes(data):
     for part in data["nodes"].values():
-        part |= {"score": 0.5, "neurons": [True] * 8, "neurons_scores": [0.1] * 8}
+        neurons = [part["in_graph"]] * 8  # of a component left out, none is there
+        part |= {"score": 0.5, "neurons": neurons, "neurons_scores": [0.1] * 8}
     del data["cfg"]["parallel_attn_mlp"], data["circuitkit"]
     assert circuit_from_json(data).edges == (EDGE,)
 
 
 @pytest.mark.parametrize("neurons", [[True, False], [1.0, 0.0], [0.5], "all", {"0": True}])
 def test_a_circuit_of_single_neurons_is_not_read_as_one_of_whole_components(data, neurons):
-    data["nodes"]["m0"]["neurons"] = neurons
-    assert "nodes['m0'].neurons must be absent or all true" in refused(data)
+    data["nodes"]["a0.h1"]["neurons"] = neurons
+    assert "nodes['a0.h1'].neurons must be absent or all true" in refused(data)
 
 
 def test_what_a_recipe_holds_is_shown_as_text(data):

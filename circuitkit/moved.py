@@ -91,6 +91,8 @@ NAMES = {
         "pico_trials": "bench.calibration.faults:pico_cases",
         "planted_trials": "bench.calibration.faults:planted_cases",
     },
+    "contracts.check": {"outcome_of": "contracts.check:outcome_of_contracts"},
+    "contracts.drift": {"Change": "contracts.drift:CriterionChange"},
     "contracts.hearing": {
         "Hearing": "contracts.cases:ContractCase",
         "Court": "contracts.cases:ContractCases",
@@ -99,29 +101,55 @@ NAMES = {
     "discovery.estimate": {"Estimate": "discovery.time_estimate:TimeEstimate"},
     "discovery.exact_nodes": {"score_nodes": "discovery.exact_nodes:measure_nodes"},
     "interpretation.attention_roles": {"Attention": "interpretation.roles.attention:RoleAttention"},
+    "interpretation.comparison": {"Match": "interpretation.comparison:MatchedPair"},
     "interpretation.direction_effects": {
         "Change": "interpretation.directions.effects:DirectionChange",
         "require_gap": "interpretation.directions.effects:require_recovery_gap",
     },
     "interpretation.directions": {
         name: f"interpretation.directions.search:{name}"
-        for name in ("SITES", "measure_directions", "says", "selectivity")
+        for name in (
+            "ENCODED_AND_USED",
+            "ENCODED_ONLY",
+            "MIN_SHARE",
+            "NEGLIGIBLE",
+            "NEITHER",
+            "N_RANDOM",
+            "SITES",
+            "USED_ONLY",
+            "measure_directions",
+            "says",
+            "selectivity",
+        )
     },
     "interpretation.readout": {
         "Directions": "interpretation.sweeps.answer_directions:AnswerDirections"
     },
+    "interpretation.record": {
+        "DirectionRow": "interpretation.directions.search:DirectionRow",
+    },
     "interpretation.roles": {
         name: f"interpretation.roles.claims:{name}"
-        for name in ("claimed", "find_roles", "looks_of", "roles_from")
+        for name in (
+            "MIN_ATTENTION",
+            "RESTING",
+            "VAGUE",
+            "claimed",
+            "find_roles",
+            "looks_of",
+            "roles_from",
+        )
     },
     "interpretation.tried": {"Tried": "interpretation.roles.candidate:RoleCandidate"},
     "interpretation.weights": {
         name: f"interpretation.weights.products:{name}"
         for name in (
             "Best",
+            "NOTHING",
             "TokenPair",
             "TopPairs",
             "VocabularyCircuit",
+            "WIDTHS",
             "embeddings",
             "first_largest",
             "ov_circuit",
@@ -131,7 +159,13 @@ NAMES = {
             "wide",
         )
     },
+    "interventions.dead": {
+        "Dead": "interventions.ablated_reads:AblatedReads",
+        "DeadOfRun": "interventions.ablated_reads:ReadsOfRun",
+        "DeadOfSums": "interventions.ablated_reads:ReadsOfSums",
+    },
     "interventions.path_patching": {"Path": "interventions.path_patching:PatchedPath"},
+    "model.layers": {"layer_of": "model.layers:layer_from_block"},
     "prompts": {
         name: f"prompts.pairs:{name}"
         for name in (
@@ -145,14 +179,39 @@ NAMES = {
             "next_word",
         )
     },
-    "settings": {"Subject": "study.subject:Subject"},
+    "reporting.record": {"save_interpretation": "interpretation.file:save_interpretation"},
+    "settings": {
+        "ABLATIONS": "names:ABLATIONS",
+        "Subject": "study.subject:Subject",
+        "with_provenance": "study.recipe:with_provenance",
+    },
     "swap": {
         "Swap": "study.difference:FaithfulnessDifference",
         "measure_swap": "study.difference:measure_difference",
     },
     "task": {
-        name: f"prompts.splits:{name}" for name in ("Splits", "sample_held_out", "sample_splits")
+        name: f"prompts.splits:{name}"
+        for name in (
+            "MAX_HELD_OUT_DRAWS",
+            "MAX_REFERENCE_FACTOR",
+            "MAX_REPEATS",
+            "MIN_HELD_OUT",
+            "MIN_REFERENCE_PER_TEMPLATE",
+            "Splits",
+            "sample_held_out",
+            "sample_splits",
+        )
     },
+    "trial": {
+        "FIND_LIMIT": "study.refinding:FIND_LIMIT",
+        "TRIM_SECONDS": "study.refinding:TRIM_SECONDS",
+    },
+    "validation.bootstrap": {"share_estimate": "statistics.shares:share_estimate"},
+    "validation.criterion": {
+        name: f"validation.case:{name}"
+        for name in ("HeldOut", "N_CHOOSING", "N_REFOUND", "not_found_again")
+    },
+    "zoo.planted.blueprint": {"Match": "zoo.planted.blueprint:TokenMatch"},
 }
 
 

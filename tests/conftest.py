@@ -5,7 +5,10 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: a wrong model name must fail at once
 os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start, too
 
+import copy
 import gc
+import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +27,8 @@ from circuitkit.model.recording import attention_bias_before, record, sender_out
 from circuitkit.model.runs import whole_run
 from circuitkit.prompts.pairs import PromptBatch, PromptPair, PromptPairs
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.reporting.pictures import Album, Missing
+from circuitkit.study import subject as studied
 from circuitkit.zoo import load_model
 
 # pytest --hypothesis-profile=nightly tests/fuzz
@@ -42,6 +47,77 @@ def pytest_collection_finish() -> None:
 DATA = Path(__file__).parent / "data"
 SHARED = Path(__file__).parents[2] / "shared"
 N_LAYERS, N_HEADS, D_HEAD, VOCAB = 3, 4, 5, 37
+
+
+DRAW = Album._attempt
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_drawn_once():
+    """Draw a plot once for all reports of a session that show it: most of them show the same."""
+    made = {}
+
+    def attempt(album, draw, of):
+        if not of:  # a drawing of its own, which says not what it shows
+            return DRAW(album, draw, of)
+        if (draw, of) not in made:
+            drawn = DRAW(album, draw, of)
+            if isinstance(drawn, Missing):
+                return drawn
+            made[draw, of] = drawn
+        return made[draw, of]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Album, "_attempt", attempt)
+        yield
+
+
+def files_of(name: str | Path) -> tuple[tuple[str, str], ...]:
+    """Return the name and digest of every file in a directory; none if it is no directory."""
+    root = Path(name)
+    try:
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        return tuple(
+            (str(path.relative_to(root)), hashlib.sha256(path.read_bytes()).hexdigest())
+            for path in files
+        )
+    except (OSError, ValueError):  # no name of a file, or one that cannot be read
+        return ()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_loaded_once():
+    """Load a model once for all commands of a session that name files of the same content.
+
+    Commands leave a model as it was (`fingerprint`). What warns or fails is loaded each time.
+    """
+    loaded, load = {}, studied.load_model
+
+    def remembered(name, **options):
+        files = files_of(name)
+        key = (None if files else str(name), files, *sorted(options.items()))
+        if key not in loaded:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                model = load(name, **options)
+            for each in caught:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+            if caught:
+                return model
+            loaded[key] = model
+        model = copy.copy(loaded[key])
+        vars(model)["name"] = str(name)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studied, "load_model", remembered)
+        yield
+
+
+@pytest.fixture
+def drawn_anew(monkeypatch):
+    """Draw every picture, whatever was drawn before."""
+    monkeypatch.setattr(Album, "_attempt", DRAW)
 
 
 def save_toy(

@@ -173,8 +173,20 @@ def make_native(name: str, seed: int = 0) -> SubjectModel:
     return from_bridge(bridge, name=name)
 
 
+KNOWN: dict[str, tuple[SubjectModel, list[float]]] = {}
+
+
 def make_family(name: str, directory: Path) -> SubjectModel:
-    """Return a random model of a family in float64."""
-    if name in NATIVE:
-        return make_native(name)
-    return load_model(save_family(name, directory), dtype=torch.float64)
+    """Return a random model of a family in float64, made once a session: nobody may change it."""
+    if name not in KNOWN:
+        made = save_family(name, directory) if name not in NATIVE else None
+        model = load_model(made, dtype=torch.float64) if made else make_native(name)
+        KNOWN[name] = model, sizes_of(model)
+    model, sizes = KNOWN[name]
+    assert sizes_of(model) == sizes, f"a test has changed the weights of {name}"
+    return model
+
+
+def sizes_of(model: SubjectModel) -> list[float]:
+    """Return the length of every weight, which tells whether one was changed."""
+    return [float(tensor.double().norm()) for tensor in model.bridge.state_dict().values()]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from circuitkit.circuits.circuit import Circuit, Provenance
-from circuitkit.circuits.file_checks import require_graph, require_origin
+from circuitkit.circuits.file_checks import require_graph, require_keys, require_origin
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
 from circuitkit.errors import CircuitFileError, GraphError
@@ -96,6 +96,7 @@ def circuit_from_json(data: Any, where: str = "circuit") -> Circuit:
             f"{where}: must hold the keys cfg, nodes and edges, got {got}. It is not a circuit "
             "in MIB's format. See docs/files.md for the format."
         )
+    require_keys(data, ("cfg", "nodes", "edges", "circuitkit"), where)
     origin = data.get("circuitkit", {"schema": SCHEMA})
     schema = origin.get("schema") if isinstance(origin, dict) else origin
     if type(schema) is not int or schema not in READABLE:
@@ -123,6 +124,9 @@ def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
         parallel_attn_mlp=cfg.get("parallel_attn_mlp", False),
         has_mlps=cfg.get("has_mlps", True),
     )
+    unknown = sorted(data["nodes"].keys() - set(graph.components))
+    if unknown:
+        raise ValueError(f"the node {shown(unknown[0])}, which it does not have")
     values = torch.zeros(graph.edge_mask.shape, dtype=torch.float64)
     mask = torch.zeros_like(graph.edge_mask)
     for name, edge in data["edges"].items():

@@ -4,7 +4,7 @@ A file may come from anywhere: by mail, from a hub, from another tool. Every par
 edges are all those of the graph that `cfg` describes, and numbers are finite.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -17,6 +17,11 @@ MAX_SEED = 2**53  # what every reader of JSON holds exactly
 MAX_DEPTH = 5  # of tables in the origin
 SIZES = ("n_layers", "n_heads", "d_model")
 FLAGS = ("parallel_attn_mlp", "has_mlps")
+PARTS: Mapping[str, tuple[str, ...]] = {  # the keys of each part; EAP-IG writes those of neurons
+    "cfg": (*SIZES, *FLAGS),
+    "nodes": ("in_graph", "score", "neurons", "neurons_scores"),
+    "edges": ("in_graph", "score"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ NUMBER = Rule("a finite number", _is_number)
 SCORE = Rule("a finite number or null", lambda value: value is None or _is_number(value))
 SCALAR = Rule("text, a finite number, true or false", _is_scalar)
 TABLE = Rule("an object", lambda value: isinstance(value, dict))
+WHOLE = Rule(
+    "absent or all true, as a circuit of single neurons would be read as one of whole components",
+    lambda value: value is None or (isinstance(value, list) and all(v in (True, 1) for v in value)),
+)
 SIZE = Rule(f"a whole number from 1 to {MAX_SIZE}", _is_whole(1, MAX_SIZE))
 COUNT = Rule(f"a whole number from 0 to {MAX_SIZE}", _is_whole(0, MAX_SIZE))
 SEED = Rule(f"a whole number from 0 to {MAX_SEED}", _is_whole(0, MAX_SEED))
@@ -85,8 +94,22 @@ def require(value: Any, rule: Rule, where: str) -> None:
         )
 
 
+def require_keys(table: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Refuse a key that is not known.
+
+    Raises:
+        CircuitFileError: there is one.
+    """
+    unknown = sorted(table.keys() - set(known))
+    if unknown:
+        raise CircuitFileError(
+            f"{where}: keys must be among {', '.join(known)}, got {shown(unknown)}. A "
+            "misspelt one would be ignored. Correct it, or update circuitkit."
+        )
+
+
 def require_graph(data: Mapping[str, Any], where: str) -> None:
-    """Refuse a `cfg` that is no size of a model, odd values of nodes and edges, and missing edges.
+    """Refuse a `cfg` that is no size of a model, odd parts of nodes and edges, and missing edges.
 
     Nothing of the size that `cfg` says is built: 10^9 layers are refused for lack of their edges.
 
@@ -96,6 +119,7 @@ def require_graph(data: Mapping[str, Any], where: str) -> None:
     for key in ("cfg", "nodes", "edges"):
         require(data[key], TABLE, f"{where}: {key}")
     cfg = data["cfg"]
+    require_keys(cfg, PARTS["cfg"], f"{where}: cfg")
     for key in SIZES:
         require(cfg.get(key), SIZE, f"{where}: cfg.{key}")
     for key in FLAGS:
@@ -104,7 +128,10 @@ def require_graph(data: Mapping[str, Any], where: str) -> None:
         for name, part in data[kind].items():
             at = f"{where}: {kind}[{shown(name)}]"
             require(part, TABLE, at)
+            require_keys(part, PARTS[kind], at)
             require(part.get("in_graph"), FLAG, f"{at}.in_graph")
+            if part["in_graph"]:
+                require(part.get("neurons"), WHOLE, f"{at}.neurons")
             require(part.get("score"), SCORE, f"{at}.score")
     wanted = n_edges_of(cfg)
     if len(data["edges"]) < wanted:
@@ -137,12 +164,7 @@ def require_origin(origin: Any, where: str) -> None:
     """
     where = f"{where}: circuitkit"
     require(origin, TABLE, where)
-    unknown = sorted(origin.keys() - KEYS)
-    if unknown:
-        raise CircuitFileError(
-            f"{where}: keys must be among {', '.join(sorted(KEYS))}, got {shown(unknown)}. A "
-            "misspelt one would be ignored. Correct it, or update circuitkit."
-        )
+    require_keys(origin, sorted(KEYS), where)
     for key, rule in ORIGIN.items():
         if key in origin:
             require(origin[key], rule, f"{where}.{key}")

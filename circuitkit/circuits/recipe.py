@@ -15,6 +15,8 @@ import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.strategies import configure_union_passthrough
 
+from circuitkit.work.text import one_line, shown
+
 Setting = str | int | float | bool
 LACKING_IN_SCHEMA_1 = ("dtype", "pairs.prompts", "pairs.n_validation", "pairs.bos")
 THRESHOLD_OF_ITS_OWN = ("acdc",)  # methods whose setting took the place of the selection's
@@ -94,7 +96,7 @@ def recipe_from_json(data: Any) -> Recipe:
     try:
         return _CONVERTER.structure(data, Recipe)
     except (ForbiddenExtraKeysError, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise ValueError(f"recipe: {error}") from error
+        raise ValueError(f"recipe: {one_line(str(error))}") from error
 
 
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def _strict(kind: type) -> Any:
     def structure(value: Any, _: Any) -> Any:
         allowed = (int, float) if kind is float else (kind,)
         if isinstance(value, bool) is not (kind is bool) or not isinstance(value, allowed):
-            raise TypeError(f"must be {kind.__name__}, got {value!r}")
+            raise TypeError(f"must be {kind.__name__}, got {shown(value)}")
         return kind(value)
 
     return structure

@@ -89,7 +89,8 @@ AllowTaskCode = Annotated[
     typer.Option(
         "--allow-task-code",
         help="Run the Python file that the circuit or run file names as its task, if it is still "
-        "the one that was recorded. Without it, no file can make Python run.",
+        "the one that was recorded; what it imports is not compared. Without it, no file can make "
+        "Python run.",
     ),
 ]
 TrustRemoteCode = Annotated[

@@ -11,12 +11,14 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from circuitkit.contracts import wording
 from circuitkit.contracts.cases import ContractCase, ContractCases
 from circuitkit.contracts.contract import DRIFT, Contract
 from circuitkit.contracts.drift import measure_drift
 from circuitkit.errors import CircuitkitError, ContractError
+from circuitkit.moved import old_names
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.criterion import exact
@@ -153,3 +155,7 @@ def _unforeseen(error: BaseException) -> str:
 def _unjudged(contract: Contract, criterion: str, reason: str) -> ItemResult:
     message = plain(f"{contract.where}: {criterion} could not be judged. {reason}")
     return ItemResult(criterion, NOT_JUDGED, message)
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

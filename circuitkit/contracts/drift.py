@@ -9,6 +9,7 @@ resampled together.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.diff import CircuitDiff, diff_circuits
@@ -16,6 +17,7 @@ from circuitkit.circuits.file import load_circuit
 from circuitkit.contracts.cases import ContractCase
 from circuitkit.errors import CriterionError
 from circuitkit.metrics import Agreement, KLDivergence
+from circuitkit.moved import old_names
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 from circuitkit.study.cases import require_unseen
 from circuitkit.study.refinding import finder
@@ -134,3 +136,7 @@ def _named(edges: tuple[str, ...]) -> str:
         return "none"
     more = f", and {len(edges) - N_NAMED} more" if len(edges) > N_NAMED else ""
     return f"{len(edges)} ({', '.join(edges[:N_NAMED])}{more})"
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_uppercase
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -32,6 +32,7 @@ from circuitkit.interpretation.findings import DOES, Card, Interpretation
 from circuitkit.interpretation.roles.causes import LEAST
 from circuitkit.interpretation.roles.claims import VAGUE, claimed
 from circuitkit.interpretation.roles.functions import IDLE
+from circuitkit.moved import old_names
 
 N_DEALS = 999
 HIGH = 0.95  # quantile of the null that is shown
@@ -363,3 +364,7 @@ def _summed(shares: Mapping[NamedEdge, float], names: Names) -> dict[NamedEdge, 
     for (sender, receiver, read), share in shares.items():
         summed[names.get(sender, sender), names.get(receiver, receiver), read] += share
     return dict(summed)
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

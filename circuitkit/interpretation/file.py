@@ -13,6 +13,7 @@ import cattrs
 
 from circuitkit.errors import CircuitFileError
 from circuitkit.interpretation.directions import search as directions
+from circuitkit.interpretation.directions.concepts import CLEAN
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import HeatMap, Section, plain, structured
 from circuitkit.interpretation.sweeps import logit_lens, tracing
@@ -76,7 +77,7 @@ def _sections_of(data: Mapping[str, Any]) -> tuple[Section, ...]:
     lens = tuple(each for each in maps if each not in traced)
     found = [logit_lens.section(lens)] if lens else []
     found += [tracing.section(traced)] if traced else []
-    found += [directions.section(rows)] if rows else []
+    found += [directions.section({CLEAN.name: rows})] if rows else []
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,8 @@ from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
 from circuitkit.model.norms import Norm, norm_of
+from circuitkit.moved import old_names
+from circuitkit.work.text import error_text
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float =
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise DecompositionError(
             f"{where} ({type(block.original_component).__name__}): must come apart into heads and "
-            f"an MLP, got {type(error).__name__}: {error}. Some part of this architecture is not "
+            f"an MLP, got {error_text(error)}. Some part of this architecture is not "
             "understood. Use another model."
         ) from error
 
@@ -230,3 +232,7 @@ def _softcap(module: Any) -> float | None:
         if cap is not None and cap > 0:
             return float(cap)
     return None
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

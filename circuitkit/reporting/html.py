@@ -6,11 +6,12 @@ what is inside an SVG can come out of it. The page's own policy forbids any requ
 but the one whose hash it names.
 """
 
+from functools import cache
 from importlib import resources
 from typing import Any
 from xml.dom import minidom
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from circuitkit.circuits.circuit import Circuit
@@ -94,11 +95,17 @@ def _measured(record: RunRecord, album: Album) -> dict[str, Any]:
 
 def rendered(template: str, **values: Any) -> str:
     """Return a page made from one of the templates here; every text in it is escaped."""
-    source = resources.files("circuitkit.reporting").joinpath(template).read_text("utf-8")
+    return _template(template).render(**values).rstrip() + "\n"
+
+
+@cache
+def _template(name: str) -> Template:
+    """Return a template; that of the report takes longer to compile than a page to fill."""
+    source = resources.files("circuitkit.reporting").joinpath(name).read_text("utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(source).render(**values).rstrip() + "\n"
+    return environment.from_string(source)
 
 
 def _explorer(record: RunRecord, album: Album) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from circuitkit.prompts.tokenization import tokenizer_digest
 from circuitkit.study.refinding import finder
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
-from circuitkit.validation.case import Case, Find, HeldOut, Select, not_found_again
+from circuitkit.validation.case import Case, Find, HeldOut, LateHeldOut, Select, not_found_again
 from circuitkit.validation.fresh_draw import FRESH
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.precision import warn_if_coarse
@@ -80,7 +80,7 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
         memory=settings.memory,
         find=_lazy_finder(subject, circuit, settings),
         select=_selector(circuit),
-        held_out=_held_out(subject, circuit),
+        held_out=LateHeldOut(partial(_held_out, subject, circuit)),
     )
 
 

@@ -135,7 +135,7 @@ def require_no_code(pairs: PairsRecipe, where: str, *, allowed: bool = False) ->
         return
     remedy = (
         "give it yourself with --task, or add --allow-task-code, which runs it only if it is still "
-        "the one that was recorded."
+        "the one that was recorded. Modules that it imports are run unseen: no digest covers them."
         if pairs.task_digest
         else "give it yourself with --task. No digest of it was recorded, so --allow-task-code "
         "cannot tell whether it has changed."

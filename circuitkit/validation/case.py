@@ -9,9 +9,9 @@ pairs than those it is judged on, so that the worst is not worst by chance.
 """
 
 import random
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +41,22 @@ class HeldOut:
 
     pairs: PromptPairs
     ablations: Mapping[str, Ablation]
+
+
+class LateHeldOut(Mapping[str, HeldOut]):
+    """Held-out pairs that are drawn when a criterion first asks: most never do."""
+
+    def __init__(self, draw: Callable[[], Mapping[str, HeldOut]]) -> None:
+        self.draw = cache(draw)
+
+    def __getitem__(self, kind: str) -> HeldOut:
+        return self.draw()[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.draw())
+
+    def __len__(self) -> int:
+        return len(self.draw())
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +155,10 @@ class Case:
     @cached_property
     def identity(self) -> Hashable:
         """All that a result can depend on: every field but memory, progress and bench."""
-        held = {kind: (each.pairs, each.ablations) for kind, each in self.held_out.items()}
+        if isinstance(self.held_out, LateHeldOut):
+            held: Mapping[str, tuple[Any, ...]] = {"drawn by": (self.held_out.draw,)}
+        else:
+            held = {kind: (each.pairs, each.ablations) for kind, each in self.held_out.items()}
         things = (
             *(self.model, self.circuit, self.metric, self.validation, self.discovery),
             *(self.ablations, self.find, self.select),

@@ -5,9 +5,10 @@ knows what the case holds (case.py), never the method that found the circuit.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.moved import old_names
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
@@ -54,3 +55,7 @@ def magnitude(signed: Estimate) -> Estimate:
 def exact(value: float) -> Estimate:
     """Return a count or share that has no interval."""
     return Estimate(value, value, value, 1)
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

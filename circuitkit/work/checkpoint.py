@@ -117,7 +117,7 @@ class Checkpoint:
     def _rows(self, statement: str, *values: str | bytes) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:  # its messages quote what the file holds
             raise _unusable(self._path, str(error)) from error
 
 

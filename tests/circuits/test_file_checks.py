@@ -169,3 +169,48 @@ def test_deep_nesting_is_refused(data, tmp_path):
 def test_a_device_is_no_circuit_file(path):
     with pytest.raises(CircuitFileError, match="a folder or a device"):
         load_circuit(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ((), "circuit file 'c.json'"),
+        (("cfg",), "cfg"),
+        (("nodes", "m0"), "nodes['m0']"),
+        (("edges", EDGE), f"edges['{EDGE}']"),
+    ],
+)
+def test_a_key_that_no_writer_of_the_format_writes_is_refused_wherever_it_stands(data, path, where):
+    part = data
+    for key in path:
+        part = part[key]
+    part["in_grpah"] = True
+    message = refused(data)
+    assert f"{where}: keys must be among" in message
+    assert "got ['in_grpah']" in message
+
+
+def test_a_node_that_the_graph_does_not_have_is_refused(data):
+    data["nodes"]["a7.h0"] = {"in_graph": False}
+    assert "the node 'a7.h0', which it does not have" in refused(data)
+
+
+def test_a_file_of_whole_components_with_neurons_is_what_eap_ig_writes(data):
+    for part in data["nodes"].values():
+        neurons = [part["in_graph"]] * 8  # of a component left out, none is there
+        part |= {"score": 0.5, "neurons": neurons, "neurons_scores": [0.1] * 8}
+    del data["cfg"]["parallel_attn_mlp"], data["circuitkit"]
+    assert circuit_from_json(data).edges == (EDGE,)
+
+
+@pytest.mark.parametrize("neurons", [[True, False], [1.0, 0.0], [0.5], "all", {"0": True}])
+def test_a_circuit_of_single_neurons_is_not_read_as_one_of_whole_components(data, neurons):
+    data["nodes"]["a0.h1"]["neurons"] = neurons
+    assert "nodes['a0.h1'].neurons must be absent or all true" in refused(data)
+
+
+def test_what_a_recipe_holds_is_shown_as_text(data):
+    data["circuitkit"]["recipe"] = {"\x1f\x1b[31m": False}
+    message = refused(data)
+    assert r"\x1f\x1b[31m" in message
+    assert message.isprintable()

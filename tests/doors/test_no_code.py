@@ -102,6 +102,7 @@ def test_a_task_file_that_a_file_names_is_not_run(own, words):
     said = " ".join(done.output.split())
     assert "naming a file must not run it" in said
     assert "--allow-task-code, which runs it only if it is still" in said
+    assert "Modules that it imports are run unseen" in said
     assert times_run(own) == 0
 
 

@@ -19,8 +19,11 @@ NUMBERS = st.one_of(
     st.sampled_from([2**31, 2**63 - 1, 2**63, -(2**63), 10**26, 10**400]),
     st.floats(allow_nan=True, allow_infinity=True),
 )
+# some of each kind: Hypothesis would first make a table of all that there are, in every process
+BLOCKS, SINGLE = (0, 0x2000, 0xFE00, 0x1F600), "\ud800\udfff\ufffe\uffff\ue000\U0010ffff日"
+CHARACTERS = [*(chr(block + code) for block in BLOCKS for code in range(128)), *SINGLE]
 TEXTS = st.one_of(
-    st.text(max_size=6),
+    st.text(st.sampled_from(CHARACTERS), max_size=6),
     st.sampled_from(["", "a\x1b[31m", "\x00", "\ud800", "\ufffe", "::error::x", "x" * 5000, ".."]),
 )
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)

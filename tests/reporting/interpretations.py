@@ -68,7 +68,7 @@ def interpretation_of(record, *, n_prompts=4, seed=0):
         ),
         sections=(
             Section("sweeps", "Sweeps", "Means.", pictures=(sweep_of(heads or inner, rng),)),
-            directions([direction_row()]),
+            directions({"clean or corrupted": [direction_row()]}),
         ),
         notes=("Roles of MLPs were not tried <here>.",),
     )

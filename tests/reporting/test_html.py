@@ -293,7 +293,7 @@ def test_provenance_and_command_are_there(page):
         assert words in page.text
 
 
-def test_two_calls_give_the_same_page(interpreted):
+def test_two_calls_give_the_same_page(interpreted, drawn_anew):
     assert report_html(interpreted) == report_html(interpreted)
 
 

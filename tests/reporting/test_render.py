@@ -27,6 +27,7 @@ from circuitkit.reporting.render import graphviz_program, render_dot
 from circuitkit.reporting.write import write_report
 from circuitkit.study.records import save_record
 
+pytestmark = pytest.mark.usefixtures("drawn_anew")
 FORMATS = ("svg", "png", "pdf")
 ELSEWHERE = """
 import hashlib, pkgutil, sys

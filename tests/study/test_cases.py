@@ -14,12 +14,13 @@ from circuitkit.metrics import LogitDifference
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.study import refinding
+from circuitkit.study import cases, refinding
 from circuitkit.study.cases import case_of, judge, require_unseen
 from circuitkit.study.recipe import with_provenance
 from circuitkit.study.refinding import finder
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
+from circuitkit.validation.case import HeldOut, LateHeldOut
 from tests.conftest import random_pairs
 
 METRIC = LogitDifference()
@@ -182,3 +183,22 @@ def test_the_verdict_is_on_the_criteria_asked_for(subject, circuit):
     verdict = judge(subject, circuit, Settings(criteria=("edges", "edge-share")))
     assert [check.criterion for check in verdict.checks] == ["edges", "edge-share"]
     assert verdict.check("edges").value.value == circuit.n_edges
+
+
+def test_held_out_pairs_are_drawn_when_a_criterion_asks_and_once(subject, circuit, monkeypatch):
+    drawn = []
+    pairs = HeldOut(subject.splits.validation, subject.ablations)
+    monkeypatch.setattr(cases, "_held_out", lambda *of: drawn.append(of) or {"wordings": pairs})
+    case = case_of(subject, circuit, Settings())
+    judge(subject, circuit, Settings(criteria=("edge-share", "completeness")))
+    assert case.identity == replace(case, progress=print).identity
+    assert drawn == []
+    assert (len(case.held_out), list(case.held_out)) == (1, ["wordings"])
+    assert case.held_out["wordings"] is pairs
+    assert drawn == [(subject, circuit)]
+
+
+def test_cases_with_other_held_out_pairs_are_told_apart(subject, circuit):
+    case = case_of(subject, circuit, Settings())
+    other = replace(case, held_out=LateHeldOut(dict))
+    assert case.identity != other.identity

@@ -6,6 +6,7 @@ An example is what stands at one hook point, at the last token of one role.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.model import SubjectModel
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import counted_from, require_finite_tensor
-from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.pairs import END, PromptPair, PromptPairs
 
 MIN_PAIRS = 16
+MIN_ORDER = 0.2  # of the prompts, in which two roles stand either way round
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,30 @@ CLEAN = Concept("clean or corrupted")
 def concept_of(name: str, holds: Callable[[PromptPair], bool]) -> Concept:
     """Return the concept that holds of the clean prompts of some pairs."""
     return Concept(name, lambda pairs: [bool(holds(pair)) for pair in pairs.pairs])
+
+
+def order_concepts(splits: Sequence[PromptPairs]) -> dict[tuple[str, str], Concept]:
+    """Return which of two roles stands first in a clean prompt, where that varies: `A before B`.
+
+    Both orders make up MIN_ORDER of every split. Of roles that move together one pair is kept.
+    """
+    every = [roles for pairs in splits for roles in pairs.roles]
+    common = sorted(set.intersection(*(set(roles) for roles in every)) - {END}) if every else []
+    found: dict[tuple[str, str], Concept] = {}
+    seen: set[tuple[bool, ...]] = set()
+    for first, second in combinations(common, 2):
+        labels = _is_before(first, second)
+        shares = [np.mean(labels(pairs)) for pairs in splits]
+        if all(MIN_ORDER <= share <= 1 - MIN_ORDER for share in shares):
+            told = tuple(label for pairs in splits for label in labels(pairs))
+            if told not in seen:
+                found[first, second] = Concept(f"{first} before {second}", labels)
+            seen |= {told, tuple(not label for label in told)}
+    return found
+
+
+def _is_before(first: str, second: str) -> Callable[[PromptPairs], list[bool]]:
+    return lambda pairs: [roles[first][0] < roles[second][0] for roles in pairs.roles]
 
 
 def labels_of(concept: Concept, pairs: PromptPairs, split: str) -> Bool[ndarray, " pair"] | None:

@@ -20,8 +20,10 @@ is never written. "Encoded" is claimed where a probe does better than chance, an
 tokens would; what is used need not be told from memorised tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -35,6 +37,7 @@ from circuitkit.interpretation.directions.concepts import (
     examples_of,
     labels_of,
     name_of,
+    order_concepts,
 )
 from circuitkit.interpretation.directions.effects import (
     DirectionChange,
@@ -47,12 +50,14 @@ from circuitkit.interpretation.section import Column, Section, Table
 from circuitkit.interventions.recorded import Direction
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
-from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.prompts.pairs import END, PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
 from circuitkit.validation.case import Case
 from circuitkit.work.progress import Progress, silent
 
 N_RANDOM = 39
+N_FIRST = 4  # random directions that are tried first
+N_ORDERS = 1  # orders of roles that a report asks about: each costs as much as all else
 MIN_SHARE = 0.01  # of the gap
 NEGLIGIBLE = 1e-6  # of an activation's length: differences below are rounding
 SITES = ("resid pre", "resid mid", "resid post", "attn out", "mlp out")  # as wide as the model
@@ -80,6 +85,22 @@ class DirectionRow:
     ablated: Estimate
     added: Estimate
     says: str
+    by_token: float | None = None  # what a table of the tokens there gets right; None: not known
+
+    @property
+    def memorised(self) -> float:
+        """The accuracy that memorised tokens explain: a table must know, and a probe can learn.
+
+        Where few tokens stand at a place, the control is 1: a probe learns any label of theirs.
+        That explains nothing if no label of theirs is the concept.
+        """
+        by_token = 1.0 if self.by_token is None else self.by_token
+        return min(by_token, self.control.value)
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is any difference between prompts with the concept and those without."""
+        return self.cosine != 0 or self.ablated.value != 0 or self.added.value != 0
 
 
 @dataclass(frozen=True)
@@ -98,25 +119,65 @@ class Asked:
 def measured(case: Case, progress: Progress = silent) -> Section:
     """Return which concepts a case's model encodes and uses, and where.
 
+    Asked is what tells clean from corrupted prompts, and the order of roles where that varies.
+
     Raises:
         PromptError: too few pairs.
         VanishingGapError: the metric of clean and corrupted runs cannot be told apart.
     """
     experiment = Experiment(case.model, case.validation, case.metric, case.memory)
-    return section(measure_directions(experiment, case.discovery, Asked(seed=case.seed), progress))
+    orders = list(order_concepts((case.discovery, case.validation)).items())[:N_ORDERS]
+    every = [Asked(seed=case.seed)]
+    every += [Asked((*roles, END), concept=order, seed=case.seed) for roles, order in orders]
+    found = {}
+    for at, asked in enumerate(every):
+        part = partial(_of_several, progress, at, len(every))
+        rows = measure_directions(experiment, case.discovery, asked, part)
+        found[asked.concept.name] = rows
+    return section(found)
 
 
-def section(rows: Sequence[DirectionRow]) -> Section:
-    """Return rows as a section."""
+def _of_several(progress: Progress, at: int, n: int, done: int, total: int) -> None:
+    progress(at * total + done, n * total)
+
+
+def section(found: Mapping[str, Sequence[DirectionRow]]) -> Section:
+    """Return the rows of each concept as a section: those that claim something are shown."""
     reading = (
-        "A linear probe finds the concept (accuracy on held-out pairs, against probes for labels "
-        "that mean nothing); ablated and added are what taking the direction out loses and putting "
-        "it in gains, as shares of the gap. What is there need not be used."
+        "A linear probe finds the concept: accuracy on held-out pairs, beside what memorised "
+        "tokens get right; ablated and added are what taking the direction out loses and putting "
+        "it in gains, as shares of the gap. What is there need not be used. Rows are not corrected "
+        "for their number."
     )
-    names = ("place", "position", "accuracy", "control", "cosine", "ablated", "added", "says")
-    columns = tuple(Column(name, "number" if name == "cosine" else "text") for name in names)
-    cells = tuple(tuple(getattr(row, name) for name in names) for row in rows)
-    return Section("directions", "Directions", reading, tables=(Table("", columns, cells),))
+    names = ("place", "position", "accuracy", "from tokens", "cosine", "ablated", "added", "says")
+    numbers = ("from tokens", "cosine")
+    columns = tuple(Column(name, "number" if name in numbers else "text") for name in names)
+    tables = []
+    for concept, rows in found.items():
+        shown = [row for row in rows if row.says != NEITHER]
+        fields = (name if name != "from tokens" else "memorised" for name in names)
+        getters = [attrgetter(name) for name in fields]
+        cells = tuple(tuple(get(row) for get in getters) for row in shown)
+        tables += [Table(concept, columns, cells)] if cells else []
+    sentences = tuple(_told(concept, rows) for concept, rows in found.items())
+    return Section("directions", "Directions", reading, sentences, tuple(tables))
+
+
+def _told(concept: str, rows: Sequence[DirectionRow]) -> str:
+    """Return in one sentence where a concept was found and where not."""
+    n_said = sum(row.says != NEITHER for row in rows)
+    n_same = sum(not row.differs for row in rows)
+    what = f"{concept[:1].upper()}{concept[1:]}"
+    same = f", at {n_same} of which the prompts do not differ" if n_same else ""
+    if n_said:
+        return f"{what}: encoded or used at {n_said} of {len(rows)} places{same}."
+    text = f"{what}: neither encoded nor used was shown at any of {len(rows)} places{same}."
+    if concept == CLEAN.name:
+        text += (
+            " No single direction tells clean prompts from corrupted ones that are clean prompts "
+            "of another answer."
+        )
+    return text
 
 
 def measure_directions(
@@ -144,20 +205,36 @@ def measure_directions(
     own, gap = _effects(experiment, changes, _part(progress, 0, 100))
     require_recovery_gap(gap, experiment.metric)
     shares = [estimate((effects[0], gap), ratio_of_means) for effects in own]
-    rng = np.random.default_rng(asked.seed)
-    # where the effect may be none, no random direction need be tried
-    tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
-    random = [places[i // 2].random(changes[i], asked.n_random, rng) for i in tried]
-    null, _ = _effects(experiment, random, _part(progress, 100, 1000))
-    used = {
-        i // 2
-        for i, effects in zip(tried, null, strict=True)
-        if shares[i].value > max(effects.mean(1) / gap.mean())
-    }
+    used = _used(experiment, places, changes, shares, asked, progress)
     return tuple(
         place.row(shares[2 * i], shares[2 * i + 1], i in used, asked.seed)
         for i, place in enumerate(places)
     )
+
+
+def _used(
+    experiment: Experiment,
+    places: Sequence["_Place"],
+    changes: Sequence[DirectionChange],
+    shares: Sequence[Estimate],
+    asked: Asked,
+    progress: Progress,
+) -> set[int]:
+    """Return the places where a change does more than each random direction does."""
+    rng = np.random.default_rng(asked.seed)
+    # where the effect may be none, no random direction need be tried
+    tried = [i for i, share in enumerate(shares) if share.low > 0 and share.value >= MIN_SHARE]
+    random = {i: places[i // 2].random(changes[i], asked.n_random, rng) for i in tried}
+    # most are beaten by one of the first few, and need not be held against the others
+    for few, part in ((slice(N_FIRST), (100, 300)), (slice(N_FIRST, None), (300, 1000))):
+        if few.start and few.start >= asked.n_random:
+            continue
+        against = [replace(change, vectors=change.vectors[few]) for change in random.values()]
+        null, gap = _effects(experiment, against, _part(progress, *part))
+        best = [max(effects.mean(1) / gap.mean()) for effects in null]
+        random = {i: random[i] for i, b in zip(random, best, strict=True) if shares[i].value > b}
+    progress(1000, 1000)
+    return {i // 2 for i in random}
 
 
 def _effects(
@@ -246,6 +323,7 @@ class _Place:
             cosine=_cosine(self.difference, probed.direction),
             ablated=ablated,
             added=added,
+            by_token=probed.by_token,
             says=says(probed.is_above_chance if is_used else probed.is_encoded, is_used),
         )
 

@@ -13,10 +13,13 @@ connects has no effect at all. That makes the true edges of a blueprint provable
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from circuitkit.moved import old_names
 
 TOKEN, POSITION, ONE, OUT = "token", "position", "one", "out"  # spaces that every blueprint has
 NEVER = -30.0  # logit of the first word, the start token, which is never the answer
@@ -225,3 +228,7 @@ def _mlp(
 
 def _n_neurons(blueprint: Blueprint, layer: int) -> int:
     return sum(len(rule.bias) for rule in blueprint.rules if rule.layer == layer)
+
+
+if not TYPE_CHECKING:  # names that this module had
+    __getattr__ = old_names(__name__)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import (
     ActivationError,
     DependencyError,
@@ -14,7 +15,8 @@ from circuitkit.errors import (
     PromptError,
     VanishingGapError,
 )
-from circuitkit.interpretation.directions.concepts import Concept, concept_of
+from circuitkit.interpretation.directions import search
+from circuitkit.interpretation.directions.concepts import Concept, concept_of, order_concepts
 from circuitkit.interpretation.directions.probes import Examples
 from circuitkit.interpretation.directions.search import (
     ENCODED_AND_USED,
@@ -27,7 +29,11 @@ from circuitkit.interpretation.directions.search import (
     says,
     selectivity,
 )
+from circuitkit.interpretation.directions.search import (
+    measured as measured_of,
+)
 from circuitkit.interpretation.experiment import Experiment
+from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.recorded import Direction
 from circuitkit.metrics import LogitDifference, LogProbability
 from circuitkit.model import hook_points
@@ -35,6 +41,8 @@ from circuitkit.model.recording import record
 from circuitkit.model.state_dicts import Reading, load_state_dict
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
+from circuitkit.statistics.shares import share_estimate
+from circuitkit.validation.case import Case
 from circuitkit.work.progress import silent
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import ioi
@@ -180,6 +188,83 @@ def test_a_concept_that_memorised_tokens_explain_is_not_called_encoded(flagged):
     assert row.accuracy.value == row.control.value == 1
     assert selectivity(row) == 0
     assert row.says == NEITHER
+
+
+# pairs whose corrupted prompts are clean prompts of the other answer: the flag is `yes` in half of
+# the clean prompts, and it is the flag that says which role comes first
+
+
+def ordered_pairs(n, seed):
+    rng = random.Random(seed)
+    pairs = []
+    for _ in range(n):
+        flag, filler, last = rng.randint(1, 2), *rng.choices([3, 4, 5], k=2)
+        clean, corrupted = ([each, filler, 6, last, 7] for each in (flag, 3 - flag))
+        places = [(1, 2), (3, 4)] if flag == 1 else [(3, 4), (1, 2)]
+        roles = {"A": places[0], "B": places[1], "FLAG": (0, 1), "MID": (2, 3)}
+        answers = [8, 9] if flag == 1 else [9, 8]
+        pairs.append(PromptPair(clean, corrupted, answers[:1], answers[1:], roles=roles))
+    return tokenize_pairs(pairs)
+
+
+@pytest.fixture(scope="module")
+def told(flagged):
+    discovery, validation = ordered_pairs(48, 0), ordered_pairs(40, 1)
+    circuit, ablation = Circuit.full(flagged.graph), ResampleAblation()
+    case = Case(flagged, circuit, METRIC, validation, discovery, {"resample": ablation}, "resample")
+    return measured_of(case)
+
+
+def test_what_is_the_same_of_clean_and_corrupted_prompts_is_not_found_and_the_reason_is_said(told):
+    assert told.sentences[0].startswith(
+        "Clean or corrupted: neither encoded nor used was shown at any of 15 places"
+    )
+    assert "corrupted ones that are clean prompts of another answer" in told.sentences[0]
+
+
+def test_an_order_of_roles_that_decides_is_found_where_it_was_planted(told):
+    [table] = told.tables
+    assert table.title == "A before B"
+    names = [column.name for column in table.columns]
+    rows = {row[:2]: dict(zip(names, row, strict=True)) for row in table.rows}
+    end = rows["resid_post 0", "END"]
+    assert end["says"] == ENCODED_AND_USED
+    assert end["ablated"].value == pytest.approx(0.5, abs=1e-2)
+    assert end["from tokens"] < 0.7  # one token stands there
+    assert ("resid_pre 0", "END") not in rows  # the flag has not arrived
+    assert not any(row["says"] == NEITHER for row in rows.values())
+    assert told.sentences[1] == (
+        f"A before B: encoded or used at {len(rows)} of 9 places, at 1 of which the prompts do not "
+        "differ."
+    )
+
+
+def test_an_order_is_asked_about_if_it_varies_and_once():
+    pairs = ordered_pairs(40, 0)
+    found = order_concepts((pairs, pairs))
+    assert list(found) == [("A", "B")]  # A before MID says the same, B before MID the opposite
+    is_first = found["A", "B"].labels(pairs)
+    assert is_first == [int(pair.clean[0]) == 1 for pair in pairs.pairs]
+    assert order_concepts((flag_pairs(20, 0),)) == {}
+
+
+def test_what_memorised_tokens_explain_is_the_lesser_of_table_and_control(flagged):
+    [row] = directions_of(
+        flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC, roles=["MID"], points=PLACES[:1]
+    )
+    assert row.by_token == 0.5
+    assert replace(row, control=share_estimate(20, 20)).memorised == 0.5
+    assert replace(row, by_token=1.0, control=share_estimate(15, 20)).memorised == 0.75
+    assert replace(row, by_token=None, control=share_estimate(20, 20)).memorised == 1
+    assert not row.differs
+
+
+@pytest.mark.parametrize("n_first", [1, 4, 39])
+def test_trying_a_few_random_directions_first_changes_nothing(flagged, n_first, monkeypatch):
+    pairs = ordered_pairs(32, 0), ordered_pairs(20, 1)
+    rows = directions_of(flagged, *pairs, METRIC, concept=order_concepts(pairs)["A", "B"])
+    monkeypatch.setattr(search, "N_FIRST", n_first)
+    assert rows == directions_of(flagged, *pairs, METRIC, concept=order_concepts(pairs)["A", "B"])
 
 
 # planted IOI: what `duplicate` and `inhibitor` write

@@ -18,6 +18,7 @@ from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import run_name
 from circuitkit.reporting.content import verdict_sentences
+from circuitkit.reporting.story.sentence import story_of
 from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import study
 from circuitkit.study.recipe import request_of as request_of_recipe
@@ -85,6 +86,7 @@ def _repeated(
 
 
 def _show(record: RunRecord, subject: Subject, directory: Path) -> None:
+    OUT.print(story_of(record).sentence, soft_wrap=True)
     show_baseline(record.validation.baseline, subject.task, subject.model.name)
     show_verdict(record.validation.verdict)
     for reason in verdict_sentences(record)[1:]:

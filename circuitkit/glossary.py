@@ -120,6 +120,7 @@ ABLATIONS = {
 }
 ROLES = {
     "mover": "writes into the logits for the answer, raising what it looks at",
+    "suppressor": "helps the answer by lowering what it looks at in the logits",
     "writer": "writes into the logits for the answer, but not what it looks at",
     "copy-suppression": "writes into the logits against the answer, lowering what it looks at",
     "opposer": "writes into the logits against the answer, but not by what it looks at",

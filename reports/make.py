@@ -3,11 +3,21 @@
 Each line of RUNS is a command as a user would type it; its run directory lies beside this file. The
 story model is public and not part of this repository (examples/pronouns.py says which it is): its
 run is left as it is where there is no directory `stories260K`. Takes a quarter of an hour.
+
+The pictures of first screens in docs/ are made of the same runs, by a headless Chromium:
+`python reports/make.py --screens` makes them alone.
 """
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from PIL import Image
+
+from circuitkit.reporting.html import report_html
+from circuitkit.reporting.paper import browser_program
+from circuitkit.study.records import load_record
 
 ON_PICO = "--method eap-ig --scoring-ablation mean --minimal --explain"
 PLANTED = "--method eap-ig --ablation resample --edges 40 --minimal --explain"
@@ -23,14 +33,42 @@ RUNS = (
 )
 
 
+SCREENS = ("ioi", "induction", "factual-recall")  # shown in docs/
+SCREEN = (1280, 800)
+COLOURS = 64  # of a picture, which then takes a third of the room
+
+
 def main() -> None:
-    """Run every command, then make the index."""
+    """Run every command, then make the index and the pictures of first screens."""
+    if "--screens" in sys.argv:
+        first_screens()
+        return
     for run in RUNS:
         if str(STORIES) in run and not STORIES.exists():
             print(f"left as it is, as there is no {STORIES}: circuitkit run {run}")
             continue
         circuitkit("run", *run.split(), "--force")  # in place of that of an earlier version
     circuitkit("gallery", "reports")
+    first_screens()
+
+
+def first_screens() -> None:
+    """Write docs/first-screen-TASK.png: what a reader sees of each report before scrolling."""
+    browser = browser_program()
+    if browser is None:
+        print("left as they are, as there is no Chromium: docs/first-screen-*.png")
+        return
+    for task in SCREENS:
+        [run] = Path("reports").glob(f"{task}--pico--*")
+        with tempfile.TemporaryDirectory() as folder:
+            page, shot = Path(folder) / "report.html", Path(folder) / "screen.png"
+            page.write_text(report_html(load_record(run)), encoding="utf-8")
+            size = f"--window-size={SCREEN[0]},{SCREEN[1]}"
+            quiet = ("--headless", "--no-sandbox", "--hide-scrollbars", "--disable-gpu")
+            command = [browser, *quiet, size, f"--screenshot={shot}", page.as_uri()]
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
+            small = Image.open(shot).quantize(COLOURS)
+            small.save(Path("docs") / f"first-screen-{task}.png", optimize=True)
 
 
 def circuitkit(*words: str) -> None:

@@ -17,6 +17,7 @@ from circuitkit.interpretation.roles.functions import (
     MOVER,
     OPPOSER,
     SUPPRESSION,
+    SUPPRESSOR,
     WRITER,
 )
 from circuitkit.interpretation.section import Column, Section, Table
@@ -25,7 +26,7 @@ from circuitkit.validation.verdict import p_text
 N_FOR = 3
 NOTHING = "nothing that was measured"
 AGAINST_ANSWER = (OPPOSER, SUPPRESSION)
-INTO_LOGITS = (MOVER, WRITER, *AGAINST_ANSWER)
+INTO_LOGITS = (MOVER, SUPPRESSOR, WRITER, *AGAINST_ANSWER)
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def _pieces(card: Card, role: Role, gap: float) -> Iterator[Piece]:
     if role.name in INTO_LOGITS and card.direct is not None:
         direct = _towards(role, card.direct.value) / gap
         yield Piece(f"it adds {card.direct} logits to the answers over the wrong ones", direct)
-    if role.name in (MOVER, SUPPRESSION) and card.weights is not None:
-        copying = _towards(role, card.weights.copying)
+    if role.name in (MOVER, SUPPRESSOR, SUPPRESSION) and card.weights is not None:
+        copying = card.weights.copying if role.name == MOVER else -card.weights.copying
         yield Piece(f"its OV weights alone copy by {card.weights.copying:.2g}", copying)
     yield from _of_other_roles(card, role)
 

@@ -35,6 +35,7 @@ from circuitkit.interpretation.roles.functions import (
     OPPOSER,
     SUPPLIERS,
     SUPPRESSION,
+    SUPPRESSOR,
     WRITER,
 )
 from circuitkit.interpretation.section import Arrow, Box, Column, Diagram, Section, Table
@@ -43,9 +44,10 @@ from circuitkit.validation.case import Case
 
 UNCLEAR = "unclear"
 TELLING = (PREVIOUS, DUPLICATE, INDUCTION, POSITIONAL)  # ways to look that name a group
-INTO_LOGITS = (MOVER, WRITER, SUPPRESSION, OPPOSER)
+INTO_LOGITS = (MOVER, SUPPRESSOR, WRITER, SUPPRESSION, OPPOSER)
 OUTPUTS = {
     MOVER: "movers",
+    SUPPRESSOR: "suppressors",
     WRITER: "writers",
     SUPPRESSION: "copy suppressors",
     OPPOSER: "opposers",
@@ -62,7 +64,8 @@ OF_MLPS = {
 SAYS = {
     MOVER: "copies what it looks at into the logits",
     WRITER: "writes what the answer needs into the logits",
-    SUPPRESSION: "lowers the logit of what it looks at",
+    SUPPRESSOR: "suppresses what it looks at, which helps the answer",
+    SUPPRESSION: "suppresses what it looks at, against the answer",
     OPPOSER: "writes against the answer",
     INHIBITION: "turns later heads away from the wrong answers",
     BACKUP: "takes over when another component is gone",

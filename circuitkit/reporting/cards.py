@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import read_of
 from circuitkit.interpretation.findings import Card, Link
-from circuitkit.reporting.values import NONE, TableText, interval, number, signed, visible
+from circuitkit.reporting.values import (
+    NONE,
+    TableText,
+    interval,
+    number,
+    rounded,
+    signed,
+    signed_rounded,
+    visible,
+)
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 
@@ -152,7 +161,7 @@ def _links(cards: Iterable[Card]) -> Iterable[Link]:
 
 
 def _effect(effect: Estimate | None) -> tuple[str, str]:
-    return (signed(effect.value), interval(effect)) if effect else (NONE, NONE)
+    return (signed_rounded(effect), interval(effect)) if effect else (NONE, NONE)
 
 
 def _said_of(card: Card | None) -> list[str]:
@@ -162,19 +171,19 @@ def _said_of(card: Card | None) -> list[str]:
     return [
         card.group or NONE,
         role_words(card),
-        signed(card.direct.value) if card.direct else NONE,
-        signed(alone.value) if alone else NONE,
+        signed_rounded(card.direct) if card.direct else NONE,
+        signed_rounded(alone) if alone else NONE,
     ]
 
 
 def _facts(card: Card, unit: str) -> tuple[tuple[str, str], ...]:
     facts = []
     if card.direct is not None:
-        value = f"{signed(card.direct.value)} {interval(card.direct)} logits"
+        value = f"{signed_rounded(card.direct)} {interval(card.direct)} logits"
         facts.append(("adds to the answers, directly", value))
     if card.losses:
         alone = card.losses[0].effect
-        facts.append(("lost without it", f"{signed(alone.value)} {interval(alone)} {unit}"))
+        facts.append(("lost without it", f"{signed_rounded(alone)} {interval(alone)} {unit}"))
     if card.backups:
         facts.append(("backed up by", ", ".join(card.backups)))
     if card.weights is not None:
@@ -187,7 +196,7 @@ def _roles_table(card: Card, *, claimed: bool) -> TableText | None:
     rows = tuple(
         (
             role.name,
-            f"{number(role.score.value)} {interval(role.score)} {role.unit}",
+            f"{rounded(role.score)} {interval(role.score)} {role.unit}",
             number(role.null),
             number(role.p),
             role.evidence,
@@ -254,7 +263,7 @@ def _composes_table(card: Card) -> TableText | None:
 def _losses_table(card: Card, unit: str) -> TableText:
     effect = f"lost ({unit})"
     rows = tuple(
-        (", ".join(loss.without), number(loss.effect.value), interval(loss.effect))
+        (", ".join(loss.without), rounded(loss.effect), interval(loss.effect))
         for loss in card.losses
     )
     return TableText(

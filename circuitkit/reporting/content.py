@@ -12,7 +12,16 @@ import torch
 
 from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.interpretation.section import HeatMap
-from circuitkit.reporting.values import NONE, TableText, interval, marked, n_of, number, signed
+from circuitkit.reporting.values import (
+    NONE,
+    TableText,
+    interval,
+    marked,
+    n_of,
+    number,
+    rounded,
+    signed,
+)
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 from circuitkit.validation.criteria import CRITERIA
@@ -121,7 +130,7 @@ def _values_of(check: Check) -> tuple[str, str, str, str]:
     exact = check.value.n == 1
     value = count_text(check.value.value) if exact and check.value.value.is_integer() else ""
     p = NONE if check.p is None else _p(check.p)
-    return value or number(check.value.value), interval(check.value), n_of(check.value), p
+    return value or rounded(check.value), interval(check.value), n_of(check.value), p
 
 
 def _p(p: float) -> str:
@@ -200,7 +209,7 @@ def curve_table(record: RunRecord) -> TableText:
             (
                 f"{point.n_edges:,}",
                 f"{point.n_edges / curve.n_edges_in_graph:.1%}",
-                number(point.faithfulness.value),
+                rounded(point.faithfulness),
                 interval(point.faithfulness),
                 number(point.random_mean) if has_random else NONE,
                 _range(point.random) if has_random else NONE,
@@ -215,11 +224,11 @@ def ablations_table(record: RunRecord) -> TableText:
     rows = tuple(
         (
             each.ablation + (" (the verdict's)" if each.ablation == record.info.ablation else ""),
-            number(each.value.value),
+            rounded(each.value),
             interval(each.value),
-            number(each.circuit.value),
-            number(each.model.value),
-            number(each.empty.value),
+            rounded(each.circuit),
+            rounded(each.model),
+            rounded(each.empty),
             _spread(each),
             n_of(each.value),
         )
@@ -294,7 +303,7 @@ def component_list(record: RunRecord) -> str:
 
 
 def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> TableText:
-    cells = tuple((name, number(e.value), interval(e), n_of(e)) for name, e in rows)
+    cells = tuple((name, rounded(e), interval(e), n_of(e)) for name, e in rows)
     return TableText(headers, cells, frozenset(headers[1:]))
 
 

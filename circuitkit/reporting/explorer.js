@@ -6,6 +6,7 @@ const panel = byId("panel");
 const isNarrow = matchMedia("(max-width: 899px)"); // the card covers the lower part of the page
 let opener = null; // where the focus returns to when the card closes
 let prompt = data.prompts[0] ?? null;
+let refit = () => {}; // shows all of another size
 
 const circuit = makePicture(stage, { onLight: sayLit, onOpen: openCard, label: nameOf });
 for (const element of document.querySelectorAll(".needs-script")) element.hidden = false;
@@ -19,9 +20,12 @@ const search = bind("query", searchFor);
 if (prompt) pickPrompt("0");
 const zoomable = makeZoomable(stage, {
   buttons: document.querySelectorAll("[data-zoom]"),
-  centreOn: () => [...circuit.nodes.values()].filter((shape) => !shape.classList.contains("ghost")),
+  all: () => [...circuit.nodes.values(), ...circuit.edges.map(({ shape }) => shape)].filter((shape) => !shape.classList.contains("ghost") && !shape.classList.contains("off")),
 });
+refit = zoomable.reset;
 setUpKeys();
+setUpViews();
+setUpFolds();
 
 function nameOf(name) {
   const place = cards.get(name)?.dataset.place;
@@ -52,6 +56,7 @@ function setUpSizes() {
   const show = (at) => {
     const size = data.sizes[at];
     circuit.show(new Set(size.edges.map((number) => data.edges[number].name)));
+    refit();
     byId("size-says").textContent = `${size.title}: ${size.worth}.${size.undrawn}`;
     bars.forEach((bar, number) => bar.classList.toggle("chosen", number === at));
     if (!slider) return;
@@ -143,6 +148,7 @@ function linkNames(root) {
 
 // Show a component or an edge in the picture.
 function reach(name, from) {
+  showView("parts");
   if (cards.has(name)) openCard(name, from);
   else circuit.choose(name);
   if (!panel.contains(from) && !isNarrow.matches) stage.scrollIntoView({ block: "nearest" });
@@ -159,7 +165,40 @@ function promptPicked(value) {
 // ---- diagrams
 
 function setUpDiagrams() {
-  for (const stage of document.querySelectorAll("section[id^=finding-] .diagram")) makePicture(stage, {});
+  for (const stage of document.querySelectorAll("section[id^=finding-] .diagram, #grouped .diagram")) makePicture(stage, {});
+}
+
+// ---- the circuit by groups or by its parts
+
+function showView(name) {
+  byId("grouped").hidden = name !== "grouped";
+  byId("split").hidden = name === "grouped";
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.view === name));
+  }
+  if (name !== "grouped") refit();
+}
+
+function setUpViews() {
+  const buttons = [...document.querySelectorAll("[data-view]")];
+  for (const button of buttons) button.addEventListener("click", () => showView(button.dataset.view));
+  showView(buttons.find((button) => button.getAttribute("aria-pressed") === "true").dataset.view);
+}
+
+// ---- folds: a link to what is inside one opens it
+
+function setUpFolds() {
+  const unfold = () => {
+    const target = location.hash.length > 1 ? byId(decodeURIComponent(location.hash.slice(1))) : null;
+    if (!target) return;
+    for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
+    const own = target.querySelector(":scope > details.fold");
+    if (own) own.open = true;
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  for (const link of document.querySelectorAll('nav a[href^="#"]')) link.addEventListener("click", () => setTimeout(unfold));
+  unfold();
 }
 
 // ---- search
@@ -231,7 +270,11 @@ function setUpKeys() {
       byId("found").querySelector("button")?.click();
     }
   });
-  const closed = () => document.querySelectorAll("main details:not([open]):not(.values)");
+  // the checks are printed, and all that is inside of what was opened; what is folded stays so
+  const closed = () =>
+    [...document.querySelectorAll("main details:not([open]):not(.values):not(.fold)")].filter(
+      (each) => each.matches(".asked, .sizes") || each.closest("details.fold[open]"),
+    );
   let opened = [];
   addEventListener("beforeprint", () => {
     for (const details of closed()) {

@@ -23,7 +23,7 @@ from circuitkit.reporting.values import number, signed, visible
 from circuitkit.study.records import RunRecord
 
 SCRIPTS = ("page.js", "picture.js", "prompts.js", "tables.js", "explorer.js")
-STYLES = ("report.css", "explorer.css")
+STYLES = ("report.css", "explorer.css", "story.css")
 
 
 def explorer_data(record: RunRecord, sizes: Sequence[Size], drawn: Circuit) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from circuitkit.reporting.dot import (
     pen_width,
 )
 from circuitkit.reporting.dot_text import Digraph
-from circuitkit.reporting.values import number
+from circuitkit.reporting.values import rounded
 
 SLIDE = "10,5.6"  # inches: larger pictures shrink
 MAX_LINE = 26  # letters of a line in a box
@@ -81,7 +81,7 @@ def _add_arrow(
     says = [arrow.says] if arrow.says else []
     picture.edge(
         *ends,
-        label=f" {', '.join([*says, number(arrow.effect.value)])} ",
+        label=f" {', '.join([*says, rounded(arrow.effect)])} ",
         id=name,
         penwidth=f"{width:.2f}",
         style="dashed" if arrow.effect.value < 0 else "solid",

@@ -18,7 +18,7 @@ from circuitkit.reporting.html import inline_picture, rendered
 from circuitkit.reporting.markdown import CIRCUIT_FILE, GROUPS_FILE, escaped
 from circuitkit.reporting.pictures import Album
 from circuitkit.reporting.render import render_dot
-from circuitkit.reporting.values import interval, marked, number
+from circuitkit.reporting.values import interval, marked, rounded
 from circuitkit.study.records import RunRecord, load_record
 from circuitkit.study.run_directory import RUN_FILE
 from circuitkit.work.files import require_writable_directory, write_whole
@@ -76,7 +76,7 @@ def _exhibit(path: Path, record: RunRecord) -> Exhibit:
     verdict, found = record.validation.verdict, record.interpretation
     kept = verdict.check("faithfulness").value
     numbers = [f"{record.circuit.n_edges:,} of {record.graph.n_edges:,} edges"]
-    numbers += [f"faithfulness {number(kept.value)} {interval(kept)}"] if kept else []
+    numbers += [f"faithfulness {rounded(kept)} {interval(kept)}"] if kept else []
     groups = [f"{group.name} ({len(group.components)})" for group in found.groups] if found else []
     return Exhibit(
         address=quote(path.name),

@@ -19,15 +19,21 @@ from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.section import Diagram, Picture
 from circuitkit.interpretation.sections import sections_of
 from circuitkit.reporting import cards, content, explorer
+from circuitkit.reporting.asked import asked_of
 from circuitkit.reporting.dot import READ_COLOURS, sizes_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.findings_dot import box_names
+from circuitkit.reporting.grouped import STARTS_GROUPED, grouped_diagram
+from circuitkit.reporting.parts_table import parts_table
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.reading import READING
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sample_texts import sample_texts
 from circuitkit.reporting.sections import caption, picture_svg, picture_table, table_text
 from circuitkit.reporting.sizes import drawn_circuit, layout_weights, sizes_of
+from circuitkit.reporting.story.picture import columns_of, steps_of, story_svg
+from circuitkit.reporting.story.sentence import story_of
+from circuitkit.reporting.story.verdict import plain_verdict
 from circuitkit.reporting.values import marked
 from circuitkit.reporting.words import Words
 from circuitkit.study.records import RunRecord
@@ -52,6 +58,7 @@ def report_html(record: RunRecord, album: Album | None = None) -> str:
         found=record.interpretation,
         findings=_findings(record.interpretation, album),
         **_texts(record),
+        **_told(record),
         **_measured(record, album),
         **_explorer(record, album),
     )
@@ -63,9 +70,8 @@ def _texts(record: RunRecord) -> dict[str, Any]:
         title=content.title_of(record),
         badge=marked(record.validation.verdict.outcome),
         sentences=content.verdict_sentences(record),
-        questions=content.questions_table(record),
+        questions=asked_of(record),
         measurements=content.measurements(record),
-        checks=content.checks_table(record),
         question=content.question_table(record),
         baseline=content.baseline_table(record),
         samples=sample_texts(record),
@@ -78,6 +84,18 @@ def _texts(record: RunRecord) -> dict[str, Any]:
         all_edges=cards.all_edges_table(record),
         provenance=content.provenance_table(record),
     )
+
+
+def _told(record: RunRecord) -> dict[str, Any]:
+    """Return the first screen, and the parts."""
+    story = story_of(record)
+    return {
+        "story": story,
+        "steps": steps_of(story),
+        "story_picture": inline_svg(story_svg(story, columns_of(record)), "story"),
+        "plain": plain_verdict(record),
+        "parts": parts_table(record, story),
+    }
 
 
 def _measured(record: RunRecord, album: Album) -> dict[str, Any]:
@@ -111,6 +129,7 @@ def _template(name: str) -> Template:
 def _explorer(record: RunRecord, album: Album) -> dict[str, Any]:
     sizes = sizes_of(record)
     drawn = drawn_circuit(record, sizes)
+    grouped = grouped_diagram(record)
 
     def picture() -> str:
         svg = render_dot(sizes_dot(drawn, layout_weights(sizes, drawn)), "svg").decode()
@@ -121,6 +140,8 @@ def _explorer(record: RunRecord, album: Album) -> dict[str, Any]:
         "own": next(size for size in sizes if size.is_own),
         "own_at": next(at for at, size in enumerate(sizes) if size.is_own),
         "circuit_picture": inline_picture(album.drawn(picture), "circuit"),
+        "grouped_picture": inline_picture(_tagged_picture(grouped, album), "grouped"),
+        "starts_grouped": record.circuit.n_edges > STARTS_GROUPED,
         "cards": cards.card_texts(record, drawn),
         "prompt_titles": [each["title"] for each in explorer.prompts_of(record.interpretation)],
         "data": explorer.safe_json(explorer.explorer_data(record, sizes, drawn)),

@@ -12,10 +12,14 @@ from circuitkit.reporting.pictures import Missing
 from circuitkit.reporting.reading import READING
 from circuitkit.reporting.sample_texts import Parts, SampleText, sample_texts
 from circuitkit.reporting.sections import caption, picture_files, table_text
+from circuitkit.reporting.story.sentence import story_of
+from circuitkit.reporting.story.verdict import plain_verdict
 from circuitkit.reporting.values import NONE, TableText, marked, visible
 from circuitkit.study.records import RunRecord
 
 CIRCUIT_FILE, CURVE_FILE, GROUPS_FILE = "circuit.svg", "curve.svg", "groups.svg"
+STORY_FILE = "story.svg"
+MOST_ANSWERS = 3  # that an example shows
 
 
 def report_markdown(record: RunRecord, missing: Mapping[str, Missing] | None = None) -> str:
@@ -37,6 +41,8 @@ def report_markdown(record: RunRecord, missing: Mapping[str, Missing] | None = N
             "## Provenance",
             _note("provenance"),
             _table(content.provenance_table(record)),
+            *([_note("choices")] if record.info.choices else []),
+            *(f"- {escaped(choice)}" for choice in record.info.choices),
             _fenced(record.info.command) if record.info.command else _note("from_python"),
         ],
     )
@@ -63,7 +69,10 @@ def _verdict(record: RunRecord) -> list[str]:
     return [
         f"# {escaped(content.title_of(record))}",
         escaped(record.info.description),
+        *_story(record),
         f"**{escaped(marked(verdict.outcome))}**",
+        *_plain(record),
+        "## How sure",
         *(escaped(sentence) for sentence in content.verdict_sentences(record)),
         _table(content.questions_table(record)),
         _note("questions"),
@@ -72,6 +81,30 @@ def _verdict(record: RunRecord) -> list[str]:
         _note("verdict"),
         _table(content.checks_table(record)),
     ]
+
+
+def _story(record: RunRecord) -> list[str]:
+    """Return what the circuit does, its example and its picture."""
+    story = story_of(record)
+    blocks = [escaped(story.sentence)]
+    if story.example is not None:
+        answers = ", ".join(map(escaped, story.example.answers[:MOST_ANSWERS]))
+        blocks.append(f"Example: {escaped(story.example.text)} → {answers}")
+    if story.ask:
+        blocks += ["To find out:", _fenced(story.ask)]
+    return [*blocks, f"![What the parts do]({STORY_FILE})"]
+
+
+def _plain(record: RunRecord) -> list[str]:
+    """Return the verdict in plain words, its strongest caveat and what would change it."""
+    plain = plain_verdict(record)
+    blocks = [escaped(plain.says)]
+    blocks += [f"But: {escaped(plain.caveat)}"] if plain.caveat else []
+    blocks.append(f"What would change this: {escaped(plain.change)}")
+    for step in plain.steps:
+        blocks.append(f"Next: {escaped(step.says)}")
+        blocks += [_fenced(step.command)] if step.command else []
+    return blocks
 
 
 def _question(record: RunRecord) -> list[str]:

@@ -20,7 +20,7 @@ from circuitkit.reporting.html import inline_svg, missing_text
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sections import picture_svg, picture_table, table_text
-from circuitkit.reporting.values import TableText, interval, number, signed
+from circuitkit.reporting.values import TableText, interval, rounded, signed
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
 
@@ -96,7 +96,7 @@ def circuit_edges(circuit: Circuit) -> TableText:
 def curve_points(curve: Curve) -> TableText:
     """Return the points of a curve."""
     rows = tuple(
-        (f"{each.n_edges:,}", number(each.faithfulness.value), interval(each.faithfulness))
+        (f"{each.n_edges:,}", rounded(each.faithfulness), interval(each.faithfulness))
         for each in curve.points
     )
     return TableText(("edges", "faithfulness", "95 % interval"), rows)

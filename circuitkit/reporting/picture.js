@@ -113,37 +113,38 @@ function makePicture(stage, { onLight = () => {}, onOpen = null, label = (name) 
 }
 
 const MOST_ZOOM = 8; // screen pixels a point of the picture
-const LEAST_SCALE = 0.8; // below it, names cannot be read
+const MOST_FIT = 1.6; // screen pixels a point, of a first view
 
 // Let the stage show a part of its picture: the viewBox is what is seen, of the stage's own shape.
-function makeZoomable(stage, { buttons, centreOn }) {
+function makeZoomable(stage, { buttons, all }) {
   const svg = stage.querySelector("svg");
   if (!svg) {
     for (const button of buttons) button.hidden = true;
-    return { reveal() {}, showWhole() {}, showAgain() {} };
+    return { reset() {}, reveal() {}, showWhole() {}, showAgain() {} };
   }
   const { x, y, width, height } = svg.viewBox.baseVal;
   const shift = svg.querySelector("g").transform.baseVal.consolidate().matrix;
   stage.classList.add("live");
   let centre = { x: x + width / 2, y: y + height / 2 };
   let scale = 1; // screen pixels a point of the picture
+  let fitted = 1; // the scale that shows the circuit
 
   const fit = () => Math.min(stage.clientWidth / width, stage.clientHeight / height) || 1;
   const within = (at, start, size) => Math.min(start + size, Math.max(start, at));
 
   function show(at, wanted) {
-    scale = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), wanted));
+    scale = Math.min(MOST_ZOOM, Math.max(0.6 * Math.min(fit(), fitted), wanted));
     const size = { width: stage.clientWidth / scale, height: stage.clientHeight / scale };
     const beyond = 0.4 * size.height; // a sheet may cover the lower part of the stage
     centre = { x: within(at.x, x, width), y: within(at.y, y, height + beyond) };
     const corner = { x: centre.x - size.width / 2, y: centre.y - size.height / 2 };
     svg.setAttribute("viewBox", `${corner.x} ${corner.y} ${size.width} ${size.height}`);
-    stage.classList.toggle("zoomed", scale > 1.01 * fit());
+    stage.classList.toggle("zoomed", scale > 1.01 * fitted);
   }
 
   function zoom(factor, at = centre) {
     const before = scale;
-    const next = Math.min(MOST_ZOOM, Math.max(0.6 * fit(), factor * before));
+    const next = Math.min(MOST_ZOOM, Math.max(0.6 * Math.min(fit(), fitted), factor * before));
     const rest = before / next; // what is under `at` stays there
     show({ x: at.x + (centre.x - at.x) * rest, y: at.y + (centre.y - at.y) * rest }, next);
   }
@@ -152,11 +153,35 @@ function makeZoomable(stage, { buttons, centreOn }) {
     show({ x: centre.x + right / scale, y: centre.y + down / scale }, scale);
   }
 
-  // Show everything if it can be read, else the part around the circuit at a size that can.
+  // Show all that is in the circuit, with the names of its rows moved beside it.
   function reset() {
-    const middle = { x: x + width / 2, y: y + height / 2 };
-    if (fit() >= LEAST_SCALE) show(middle, fit());
-    else show(middleOf(centreOn()) ?? middle, LEAST_SCALE);
+    if (stage.clientWidth === 0) return;
+    const seen = boxOf(all());
+    if (!seen) {
+      show({ x: x + width / 2, y: y + height / 2 }, fit());
+      return;
+    }
+    const names = [...svg.querySelectorAll("g.node:not([data-node])")].filter((each) => each.textContent.trim());
+    const own = names.map((each) => each.getBBox());
+    const beside = Math.max(0, ...own.map((box) => box.width)) + 12;
+    names.forEach((each, at) => {
+      each.setAttribute("transform", `translate(${seen.x - shift.e - 6 - own[at].width - own[at].x} 0)`);
+      const isThere = own[at].y + shift.f + own[at].height > seen.y && own[at].y + shift.f < seen.y + seen.height;
+      each.classList.toggle("away", !isThere);
+    });
+    const whole = { x: seen.x - beside, width: seen.width + beside + 12, y: seen.y - 8, height: seen.height + 16 };
+    fitted = Math.min(MOST_FIT, stage.clientWidth / whole.width, stage.clientHeight / whole.height);
+    show({ x: whole.x + whole.width / 2, y: whole.y + whole.height / 2 }, fitted);
+  }
+
+  function boxOf(shapes) {
+    if (shapes.length === 0) return null;
+    const boxes = shapes.map((shape) => shape.getBBox());
+    const left = Math.min(...boxes.map((box) => box.x));
+    const top = Math.min(...boxes.map((box) => box.y));
+    const right = Math.max(...boxes.map((box) => box.x + box.width));
+    const bottom = Math.max(...boxes.map((box) => box.y + box.height));
+    return { x: left + shift.e, y: top + shift.f, width: right - left, height: bottom - top };
   }
 
   function middleOf(shapes) {
@@ -229,8 +254,9 @@ function makeZoomable(stage, { buttons, centreOn }) {
   let isFirst = true;
   new ResizeObserver(() => {
     if (onScreen !== null) return; // paper has other sizes
-    if (isFirst) reset();
-    else show(centre, Math.max(scale, Math.min(fit(), LEAST_SCALE)));
+    if (stage.clientWidth === 0) return; // the groups are shown
+    if (isFirst || scale === fitted) reset();
+    else show(centre, scale);
     isFirst = false;
   }).observe(stage);
   reset();

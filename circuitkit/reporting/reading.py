@@ -1,6 +1,16 @@
 """How to read a report: a few sentences for each part of it."""
 
 READING = {
+    "story": (
+        "A column is a token of the prompt, and time goes down it. A box is a part of the circuit "
+        "where it acts; an arrow comes from where it looks, as wide as its attention. Broken "
+        "lines work against the answer."
+    ),
+    "no_caveat": "No caveat was found among what was measured.",
+    "parts": (
+        "One row for each part, the largest first; a name opens its card. What does nothing alone "
+        "may be needed jointly, where nothing else of the model stands in for it."
+    ),
     "verdict": (
         "A check is supported if its whole 95 % interval is on the right side of the threshold, "
         "refuted if the whole interval is on the wrong side, else undecided. One refuted check "
@@ -48,5 +58,6 @@ READING = {
     ),
     "notes": "What was left out, and why.",
     "provenance": "What was run, and how it was made.",
+    "choices": "How the circuit is found was chosen by its discovery pairs alone:",
     "from_python": "Made by a call from Python: no command was typed that gives it again.",
 }

@@ -25,7 +25,16 @@ from circuitkit.interpretation.sections import sections_of
 from circuitkit.reporting.figures import bars_svg, heat_map_svg, line_chart_svg
 from circuitkit.reporting.findings_dot import diagram_dot
 from circuitkit.reporting.render import render_dot
-from circuitkit.reporting.values import NONE, TableText, interval, number, signed, visible
+from circuitkit.reporting.values import (
+    NONE,
+    TableText,
+    interval,
+    number,
+    rounded,
+    signed,
+    signed_rounded,
+    visible,
+)
 from circuitkit.statistics.bootstrap import Estimate
 
 
@@ -44,7 +53,7 @@ DRAWN: Mapping[type, tuple[Callable[[Any], str], str]] = {  # how, and what file
     LineChart: (line_chart_svg, "lines-"),
     Diagram: (diagram_svg, ""),
 }
-TAKEN = ("circuit", "curve")  # names of other pictures of a report
+TAKEN = ("circuit", "curve", "story")  # names of other pictures of a report
 
 
 def picture_svg(picture: Picture) -> str:
@@ -100,7 +109,8 @@ def cell_text(cell: Cell, style: Style = "text") -> str:
         return visible(cell) if style == "token" else cell
     shown = signed if style == "signed" else number
     if isinstance(cell, Estimate):
-        return f"{shown(cell.value)} {interval(cell)}"
+        text = signed_rounded(cell) if style == "signed" else rounded(cell)
+        return f"{text} {interval(cell)}"
     if isinstance(cell, int):
         return f"{cell:,}"
     return shown(cell)

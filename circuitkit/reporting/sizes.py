@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.selection import prune_dead_ends, select_as_found
 from circuitkit.reporting.dot import MAX_DRAWN
-from circuitkit.reporting.values import interval, number
+from circuitkit.reporting.values import interval, number, rounded
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 from circuitkit.validation.curve import CurvePoint
@@ -58,7 +58,7 @@ class Size:
         """The faithfulness in words, with its interval, against random circuits."""
         if self.faithfulness is None:
             return "faithfulness was not measured"
-        value = f"faithfulness {number(self.faithfulness.value)} {interval(self.faithfulness)}"
+        value = f"faithfulness {rounded(self.faithfulness)} {interval(self.faithfulness)}"
         if self.random_mean is None:
             return value
         return f"{value}; random circuits {number(self.random_mean)}"

@@ -50,7 +50,39 @@ def interval(estimate: Estimate) -> str:
     """Return the 95 % interval; a count is exact and has none."""
     if estimate.n == 1:
         return EXACT
-    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+    places = places_of(estimate)
+    return f"[{_plain(estimate.low, places)}, {_plain(estimate.high, places)}]"
+
+
+def places_of(estimate: Estimate) -> int:
+    """Return how many decimal places an interval knows.
+
+    To the first digit of its half width, to the second where that begins with 1 or 2.
+    """
+    half = (estimate.high - estimate.low) / 2
+    if not math.isfinite(half) or half <= 0:
+        return 3
+    power = math.floor(math.log10(half))
+    return min(6, max(0, (half < 3 * 10.0**power) - power))
+
+
+def rounded(estimate: Estimate) -> str:
+    """Return an estimate with the digits that its interval knows."""
+    half = (estimate.high - estimate.low) / 2
+    if estimate.n == 1 or half <= 0 or not math.isfinite(half):
+        return number(estimate.value)
+    return _plain(estimate.value, places_of(estimate))
+
+
+def signed_rounded(estimate: Estimate) -> str:
+    """Return an estimate with its sign and the digits that its interval knows."""
+    text = rounded(estimate)
+    return ("+" if estimate.value > 0 and text.strip("0.") else "") + text
+
+
+def _plain(value: float, places: int) -> str:
+    text = f"{value:,.{places}f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text  # no -0.0
 
 
 def n_of(estimate: Estimate) -> str:

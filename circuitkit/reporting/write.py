@@ -9,16 +9,20 @@ from circuitkit.reporting.content import caption_of, heat_map_files
 from circuitkit.reporting.dot import circuit_dot, picture_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.html import report_html
-from circuitkit.reporting.markdown import CURVE_FILE, report_markdown
+from circuitkit.reporting.markdown import CURVE_FILE, STORY_FILE, report_markdown
+from circuitkit.reporting.paper import printed
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sections import found_files, picture_svg
+from circuitkit.reporting.story.picture import columns_of, story_svg
+from circuitkit.reporting.story.sentence import story_of
 from circuitkit.study.records import RunRecord, save_record
 from circuitkit.work.files import require_writable_directory, write_together
 from circuitkit.work.text import Verbatim, shown
 
 Files = Mapping[str, str | bytes | Missing]
 REPORTS = ("report.html", "report.md")  # what shows the others
+PAPER_FILE = "report.pdf"
 
 
 def write_report(
@@ -29,8 +33,8 @@ def write_report(
     """Write circuit.dot and the reports asked for into `directory`; return every file written.
 
     circuit.dot holds every edge, pictures of very large circuits only the strongest.
-    `md` brings the pictures it shows. A picture that cannot be drawn is left out, the report says
-    so in its place, and a PictureWarning says so here.
+    `md` brings the pictures it shows, `pdf` the circuit and the report on paper. What cannot be
+    drawn is left out, the report says so in its place, and a PictureWarning says so here.
 
     Raises:
         OutputError: the directory cannot be written, or a format is unknown.
@@ -94,7 +98,8 @@ def _markdown(record: RunRecord, album: Album) -> Files:
     curve = (record.validation.curve, least, record.circuit.n_edges)
     found = found_files(record.interpretation)
     maps = zip(heat_map_files(record.heat_maps), record.heat_maps, strict=True)
-    pictures = {
+    pictures: dict[str, str | bytes | Missing] = {
+        STORY_FILE: story_svg(story_of(record), columns_of(record)),
         **_picture(record, "svg", album),
         CURVE_FILE: album.drawn(curve_svg, *curve),
         **{name: album.drawn(heat_map_svg, each) for name, each in maps},
@@ -113,7 +118,8 @@ def _png(record: RunRecord, album: Album) -> Files:
 
 
 def _pdf(record: RunRecord, album: Album) -> Files:
-    return _picture(record, "pdf", album)
+    paper = album.drawn(printed, report_html(record, album))
+    return {**_picture(record, "pdf", album), PAPER_FILE: paper}
 
 
 FORMATS: Mapping[str, Callable[[RunRecord, Album], Files]] = {

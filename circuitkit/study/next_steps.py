@@ -28,6 +28,12 @@ class Step:
     command: str = ""
 
 
+KEEP = Step(
+    "Nothing is open. Name the circuit in a contract, and CI says when it stops being true "
+    "(docs/contracts.md)."
+)
+
+
 @dataclass(frozen=True)
 class _Open:
     """A run and its checks that are not met."""
@@ -45,7 +51,9 @@ class _Open:
 
 
 def next_steps(record: RunRecord) -> tuple[Step, ...]:
-    """Return what would settle the verdict, the most telling first; () where it is supported."""
+    """Return what would settle the verdict, the most telling first; how to keep a supported one."""
+    if record.validation.verdict.outcome == SUPPORTED:
+        return (KEEP,)
     checks = record.validation.verdict.checks
     unmet = [check for check in checks if check.is_judged and check.outcome != SUPPORTED]
     steps = [step for rule in RULES for step in rule(_Open(record, unmet))]

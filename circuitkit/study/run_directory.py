@@ -24,6 +24,8 @@ FILES = "files"  # the table of digests
 DRAWN = (
     "report.html",
     "report.md",
+    "report.pdf",
+    "story.svg",
     "circuit.dot",
     "circuit.svg",
     "circuit.png",

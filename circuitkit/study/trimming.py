@@ -235,6 +235,8 @@ class _Trimming:
         self, circuit: Circuit, options: Sequence[Circuit], aim: float
     ) -> tuple[Circuit | None, Components]:
         """Return the first allowed option, and the knock-out that objects to the last."""
+        if not options:
+            return None, ()
         allowed_off = max(1 - aim, self._off(circuit))
         allowed = max(MAX_INCOMPLETE, float(self._incomplete(circuit).max()))
         objects: Components = ()

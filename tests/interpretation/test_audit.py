@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from circuitkit.interpretation.audit import audit, section
-from circuitkit.interpretation.findings import ATTENDS, DOES, Card, Link, Loss, Role
+from circuitkit.interpretation.findings import ATTENDS, DOES, Card, HeadWeights, Link, Loss, Role
 from circuitkit.interpretation.interpret import interpret
 from circuitkit.statistics.bootstrap import Estimate
 
@@ -102,3 +102,11 @@ def test_a_p_value_has_no_digits_that_nobody_needs():
     [found] = audit(Found(card(tiny, rival)))
     assert found.speaks_for[0] == "evidence of mover (p < 0.001)"
     assert found.against.endswith("(p < 0.001)")
+
+
+def test_weights_that_copy_speak_against_a_suppressor():
+    role_of = role("suppressor", DOES, 0.6)
+    for copying, side in ((-0.9, "speaks_for"), (0.9, "against")):
+        weights = HeadWeights(copying, 0.0, (), (), ())
+        [found] = audit(Found(card(role_of, direct=0.1, alone=0.0, feeds=(), weights=weights)))
+        assert f"its OV weights alone copy by {copying:.2g}" in str(getattr(found, side))

@@ -178,7 +178,7 @@ def open_report(browser, reports):
     """Return a function that opens a report; at the end no error and no request may have come."""
     opened, wrong = [], []
 
-    def open_report(name="interpreted", width=1280, height=900, **options):
+    def open_report(name="interpreted", width=1280, height=900, *, folded=False, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         page = context.new_page()
         opened.append(context)
@@ -189,6 +189,8 @@ def open_report(browser, reports):
         address = reports[name].as_uri()
         page.on("request", lambda r: None if r.url.startswith(address) else wrong.append(r.url))
         page.goto(address)
+        if not folded:  # what is tested is inside
+            page.locator("details.fold").evaluate_all("all => all.forEach(e => (e.open = true))")
         return page
 
     yield open_report

@@ -21,7 +21,7 @@ def found(interpreted):
 
 def test_every_group_and_edge_is_drawn_with_its_effect(found):
     svg = unescape(render_dot(groups_dot(found), "svg").decode())
-    for words in ("duplicate finders", "name movers", "2 edges, 1.250", "1 edge, -0.750"):
+    for words in ("duplicate finders", "name movers", "2 edges, 1.25", "1 edge, -0.75"):
         assert words in svg
     assert sorted(re.findall(r'id="(e\d)"', svg)) == ["e0", "e1", "e2"]
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from circuitkit.cli.app import app
 from circuitkit.errors import CircuitFileError
 from circuitkit.reporting.gallery import MARKDOWN, PAGE, write_gallery
-from circuitkit.reporting.values import interval, number
+from circuitkit.reporting.values import interval, rounded
 from circuitkit.reporting.write import write_report
 from circuitkit.study.records import load_record, save_record
 
@@ -45,7 +45,7 @@ def test_the_page_shows_every_run_and_leads_to_its_report(folder, browser, recor
     assert len(texts) == 2  # in the order of their directories
     kept = record.validation.verdict.check("faithfulness").value
     for text in texts:
-        assert f"faithfulness {number(kept.value)} {interval(kept)}" in text
+        assert f"faithfulness {rounded(kept)} {interval(kept)}" in text
         assert f"6 of {record.graph.n_edges} edges" in text
         assert record.validation.verdict.outcome in text
         assert record.info.command in text
@@ -87,7 +87,7 @@ def test_markdown_says_the_same_and_its_pictures_are_there(folder, record):
     assert (folder / "a run #2" / "groups.svg").exists()
     assert "](a%20run%20%232/groups.svg)" in text
     kept = record.validation.verdict.check("faithfulness").value
-    assert text.count(f"faithfulness {number(kept.value)}") == 2
+    assert text.count(f"faithfulness {rounded(kept)}") == 2
 
 
 def test_the_command_says_what_it_wrote(folder):

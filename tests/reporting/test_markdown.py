@@ -9,6 +9,8 @@ from circuitkit.errors import OutputError
 from circuitkit.reporting.content import checks_table, curve_table, edges_table, heat_map_files
 from circuitkit.reporting.html import report_html
 from circuitkit.reporting.markdown import escaped, report_markdown
+from circuitkit.reporting.story.sentence import story_of
+from circuitkit.reporting.story.verdict import plain_verdict
 from circuitkit.reporting.write import write_report
 
 
@@ -64,10 +66,16 @@ def test_escaping_takes_away_the_meaning_of_marks(text, shown):
     assert escaped(text) == shown
 
 
-def test_the_verdict_comes_first_in_words(record):
-    text = report_markdown(record)
-    assert escaped(record.validation.verdict.sentence) in text.split("##")[0]
-    assert record.validation.verdict.outcome in text.split("##")[0]
+def test_the_story_and_the_verdict_come_first_in_words(record, interpreted):
+    for each in (record, interpreted):
+        text = report_markdown(each)
+        first, sure = text.split("\n## ")[:2]
+        story, plain = story_of(each), plain_verdict(each)
+        assert first.split("\n\n")[2] == escaped(story.sentence)
+        for words in (each.validation.verdict.outcome, plain.says, plain.caveat, plain.change):
+            assert escaped(words) in first
+        assert sure.startswith("How sure\n")
+        assert escaped(each.validation.verdict.sentence) in sure
 
 
 def test_the_command_is_fenced_even_if_it_holds_a_fence(record):
@@ -82,7 +90,13 @@ def test_two_calls_give_the_same_text(record):
 def test_every_picture_that_the_markdown_shows_is_written(record, tmp_path):
     written = write_report(record, tmp_path, ["md"])
     shown = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "report.md").read_text())
-    assert shown == ["circuit.svg", "heatmap-resid.svg", "heatmap-heads.svg", "curve.svg"]
+    assert shown == [
+        "story.svg",
+        "circuit.svg",
+        "heatmap-resid.svg",
+        "heatmap-heads.svg",
+        "curve.svg",
+    ]
     assert set(shown) <= {path.name for path in written}
 
 

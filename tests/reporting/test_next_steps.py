@@ -44,8 +44,10 @@ def commands(record):
     return [step.command for step in next_steps(record)]
 
 
-def test_nothing_is_offered_where_all_is_supported(judged):
-    assert next_steps(judged(check("faithfulness", 0.9, 1.0))) == ()
+def test_what_is_supported_is_to_be_kept_and_nothing_to_be_settled(judged):
+    [step] = next_steps(judged(check("faithfulness", 0.9, 1.0)))
+    assert "contract" in step.says
+    assert step.command == ""
 
 
 def test_an_interval_that_holds_its_bound_asks_for_as_many_pairs_as_decide(judged):

@@ -42,7 +42,7 @@ def test_the_tables_hold_the_numbers(circuit, heat_map, curve, interpretation):
         escaped = name.replace(">", "&gt;").replace("<", "&lt;")
         assert f"<td>{escaped}</td><td>{score:+.3f}</td>" in circuit._repr_html_()
     assert "<td>-3.500</td>" in heat_map._repr_html_()
-    assert "<td>0.875</td><td>[0.812, 0.938]</td>" in curve._repr_html_()
+    assert "<td>0.88</td><td>[0.81, 0.94]</td>" in curve._repr_html_()
 
 
 def test_the_public_classes_show_themselves():

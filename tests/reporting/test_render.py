@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from matplotlib.textpath import text_to_path
 
 from circuitkit.errors import PictureError, PictureWarning
-from circuitkit.reporting import plots, render
+from circuitkit.reporting import paper, plots, render
 from circuitkit.reporting.dot import FONT, circuit_dot
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.gallery import write_gallery
@@ -265,7 +265,7 @@ def test_without_graphviz_a_report_lacks_its_circuit_alone_and_says_so(
     assert "circuit.svg" not in markdown
     assert "](curve.svg)" in markdown
     page = (tmp_path / "report.html").read_text()
-    assert page.count(f'<p class="missing">{sentence}</p>') == 2
+    assert page.count(f'<p class="missing">{sentence}</p>') == 3  # by edges, by groups, the groups
     assert page.count("<svg") >= 3  # the plots are there
 
 
@@ -276,7 +276,7 @@ def test_without_matplotlib_a_report_lacks_its_plots_alone(interpreted, tmp_path
     assert {"report.html", "report.md", "circuit.svg", "groups.svg"} <= names
     assert not [name for name in names if name.startswith(("curve", "heatmap", "sweep"))]
     shown = re.findall(r"!\[.*?\]\((.*?)\)", (tmp_path / "report.md").read_text())
-    assert shown == ["circuit.svg", "groups.svg"]
+    assert shown == ["story.svg", "circuit.svg", "groups.svg"]
     assert (tmp_path / "report.html").read_text().count('<p class="missing">') == 4
 
 
@@ -300,7 +300,10 @@ def test_pictures_alone_that_cannot_be_drawn_are_an_error_and_nothing_is_written
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_one_picture_of_two_is_written_if_only_one_can_be_drawn(record, tmp_path, no_matplotlib):
+def test_one_picture_of_two_is_written_if_only_one_can_be_drawn(
+    record, tmp_path, no_matplotlib, monkeypatch
+):
+    monkeypatch.setattr(paper, "browser_program", lambda: None)
     with pytest.warns(PictureWarning):
         written = write_report(record, tmp_path, ["svg", "pdf"])
     assert [path.name for path in written] == ["circuit.dot", "circuit.svg"]

@@ -66,7 +66,7 @@ def test_a_made_up_finding_is_in_the_page_with_its_pictures(told):
     html = report_html(told)
     [shown] = re.findall(r'<section id="finding-horoscope">.*?</section>', html, re.DOTALL)
     assert '<a href="#finding-horoscope">Horoscope of heads</a>' in html
-    assert all(word in shown for word in (*WORDS, "<code>a0.h2</code>", "+1.250 [1.188, 1.312]"))
+    assert all(word in shown for word in (*WORDS, "<code>a0.h2</code>", "+1.25 [1.19, 1.31]"))
     assert shown.count("<svg") == len(PICTURES)
     assert 'data-node="movers"' in shown
     assert "<script" not in shown
@@ -75,7 +75,7 @@ def test_a_made_up_finding_is_in_the_page_with_its_pictures(told):
 def test_a_made_up_finding_is_in_the_markdown_and_its_pictures_beside_it(told, tmp_path):
     written = {path.name for path in write_report(told, tmp_path, ["md"])}
     text = (tmp_path / "report.md").read_text()
-    assert all(word in text for word in (*WORDS, "| `a0.h2` | +1.250"))
+    assert all(word in text for word in (*WORDS, "| `a0.h2` | +1.25"))
     files = ["sweep-map.svg", "bars-bars.svg", "lines-lines.svg", "boxes.svg"]
     assert re.findall(r"\]\((.*?)\)", text.partition("## Horoscope")[2])[:4] == files
     assert set(files) <= written
@@ -92,7 +92,7 @@ def test_a_made_up_finding_is_in_the_json_and_comes_back(told, tmp_path):
 def test_a_made_up_finding_shows_itself_in_a_notebook(told):
     for shown in (told.interpretation, told.interpretation.sections[0]):
         html = shown._repr_html_()
-        assert all(word in html for word in (*WORDS, "<td>+1.250 [1.188, 1.312]</td>"))
+        assert all(word in html for word in (*WORDS, "<td>+1.25 [1.19, 1.31]</td>"))
         assert "<script" not in html
     assert told.interpretation.sections[0]._repr_html_().count("<svg") == len(PICTURES)
     assert "<svg" in told.interpretation.sections[0]._repr_svg_()
@@ -147,8 +147,8 @@ def test_no_picture_of_a_finding_takes_the_place_of_another_file():
         (1234, "number", "1,234"),
         (0.5, "number", "0.500"),
         (0.5, "signed", "+0.500"),
-        (near(0.5), "text", "0.500 [0.438, 0.562]"),
-        (near(0.5), "signed", "+0.500 [0.438, 0.562]"),
+        (near(0.5), "text", "0.50 [0.44, 0.56]"),
+        (near(0.5), "signed", "+0.50 [0.44, 0.56]"),
     ],
 )
 def test_a_cell_is_shown_by_what_it_is_and_by_the_style_of_its_column(cell, style, text):
@@ -162,7 +162,7 @@ def test_every_picture_is_drawn_and_its_numbers_are_told(picture):
     if not isinstance(picture, Diagram):
         assert picture.description in svg
     told = " ".join(" ".join(row) for row in table.rows)
-    assert ("2.000" if isinstance(picture, HeatMap) else "0.500 [0.250, 0.750]") in told
+    assert ("2.000" if isinstance(picture, HeatMap) else "0.50 [0.25, 0.75]") in told
 
 
 def test_a_bar_against_the_behaviour_has_another_colour_than_one_for_it():

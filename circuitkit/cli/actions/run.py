@@ -25,6 +25,7 @@ from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import parse_seconds, run_name
 from circuitkit.errors import TaskError
 from circuitkit.reporting.content import verdict_sentences
+from circuitkit.reporting.story.sentence import story_of
 from circuitkit.reporting.write import save_run
 from circuitkit.study.next_steps import next_steps
 from circuitkit.study.pipeline import study
@@ -118,8 +119,8 @@ def _repeated(
 
 
 def _show(record: RunRecord, subject: Subject, directory: Path, shown: Shown) -> None:
-    for choice in record.info.choices:
-        OUT.print(shown_text(choice), soft_wrap=True)
+    for sentence in (*record.info.choices, story_of(record).sentence):
+        OUT.print(sentence, soft_wrap=True)
     show_baseline(record.validation.baseline, subject.task, subject.model.name)
     show_verdict(record.validation.verdict, verbose=shown.verbose)
     for reason in verdict_sentences(record)[1:]:

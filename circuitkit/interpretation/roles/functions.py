@@ -2,8 +2,9 @@
 
 mover             into the logits, for the behaviour, raising what it looks at: above RAISED of the
                   plausible answers, more than other prompts' writes and the median head raise it
+suppressor        into the logits, for the behaviour, lowering what it looks at, as far below
 writer            into the logits, for the behaviour, otherwise
-copy-suppression  into the logits, against it, lowering what it looks at, as far below
+copy-suppression  into the logits, against it, lowering what it looks at
 opposer           into the logits, against it, otherwise
 inhibition        of a head into another's query, which it turns away from the wrong answers, and
                   more from them than from other tokens
@@ -38,7 +39,7 @@ from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import MIN_PAIRS, mean_estimate
 from circuitkit.validation.minimality import p_above
 
-MOVER, WRITER = "mover", "writer"
+MOVER, SUPPRESSOR, WRITER = "mover", "suppressor", "writer"
 SUPPRESSION, OPPOSER = "copy-suppression", "opposer"
 INHIBITION, BACKUP, IDLE = "inhibition", "backup", "idle"
 JOINT = "jointly-needed"
@@ -125,9 +126,11 @@ def into_logits(
     least = COPIES * float(logits.abs().max(1).values.mean())
     rank, said = _rank_of_looked(logits, attention, pairs, others)
     why = f"; it adds {copied} logits to what it looks at, over the prompt's other tokens{said}"
+    raises = copied.low > 0 and copied.value > least and rank > 0
+    lowers = copied.high < 0 and copied.value < -least and rank < 0
     if effect >= 0:
-        return (MOVER if copied.low > 0 and copied.value > least and rank > 0 else WRITER), why
-    return (SUPPRESSION if copied.high < 0 and copied.value < -least and rank < 0 else OPPOSER), why
+        return (MOVER if raises else SUPPRESSOR if lowers else WRITER), why
+    return (SUPPRESSION if lowers else OPPOSER), why
 
 
 def _rank_of_looked(

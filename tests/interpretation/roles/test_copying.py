@@ -9,7 +9,14 @@ from circuitkit.interpretation.roles.copying import (
     plausible_answers,
     raised,
 )
-from circuitkit.interpretation.roles.functions import COPIES, MOVER, OPPOSER, SUPPRESSION, WRITER
+from circuitkit.interpretation.roles.functions import (
+    COPIES,
+    MOVER,
+    OPPOSER,
+    SUPPRESSION,
+    SUPPRESSOR,
+    WRITER,
+)
 from circuitkit.interpretation.roles.functions import into_logits as named
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
@@ -122,6 +129,11 @@ def test_nothing_is_ranked_where_prompts_hold_no_answer_or_there_is_but_one():
 def test_a_true_mover_is_a_mover_and_one_that_speaks_against_the_answer_a_suppressor():
     assert asked(copied() + noise())[0] == MOVER
     assert asked(-copied() + noise(), effect=-1.0)[0] == SUPPRESSION
+
+
+def test_a_head_that_lowers_what_it_looks_at_and_helps_the_answer_is_a_suppressor():
+    assert asked(-copied() + noise(), effect=1.0)[0] == SUPPRESSOR
+    assert asked(noise(), effect=1.0)[0] == WRITER
 
 
 def test_a_smooth_wave_over_the_tokens_is_no_mover():

@@ -50,8 +50,9 @@ def imported():
     }
 
 
+OPTIONS = ("probes", "bench", "frames")
 MAIN = {name_of(each) for each in PROJECT["dependencies"]}
-OPTIONAL = {name_of(each) for extra in ("probes", "bench") for each in EXTRAS[extra]}
+OPTIONAL = {name_of(each) for extra in OPTIONS for each in EXTRAS[extra]}
 
 
 def test_everything_that_is_imported_is_declared():
@@ -86,4 +87,4 @@ def test_every_dependency_is_explained_and_pinned(package):
 
 
 def test_the_tests_have_what_the_extras_bring():
-    assert "circuitkit-mi[probes,bench]" in EXTRAS["test"]
+    assert "circuitkit-mi[probes,bench,frames]" in EXTRAS["test"]

@@ -33,6 +33,7 @@ LATE = {
     "bench/scoreboard/recovery.py": {"sklearn.metrics"},
     "interpretation/directions/probes.py": {"sklearn.linear_model", "sklearn.preprocessing"},
     "reporting/figures.py": {"circuitkit.reporting"},  # plots.py and method_plot.py
+    "reporting/frames.py": {"pandas"},
     "reporting/render.py": {"circuitkit.reporting.page"},
 }
 MAX_LINES, MAX_PARAMETERS = 40, 6  # of a function

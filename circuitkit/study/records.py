@@ -42,8 +42,9 @@ from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Verdict
 from circuitkit.work.files import write_whole
+from circuitkit.work.notebook import Shown
 from circuitkit.work.reading import DAMAGED, parse_json, parse_toml, read_text_file
-from circuitkit.work.text import error_text, shown
+from circuitkit.work.text import brief, error_text, shown
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
 CIRCUIT_FILE = "circuit.json"
@@ -125,7 +126,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Shown):
     """Everything that a report shows."""
 
     info: RunInfo
@@ -133,6 +134,12 @@ class RunRecord:
     validation: Validation
     heat_maps: tuple[HeatMap, ...]
     interpretation: Interpretation | None = None  # none was made
+
+    def __repr__(self) -> str:
+        info, outcome = self.info, self.validation.verdict.outcome
+        return brief(
+            f"RunRecord({info.task} in {info.model}, {info.method}: {self.circuit!r}, {outcome})"
+        )
 
     @property
     def graph(self) -> ComponentGraph:

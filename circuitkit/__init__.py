@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     from circuitkit.discovery.eap import score_edges
     from circuitkit.discovery.methods import method_named, score_edges_by_column
     from circuitkit.errors import CircuitkitError
+    from circuitkit.interpretation.attention_view import AttentionView, attention_view
     from circuitkit.interpretation.comparison import Comparison, compare
     from circuitkit.interpretation.file import load_interpretation
     from circuitkit.interpretation.findings import Card, Interpretation, Role
@@ -67,6 +68,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     from circuitkit.prompts.pairs import PromptPair, PromptPairs, fill, next_word
     from circuitkit.prompts.splits import Splits, sample_splits
     from circuitkit.prompts.tokenization import tokenize_pairs
+    from circuitkit.reporting.export import export_circuit, import_circuit
     from circuitkit.reporting.write import write_report
     from circuitkit.statistics.bootstrap import Estimate, mean_estimate
     from circuitkit.statistics.bound import Bound
@@ -94,6 +96,7 @@ __all__ = [
     "Ablation",
     "Accuracy",
     "Agreement",
+    "AttentionView",
     "Baseline",
     "Bound",
     "CRITERIA",
@@ -144,15 +147,18 @@ __all__ = [
     "__version__",
     "all_positions",
     "assert_faithful",
+    "attention_view",
     "by_position",
     "by_role",
     "compare",
     "diff_circuits",
     "evaluate_circuits",
     "explain",
+    "export_circuit",
     "fill",
     "find_task",
     "from_bridge",
+    "import_circuit",
     "judge",
     "judge_circuit",
     "load_circuit",
@@ -212,6 +218,7 @@ _PLACES = {
     "discovery.eap": ("score_edges",),
     "discovery.methods": ("method_named", "score_edges_by_column"),
     "errors": ("CircuitkitError",),
+    "interpretation.attention_view": ("AttentionView", "attention_view"),
     "interpretation.comparison": ("Comparison", "compare"),
     "interpretation.file": ("load_interpretation",),
     "interpretation.findings": ("Card", "Interpretation", "Role"),
@@ -245,6 +252,7 @@ _PLACES = {
     "prompts.pairs": ("PromptPair", "PromptPairs", "fill", "next_word"),
     "prompts.splits": ("Splits", "sample_splits"),
     "prompts.tokenization": ("tokenize_pairs",),
+    "reporting.export": ("export_circuit", "import_circuit"),
     "reporting.write": ("write_report",),
     "statistics.bootstrap": ("Estimate", "mean_estimate"),
     "statistics.bound": ("Bound",),

@@ -31,6 +31,7 @@ LAYERS = [
 # Imports inside functions: libraries that are loaded when they are needed, and may be absent.
 LATE = {
     "bench/scoreboard/recovery.py": {"sklearn.metrics"},
+    "interpretation/attention_view.py": {"circuitsvis.attention"},
     "interpretation/directions/probes.py": {"sklearn.linear_model", "sklearn.preprocessing"},
     "reporting/figures.py": {"circuitkit.reporting"},  # plots.py and method_plot.py
     "reporting/frames.py": {"pandas"},

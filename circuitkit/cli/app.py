@@ -17,6 +17,7 @@ from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
+from circuitkit.cli.export import export
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
@@ -46,6 +47,7 @@ for command in (
     validate,
     interpret,
     report,
+    export,
     gallery,
     diff,
     compare,

@@ -1,6 +1,7 @@
 """The command `run`."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -10,16 +11,33 @@ from circuitkit.cli.options import BatchedMachine, OutputDirectory, Shown, WhatO
 from circuitkit.cli.rules import Search
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Where a run is kept, and where it is told."""
+
+    title: ClassVar[str] = "What is written"
+
+    output: OutputDirectory = None
+    log: Annotated[
+        str,
+        typer.Option(
+            "--log",
+            help="Also log the run: wandb:project, mlflow:experiment or trackio:project.",
+            metavar="WHERE",
+        ),
+    ] = ""
+
+
 @command
 def run(
     what: WhatOrRun,
     search: Search,
     machine: BatchedMachine,
     shown: Shown,
+    kept: Kept,
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
     ] = False,
-    output: OutputDirectory = None,
 ) -> None:
     """Find a circuit, judge it on held-out prompts, and write a report.
 
@@ -27,6 +45,7 @@ def run(
     run.toml of a run, which is then repeated.
     """
     with loading():
-        from circuitkit.cli.actions.run import RunAsked, find_and_judge
-    asked = RunAsked(output, explained, what.allow_task_code)
-    find_and_judge(what, search, machine, shown, asked)
+        from circuitkit.cli.actions.run import RunAsked, find_and_judge, logged
+    with logged(kept.log) as told:
+        asked = RunAsked(kept.output, explained, what.allow_task_code, told)
+        find_and_judge(what, search, machine, shown, asked)

@@ -2,10 +2,10 @@
 
 Their graphs are of one prompt: a node is a feature at a token position. Ours are of a behaviour:
 an edge joins components, its score is summed over positions and averaged over prompts. So there is
-one column, "all positions", a node for each component (of a head or an MLP, not of a feature), and
-a link for each two components that edges join. Its weight is the sum of the edges' scores in the
-metric's unit, positive where the behaviour is supported; the scores of q, k and v stand beside it
-in `reads`.
+one column, "all positions" (behind an empty one, for the viewers' layout), a node for each
+component (a head or an MLP, not a feature), and a link for each two components that edges join. Its
+weight is the sum of the edges' scores in the metric's unit, positive where the behaviour is
+supported; the scores of q, k and v stand beside it in `reads`.
 
     node_id     layer_index_position: a head's index is its number, an MLP's the number of heads
     layer       E for the input, the layer's number, the number of layers + 1 for the logits
@@ -20,7 +20,8 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import INPUT, LOGITS, ComponentGraph, read_of
 
-COLUMN = "all positions"
+COLUMNS = ("", "all positions")
+POSITION = 1  # viewers lay out columns from the second on
 FEATURE_TYPES = {
     "input": "embedding",
     "head": "attention head",
@@ -59,7 +60,7 @@ def _metadata(circuit: Circuit) -> dict[str, Any]:
         "slug": "-".join("".join(c if c.isalnum() else " " for c in about.lower()).split()),
         "scan": origin.model or "unknown",
         "transcoder_list": [],
-        "prompt_tokens": [COLUMN],
+        "prompt_tokens": list(COLUMNS),
         "prompt": f"{about}: all prompts, all positions",
         "schema_version": 1,
         "info": {
@@ -91,7 +92,7 @@ def _place(name: str, graph: ComponentGraph) -> tuple[str, int]:
 def node_id(name: str, graph: ComponentGraph) -> str:
     """Return the id of a component's node."""
     layer, index = _place(name, graph)
-    return f"{layer}_{index}_0"
+    return f"{layer}_{index}_{POSITION}"
 
 
 def _node(name: str, graph: ComponentGraph) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _node(name: str, graph: ComponentGraph) -> dict[str, Any]:
         "node_id": node_id(name, graph),
         "feature": index,
         "layer": layer,
-        "ctx_idx": 0,
+        "ctx_idx": POSITION,
         "feature_type": FEATURE_TYPES[kind_of(name)],
         "is_target_logit": name == LOGITS,
         "jsNodeId": f"{'L' if name == LOGITS else layer}_{index}-0",

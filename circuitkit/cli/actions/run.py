@@ -1,6 +1,6 @@
 """What `run` does: find a circuit, judge it, and write its report."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cattrs
@@ -18,6 +18,8 @@ from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import run_name
 from circuitkit.reporting.content import verdict_sentences
+from circuitkit.reporting.run_log import RunLog
+from circuitkit.reporting.run_log import logged as logged
 from circuitkit.reporting.write import save_run
 from circuitkit.study.pipeline import study
 from circuitkit.study.recipe import request_of as request_of_recipe
@@ -36,6 +38,7 @@ class RunAsked:
     directory: Path | None = None
     explained: bool = False  # also say what each component does
     allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
+    log: RunLog = field(default_factory=RunLog)  # that is told the run
 
 
 def find_and_judge(
@@ -52,9 +55,11 @@ def find_and_judge(
     announce_drawing(request.n, shown=shown.has_bars)
     subject = subject_of(request)
     announce(subject, settings, shown=shown.has_bars)
+    asked.log.begin(directory.name, request, settings)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)
     save_run(record, directory, ("html", "md", "svg"))
+    asked.log.tell(record, directory)
     forget_checkpoint(settings, None)
     if shown.as_json:
         verdict = cattrs.unstructure(record.validation.verdict)

@@ -69,6 +69,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     from circuitkit.prompts.splits import Splits, sample_splits
     from circuitkit.prompts.tokenization import tokenize_pairs
     from circuitkit.reporting.export import export_circuit, import_circuit
+    from circuitkit.reporting.hub import push_circuit
     from circuitkit.reporting.write import write_report
     from circuitkit.statistics.bootstrap import Estimate, mean_estimate
     from circuitkit.statistics.bound import Bound
@@ -179,6 +180,7 @@ __all__ = [
     "patch_paths",
     "patch_places",
     "prune_dead_ends",
+    "push_circuit",
     "random_connected",
     "random_like",
     "random_of_profile",
@@ -253,6 +255,7 @@ _PLACES = {
     "prompts.splits": ("Splits", "sample_splits"),
     "prompts.tokenization": ("tokenize_pairs",),
     "reporting.export": ("export_circuit", "import_circuit"),
+    "reporting.hub": ("push_circuit",),
     "reporting.write": ("write_report",),
     "statistics.bootstrap": ("Estimate", "mean_estimate"),
     "statistics.bound": ("Bound",),

@@ -36,6 +36,7 @@ LATE = {
     "reporting/figures.py": {"circuitkit.reporting"},  # plots.py and method_plot.py
     "reporting/frames.py": {"pandas"},
     "reporting/render.py": {"circuitkit.reporting.page"},
+    "work/hub.py": {"huggingface_hub"},  # slow, and only addresses need it
 }
 MAX_LINES, MAX_PARAMETERS = 40, 6  # of a function
 MANY_PARAMETERS = {

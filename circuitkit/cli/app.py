@@ -23,6 +23,7 @@ from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
 from circuitkit.cli.patch import patch
 from circuitkit.cli.path import path
+from circuitkit.cli.push import push
 from circuitkit.cli.report import report
 from circuitkit.cli.run import run
 from circuitkit.cli.tasks import tasks
@@ -48,6 +49,7 @@ for command in (
     interpret,
     report,
     export,
+    push,
     gallery,
     diff,
     compare,

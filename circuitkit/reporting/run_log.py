@@ -5,8 +5,8 @@
     end     always, as failed where an error ended the work
 
 Numbers of a check: `criterion`, `criterion_low` and `criterion_high`, the ends of its 95 %
-interval, and `criterion_n`; no slash, of which MLflow's files make folders. Texts: the verdict, its sentence, each question's answer and the
-outcome of each check.
+interval, and `criterion_n`; no slash, of which MLflow's files make folders. Texts: the verdict, its
+sentence, each question's answer and the outcome of each check.
 """
 
 import warnings

@@ -23,7 +23,7 @@ import pyarrow
 import pyarrow.parquet
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.file import circuit_text, load_circuit
+from circuitkit.circuits.file import CIRCUIT_FILE, circuit_text, load_circuit
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.recipe import Recipe, recipe_from_json, recipe_to_json
 from circuitkit.errors import CircuitFileError
@@ -47,7 +47,6 @@ from circuitkit.work.reading import DAMAGED, parse_json, parse_toml, read_text_f
 from circuitkit.work.text import brief, error_text, shown
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
-CIRCUIT_FILE = "circuit.json"
 
 
 @dataclass(frozen=True)

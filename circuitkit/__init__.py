@@ -303,7 +303,7 @@ if not TYPE_CHECKING:  # a type checker would believe in every name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)  # what docs/reference/README.md groups, and nothing else
 
 
 find_moved_modules()

@@ -147,6 +147,7 @@ def test_options_stand_under_the_heading_of_their_group():
         "How the circuit is found:",
         "Machine:",
         "What is shown:",
+        "What is written:",
         "Options:",
     ]
     assert text.index("Machine:") < text.index("--device") < text.index("What is shown:")

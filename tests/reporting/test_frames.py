@@ -4,6 +4,7 @@ import builtins
 import inspect
 import re
 from dataclasses import is_dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -302,3 +303,11 @@ def test_a_score_of_every_sign_is_counted_in_the_repr(circuit):
 def test_an_estimate_shows_its_interval_in_a_repr_of_faithfulness(record):
     assert repr(record.validation.faithfulness[0]).startswith("Faithfulness(0.876 [0.814, 0.939]")
     assert Estimate(1.0, 0.5, 1.5, 3) == eval(repr(Estimate(1.0, 0.5, 1.5, 3)))
+
+
+def test_the_page_lists_every_table_with_its_columns():
+    page = (Path(__file__).parents[2] / "docs" / "objects.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (.*) \|$", page, re.MULTILINE))
+    for kind, framing in FRAMES.items():
+        found = re.findall(r"`(\w+)`", rows[kind.__name__])
+        assert kind is Table or found == list(framing.columns)

@@ -82,6 +82,8 @@ def frame_of(shown: object) -> Any:
     frame = DataFrame(list(table.rows), columns=list(table.columns))
     for name in {"value", "low", "high", "p", "min", "max", "direct"} & set(table.columns):
         frame[name] = frame[name].astype(float)  # a column of nothing but None stays a number's
+    if "n" in table.columns:
+        frame["n"] = frame["n"].astype("Int64")  # whole numbers, of which some may be missing
     frame.attrs["columns"] = dict(_framing(shown).columns)
     return frame
 
@@ -173,7 +175,7 @@ def _quantities(found: Mapping[str, tuple[Estimate | None, str]]) -> Rows:
 
 
 def _faithfulness(found: Faithfulness) -> Rows:
-    unit = "metric"
+    unit = "the metric's unit"
     parts = {name: (getattr(found, name), unit) for name in ("circuit", "model", "empty")}
     return _quantities({"faithfulness": (found.value, "share of the gap"), **parts})
 

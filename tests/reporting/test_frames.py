@@ -105,6 +105,7 @@ def test_numbers_of_a_frame_are_numbers_even_where_none_was_measured(shown):
     frame = shown.to_frame()
     for name in {"value", "low", "high", "score", "effect"} & set(frame.columns):
         assert frame[name].dtype.kind == "f", name
+    assert "n" not in frame.columns or frame["n"].dtype.kind == "i"
 
 
 def test_a_repr_is_one_short_line_whatever_a_stranger_wrote(shown):

@@ -29,15 +29,15 @@ MAX_EDGES = 10**7  # of a graph that a file may ask for: a model of 70 billion w
 
 def graphml_text(circuit: Circuit) -> str:
     """Return the circuit as GraphML, as NetworkX, igraph, Gephi and yEd read it."""
-    graph = _graph_of(circuit)
+    graph = _graph_of(circuit, id_key="edge_id")  # igraph has an `id` of its own
     buffer = BytesIO()
-    networkx.write_graphml_xml(graph, buffer, edge_id_from_attribute="id")
+    networkx.write_graphml_xml(graph, buffer, edge_id_from_attribute="edge_id")
     return buffer.getvalue().decode()
 
 
 def cytoscape_text(circuit: Circuit) -> str:
     """Return the circuit as Cytoscape JSON, as Cytoscape and Cytoscape.js read it."""
-    data = networkx.cytoscape_data(_graph_of(circuit))
+    data = networkx.cytoscape_data(_graph_of(circuit, id_key="id"))
     data["data"] = dict(data["data"])  # an object, as Cytoscape has it
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
@@ -60,11 +60,11 @@ def circuit_from_exchange(path: Path) -> Circuit:
     return circuit_from_json(_circuit_json(graph, where), where)
 
 
-def _graph_of(circuit: Circuit) -> networkx.MultiDiGraph:
+def _graph_of(circuit: Circuit, *, id_key: str) -> networkx.MultiDiGraph:
     graph = circuit.to_networkx()
     graph.graph[ORIGIN] = json.dumps(circuit_to_json(circuit)[ORIGIN])
     for number, (*_, data) in enumerate(graph.edges(data=True)):
-        data["id"] = f"e{number}"  # an id must be one of the whole file, and a plain word
+        data[id_key] = f"e{number}"  # an id must be one of the whole file, and a plain word
     return graph
 
 

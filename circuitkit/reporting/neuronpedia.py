@@ -21,7 +21,8 @@ from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import INPUT, LOGITS, ComponentGraph, read_of
 
 COLUMNS = ("", "all positions")
-POSITION = 1  # viewers lay out columns from the second on
+POSITION = 1  # viewers lay out columns from the second on, and drop what is in all of them
+LOGITS_LABEL = 'Output "logits" (p=?)'  # viewers look for a token and p; ours are all tokens
 FEATURE_TYPES = {
     "input": "embedding",
     "head": "attention head",
@@ -105,7 +106,7 @@ def _node(name: str, graph: ComponentGraph) -> dict[str, Any]:
         "feature_type": FEATURE_TYPES[kind_of(name)],
         "is_target_logit": name == LOGITS,
         "jsNodeId": f"{'L' if name == LOGITS else layer}_{index}-0",
-        "clerp": name,
+        "clerp": LOGITS_LABEL if name == LOGITS else name,
         "influence": None,
         "activation": None,
     }

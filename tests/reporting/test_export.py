@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import re
 import sys
 from dataclasses import replace
 from types import ModuleType
@@ -119,10 +120,12 @@ def test_an_attribution_graph_links_components_and_keeps_q_k_and_v_apart(circuit
     both = found["a0.h2", "a1.h0"]
     assert both["reads"] == {"q": 4.0, "k": -2.0}
     assert both["weight"] == 2.0
-    assert found["a1.h0", "logits"]["weight"] == 3.0
+    assert found["a1.h0", 'Output "logits" (p=?)']["weight"] == 3.0
     assert len(found) == len(SCORES) - 1
+    [logits] = [node for node in graph["nodes"] if node["is_target_logit"]]
+    assert re.fullmatch(r'Output "logits" \(p=.*\)', logits["clerp"])  # as circuit-tracer reads it
     layers = {node["clerp"]: node["layer"] for node in graph["nodes"]}
-    assert layers == {"input": "E", "a0.h2": "0", "m0": "0", "a1.h0": "1", "logits": "3"}
+    assert layers == {"input": "E", "a0.h2": "0", "m0": "0", "a1.h0": "1", logits["clerp"]: "3"}
 
 
 def test_what_a_picture_or_an_attribution_graph_cannot_hold_is_said(with_outside, tmp_path):

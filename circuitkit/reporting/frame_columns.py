@@ -13,6 +13,11 @@ EDGE = {
     "read": "what is read: q, k, v, mlp or logits",
 }
 SCORE = {"score": "the method's estimate in the metric's unit; positive supports the behaviour"}
+NEED = {
+    "effect": "size of the mean change that removing it makes, in the metric's unit",
+    "needed": "whether it is shown to do more than edges of no interest",
+    "idle": "whether it is shown to do less than they",
+}
 CHECK = {
     "criterion": "name of the criterion",
     "question": "the question that it answers; empty for none",

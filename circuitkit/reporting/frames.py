@@ -29,6 +29,7 @@ from circuitkit.reporting.frame_columns import (
     EDGE,
     EFFECT,
     ESTIMATE,
+    NEED,
     PAIR,
     POINT,
     QUANTITY,
@@ -43,6 +44,7 @@ from circuitkit.study.records import RunRecord
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
+from circuitkit.validation.minimality import Needed
 from circuitkit.validation.verdict import Check, Verdict
 
 Row = tuple[Any, ...]
@@ -297,6 +299,12 @@ def _run(record: RunRecord) -> Rows:
     )
 
 
+def _needed(found: Needed) -> Rows:
+    columns = (found.needed.tolist(), found.idle.tolist(), found.effects.tolist())
+    each = zip(found.edges, *columns, strict=True)
+    return [(*_edge(name), effect, needed, idle) for name, needed, idle, effect in each]
+
+
 def _arrows(diagram: Diagram) -> Rows:
     for arrow in diagram.arrows:
         yield arrow.sender, arrow.receiver, *_measured(arrow.effect), arrow.says
@@ -316,6 +324,7 @@ FRAMES: dict[type, Framing] = {
     ),
     Verdict: Framing(CHECK, lambda verdict: map(_check, verdict.checks)),
     Check: Framing(CHECK, lambda check: [_check(check)]),
+    Needed: Framing({**EDGE, **NEED}, _needed),
     Faithfulness: Framing(QUANTITY, _faithfulness),
     FaithfulnessDifference: Framing(QUANTITY, _difference),
     Baseline: Framing(QUANTITY, _baseline),

@@ -101,6 +101,9 @@ class Validation:
     curve: Curve
     verdict: Verdict
 
+    def __repr__(self) -> str:
+        return brief(f"Validation({self.verdict!r}, {self.baseline!r})")
+
 
 @dataclass(frozen=True)
 class Judgement:

@@ -27,7 +27,10 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.reporting.frames import FRAMES, columns_of
 from circuitkit.reporting.notebook import MAX_ROWS
 from circuitkit.statistics.bootstrap import Estimate
+from circuitkit.statistics.bound import Bound
 from circuitkit.study.difference import FaithfulnessDifference
+from circuitkit.validation.criteria import Thresholds
+from circuitkit.validation.minimality import Needed
 
 from .conftest import SCORES, SCRIPT, near
 
@@ -61,6 +64,13 @@ def results(request, circuit, heat_map, curve, record, interpreted, pairs):
         diff_circuits(circuit, other),
         validation.verdict,
         validation.verdict.checks[0],
+        Needed(
+            circuit.edges,
+            np.array([True] * 5 + [False]),
+            np.array([False] * 5 + [True]),
+            np.arange(6.0),
+            1.5,
+        ),
         validation.faithfulness[0],
         FaithfulnessDifference(
             HOSTILE, "0", "mean", "kl", "nats", near(0.5), near(0.75), near(0.25), near(9.0), 2
@@ -280,7 +290,7 @@ def test_no_public_result_keeps_the_repr_that_lists_every_field():
     """Settings and other small things that a user writes keep it: it is what they wrote."""
     written = {
         "Bound", "ComponentGraph", "Estimate", "PatchedPath", "Reading", "Settings",
-        "SubjectModel", "Thresholds", "Work",
+        "SubjectModel", "Work",
     }  # fmt: skip
     kinds = [getattr(circuitkit, name) for name in circuitkit.__all__]
     results = [kind for kind in kinds if inspect.isclass(kind) and is_dataclass(kind)]
@@ -312,3 +322,27 @@ def test_the_page_lists_every_table_with_its_columns():
     for kind, framing in FRAMES.items():
         found = re.findall(r"`(\w+)`", rows[kind.__name__])
         assert kind is Table or found == list(framing.columns)
+
+
+def test_minimality_says_of_each_edge_what_it_does(results):
+    found = results[Needed]
+    frame = found.to_frame().set_index("edge")
+    assert tuple(frame.index) == found.edges
+    assert list(frame["effect"]) == [0, 1, 2, 3, 4, 5]
+    assert list(frame["needed"]) == [True] * 5 + [False]
+    assert list(frame["idle"]) == [False] * 5 + [True]
+
+
+def test_thresholds_show_what_differs_from_the_defaults_and_no_two_look_alike():
+    default = Thresholds()
+    bounds = [
+        {},
+        {"kl": Bound(max=0.5)},
+        {"kl": Bound(max=0.25)},
+        {"kl": Bound(max=0.5, alpha=0.1)},
+    ]
+    shown = [repr(default.with_bounds(each)) for each in bounds]
+    assert shown[0] == "Thresholds(defaults)"
+    assert "kl=Bound(min=None, max=0.5" in shown[1]
+    fewer = Thresholds({name: b for name, b in default.bounds.items() if name != "kl"})
+    assert len({*shown, repr(fewer)}) == len(bounds) + 1

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import load_circuit, save_circuit
 from circuitkit.cli.app import app
+from circuitkit.contracts.parsing import read_contracts
 from circuitkit.errors import CircuitFileError, HubError
 from circuitkit.reporting.hub import files_to_push, push_circuit
 from circuitkit.reporting.model_card import model_card
@@ -245,3 +246,14 @@ def test_what_is_on_the_hub_is_not_pushed_again():
 def test_a_fetched_file_lies_in_the_cache(hub, saved, tmp_path):
     push_circuit(saved, TO)
     assert fetched(address_of(TO), "circuit.json").is_relative_to(tmp_path / "cache")
+
+
+def test_a_contract_may_name_a_circuit_on_the_hub(tmp_path):
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        '[[tool.circuitkit.contract]]\ncircuit = "hf://user/toy"\nfaithfulness = { min = 0.8 }\n'
+        'drift = { baseline = "hf://user/toy@v1", min_jaccard = 0.5 }\n'
+    )
+    [contract] = read_contracts(path)
+    assert address_of(contract.circuit) == Address("user/toy")
+    assert address_of(contract.drift.baseline) == Address("user/toy", "v1")

@@ -138,6 +138,10 @@ def test_a_table_in_a_notebook_is_short_and_says_how_long_it_is(circuit):
     assert f"{MAX_ROWS} of {circuit.graph.n_edges} rows" in html
     cells = re.findall(r"<td>(.*?)</td>", html)
     assert cells[:4] == ["a0.h2-&gt;a1.h0&lt;q&gt;", "+4.000", "a1.h0-&gt;logits", "+3.000"]
+    turned = EdgeScores(circuit.graph, -circuit.scores.values)._repr_html_()
+    assert re.findall(r"<td>(.*?)</td>", turned)[1] == "-4.000"  # by size, not by sign
+    every = diff_circuits(Circuit.full(circuit.graph), Circuit.empty(circuit.graph))._repr_html_()
+    assert every.count("<tr>") == MAX_ROWS + 1
 
 
 def test_edge_scores_are_in_edge_order_with_both_ends(circuit):

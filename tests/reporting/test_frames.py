@@ -56,7 +56,9 @@ def results(request, circuit, heat_map, curve, record, interpreted, pairs):
     gap = torch.ones(3, dtype=torch.float64)
     table = Table(HOSTILE, (Column("a"), Column("b")), ((HOSTILE, near(0.5)), (3, None)))
     bars = Bars(HOSTILE, "", "logits", ("x", HOSTILE), (near(1.0), near(-2.0)))
-    lines = LineChart(HOSTILE, "", "layer", "nats", (0.0, 1.0), (Line("l", (near(1.0), near(2.0))),))
+    lines = LineChart(
+        HOSTILE, "", "layer", "nats", (0.0, 1.0), (Line("l", (near(1.0), near(2.0))),)
+    )
     made = [
         circuit,
         circuit.scores,

@@ -20,6 +20,8 @@
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
     ├── GlossaryError          a name that the glossary does not hold
+    ├── LogError               a log of a run that cannot be begun
+    ├── HubError               a Hugging Face repository that cannot be read or written
     ├── DependencyError        an optional package that is not installed
     └── OutputError            a place that cannot be written
         └── PictureError       a picture that cannot be drawn
@@ -126,6 +128,18 @@ class NotApplicableError(CriterionError):
 
 class MemoryBudgetError(CircuitkitError, MemoryError):
     """The work does not fit in the memory allowed, even in the smallest batches."""
+
+
+class LogError(CircuitkitError, RuntimeError):
+    """A log of a run that cannot be begun."""
+
+
+class HubError(CircuitkitError, RuntimeError):
+    """A Hugging Face repository that cannot be read or written."""
+
+
+class LogWarning(UserWarning):
+    """A log of a run lacks something; the run is whole. The message says what and why."""
 
 
 class PrecisionWarning(UserWarning):

@@ -130,6 +130,7 @@ PLANTED_MODELS = (
     "planted-comparison",
 )
 DIFFICULTIES = ("plain", "decoys", "backup", "cancellation", "positions", "noise")
+EXPORT_FORMATS = ("graphml", "cytoscape", "dot", "neuronpedia", "circuitsvis", "json")
 REPORT_FORMATS = ("html", "md", "svg", "png", "pdf")
 
 

@@ -32,9 +32,12 @@ LAYERS = [
 # Imports inside functions: libraries that are loaded when they are needed, and may be absent.
 LATE = {
     "bench/scoreboard/recovery.py": {"sklearn.metrics"},
+    "interpretation/attention_view.py": {"circuitsvis.attention"},
     "interpretation/directions/probes.py": {"sklearn.linear_model", "sklearn.preprocessing"},
     "reporting/figures.py": {"circuitkit.reporting"},  # plots.py and method_plot.py
+    "reporting/frames.py": {"pandas"},
     "reporting/render.py": {"circuitkit.reporting.page"},
+    "work/hub.py": {"huggingface_hub"},  # slow, and only addresses need it
 }
 MAX_LINES, MAX_PARAMETERS = 40, 6  # of a function
 MANY_PARAMETERS = {

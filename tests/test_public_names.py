@@ -45,9 +45,10 @@ def test_type_checkers_see_exactly_the_names_that_are_found_and_in_the_same_plac
     assert len(circuitkit.__all__) == len(set(circuitkit.__all__))
 
 
-def test_dir_lists_the_public_names_before_any_is_used():
-    code = "import circuitkit; print(set(circuitkit.__all__) <= set(dir(circuitkit)))"
-    assert run_python(code) == "True"
+def test_dir_lists_the_public_names_and_nothing_else_before_and_after_one_is_used():
+    code = "import circuitkit as ck; print(dir(ck) == sorted(ck.__all__), end=' '); "
+    code += "ck.errors; ck.Circuit; print(dir(ck) == sorted(ck.__all__))"
+    assert run_python(code) == "True True"
 
 
 def test_import_star_brings_every_public_name():

@@ -12,6 +12,7 @@ from circuitkit.circuits.graph import LOGITS, ComponentGraph, EdgeScores, compon
 from circuitkit.circuits.recipe import Recipe
 from circuitkit.errors import GraphError
 from circuitkit.work.notebook import Drawn
+from circuitkit.work.text import brief
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class Provenance:
     verdict: str = ""
     tokenizer_digest: str = ""
     discovery_prompts: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        found = f"{self.method or 'unknown method'}, seed {self.seed}"
+        verdict = f", {self.verdict}" if self.verdict else ""
+        return brief(
+            f"Provenance({self.task or 'no task'} in {self.model or 'no model'}, {found}{verdict})"
+        )
 
     @property
     def method(self) -> str:
@@ -49,6 +57,13 @@ class Circuit(Drawn):
     edge_mask: Bool[Tensor, "sender receiver"]
     scores: EdgeScores
     provenance: Provenance = field(default_factory=Provenance)
+
+    def __repr__(self) -> str:
+        origin = self.provenance
+        found = [f"{origin.task or 'no task'} in {origin.model}"] if origin.model else []
+        found += [origin.method] if origin.method else []
+        of = f"{self.n_edges:,} of {self.graph.n_edges:,} edges"
+        return brief(f"Circuit({', '.join([of, f'{len(self.components)} components', *found])})")
 
     def __post_init__(self) -> None:
         if bool((self.edge_mask & ~self.graph.edge_mask).any()):

@@ -4,15 +4,23 @@ from dataclasses import dataclass
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import GraphError
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 
 @dataclass(frozen=True)
-class CircuitDiff:
+class CircuitDiff(Shown):
     """The edges of circuits A and B, each tuple in edge order."""
 
     both: tuple[str, ...]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        only = f"{len(self.only_a):,} only in A, {len(self.only_b):,} only in B"
+        return brief(
+            f"CircuitDiff({len(self.both):,} edges in both, {only}, jaccard {self.jaccard:.3g})"
+        )
 
     @property
     def jaccard(self) -> float:

@@ -22,9 +22,11 @@ from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
 from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.files import write_whole
+from circuitkit.work.hub import address_of, fetched, is_address
 from circuitkit.work.reading import UnreadableError, parse_json, read_text_file
 from circuitkit.work.text import shown
 
+CIRCUIT_FILE = "circuit.json"
 SCHEMA = 2
 READABLE = (1, 2)
 
@@ -63,12 +65,16 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
 
 
 def load_circuit(path: str | Path) -> Circuit:
-    """Return the circuit in a file written here, by EAP-IG or by MIB.
+    """Return the circuit in a file written here, by EAP-IG or by MIB, or at hf://user/name.
 
     Raises:
         CircuitFileError: the file is missing, truncated, of another schema or inconsistent.
+        HubError: there is no such repository, no circuit.json in it, or no way to it.
     """
     where = f"circuit file {shown(str(path))}"
+    if is_address(path):
+        address = address_of(path)
+        where, path = f"circuit file of {address}", fetched(address, CIRCUIT_FILE)
     try:
         data = parse_json(read_text_file(Path(path)))
     except FileNotFoundError as error:

@@ -119,11 +119,7 @@ def require_graph(data: Mapping[str, Any], where: str) -> None:
     for key in ("cfg", "nodes", "edges"):
         require(data[key], TABLE, f"{where}: {key}")
     cfg = data["cfg"]
-    require_keys(cfg, PARTS["cfg"], f"{where}: cfg")
-    for key in SIZES:
-        require(cfg.get(key), SIZE, f"{where}: cfg.{key}")
-    for key in FLAGS:
-        require(cfg.get(key, True), FLAG, f"{where}: cfg.{key}")
+    require_graph_sizes(cfg, where)
     for kind in ("nodes", "edges"):
         for name, part in data[kind].items():
             at = f"{where}: {kind}[{shown(name)}]"
@@ -139,6 +135,19 @@ def require_graph(data: Mapping[str, Any], where: str) -> None:
             f"{where}: must hold all {shown(wanted)} edges of its cfg, got {len(data['edges'])}. "
             "The missing ones would count as left out. Write the file again."
         )
+
+
+def require_graph_sizes(cfg: Mapping[str, Any], where: str) -> None:
+    """Refuse a `cfg` that is no size of a model.
+
+    Raises:
+        CircuitFileError: it is none.
+    """
+    require_keys(cfg, PARTS["cfg"], f"{where}: cfg")
+    for key in SIZES:
+        require(cfg.get(key), SIZE, f"{where}: cfg.{key}")
+    for key in FLAGS:
+        require(cfg.get(key, True), FLAG, f"{where}: cfg.{key}")
 
 
 def n_edges_of(cfg: Mapping[str, Any]) -> int:

@@ -20,6 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.errors import GraphError
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 INPUT = "input"
 LOGITS = "logits"
@@ -206,7 +208,7 @@ class ComponentGraph:
 
 
 @dataclass(frozen=True)
-class EdgeScores:
+class EdgeScores(Shown):
     """One method's estimate for every edge; positive means the edge supports the behaviour.
 
     `values` is zero where the graph has no edge. The unit is that of the metric.
@@ -214,6 +216,9 @@ class EdgeScores:
 
     graph: ComponentGraph
     values: Float[Tensor, "sender receiver"]
+
+    def __repr__(self) -> str:
+        return brief(f"EdgeScores({_scores_text(self.graph.edge_names, self.by_edge(), 'edge')})")
 
     @staticmethod
     def of_edges(graph: ComponentGraph, values: Float[Tensor, " edge"]) -> "EdgeScores":
@@ -229,7 +234,7 @@ class EdgeScores:
 
 
 @dataclass(frozen=True)
-class NodeScores:
+class NodeScores(Shown):
     """One method's estimate for every node; positive means the node supports the behaviour.
 
     The unit is that of the metric.
@@ -238,6 +243,18 @@ class NodeScores:
     names: tuple[str, ...]
     values: Float[Tensor, " node"]
 
+    def __repr__(self) -> str:
+        return brief(f"NodeScores({_scores_text(self.names, self.values, 'node')})")
+
     def by_name(self) -> dict[str, float]:
         """Return the score of each node."""
         return dict(zip(self.names, self.values.tolist(), strict=True))
+
+
+def _scores_text(names: Sequence[str], values: Float[Tensor, " score"], kind: str) -> str:
+    """Return how many scores there are, how many of each sign, and the largest of them."""
+    if not names:
+        return f"no {kind}s"
+    signs = f"{int((values > 0).sum()):,} above zero, {int((values < 0).sum()):,} below"
+    at = int(values.abs().argmax())
+    return f"{len(names):,} {kind}s: {signs}, largest {float(values[at]):+.3g} at {names[at]}"

@@ -19,11 +19,13 @@ from circuitkit.cli.crossfit import crossfit
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
 from circuitkit.cli.explain import explain
+from circuitkit.cli.export import export
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
 from circuitkit.cli.patch import patch
 from circuitkit.cli.path import path
+from circuitkit.cli.push import push
 from circuitkit.cli.report import report
 from circuitkit.cli.run import run
 from circuitkit.cli.tasks import tasks
@@ -50,6 +52,8 @@ for command in (
     interpret,
     explain,
     report,
+    export,
+    push,
     gallery,
     diff,
     compare,

@@ -1,5 +1,6 @@
 """The command `run`."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -10,13 +11,27 @@ from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, WhatOrRun
 from circuitkit.cli.rules import SearchOrAuto
 
 
+@dataclass(frozen=True)
+class Kept(RunPlace):
+    """Where a run is written, and where it is logged."""
+
+    log: Annotated[
+        str,
+        typer.Option(
+            "--log",
+            help="Also log the run: wandb:project, mlflow:experiment or trackio:project.",
+            metavar="WHERE",
+        ),
+    ] = ""
+
+
 @command
 def run(
     what: WhatOrRun,
     search: SearchOrAuto,
     machine: BatchedMachine,
     shown: Shown,
-    where: RunPlace,
+    where: Kept,
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")
     ] = False,
@@ -29,6 +44,7 @@ def run(
     run.toml of a run, which is then repeated.
     """
     with loading():
-        from circuitkit.cli.actions.run import RunAsked, find_and_judge
-    asked = RunAsked(where, explained, what.allow_task_code)
-    find_and_judge(what, search, machine, shown, asked)
+        from circuitkit.cli.actions.run import RunAsked, find_and_judge, logged
+    with logged(where.log) as told:
+        asked = RunAsked(where, explained, what.allow_task_code, told)
+        find_and_judge(what, search, machine, shown, asked)

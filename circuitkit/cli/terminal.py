@@ -30,6 +30,7 @@ from rich.text import Text
 from circuitkit.cli.loading import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_NOT_JUDGED
 from circuitkit.errors import (
     CircuitkitError,
+    LogWarning,
     PictureWarning,
     PrecisionWarning,
     SampleWarning,
@@ -147,7 +148,7 @@ def noted_warnings() -> Iterator[None]:
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-            if issubclass(category, (PictureWarning, PrecisionWarning, SampleWarning)):
+            if issubclass(category, (LogWarning, PictureWarning, PrecisionWarning, SampleWarning)):
                 NOTES.print(f"Note: {message}", soft_wrap=True)
             else:
                 shown(message, category, *rest)

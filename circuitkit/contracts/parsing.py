@@ -22,6 +22,7 @@ from circuitkit.prompts.pairs import MAX_PAIRS
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.criteria import CRITERIA, parse_bounds
 from circuitkit.work.files import is_folder
+from circuitkit.work.hub import is_address
 from circuitkit.work.reading import UnreadableError, parse_toml, read_text_file
 from circuitkit.work.text import cut, error_text, one_line, shown
 from circuitkit.zoo import zoo_models
@@ -100,7 +101,7 @@ def _contract(table: Any, path: Path, number: int) -> Contract:
     return Contract(
         config=path,
         name=name,
-        circuit=root / words["circuit"],
+        circuit=_circuit(words["circuit"], root),
         model=located_model(words["model"], root),
         task=_task(words["task"], root),
         prompts=root / words["prompts"] if words["prompts"] else None,
@@ -118,6 +119,11 @@ def located_model(name: str, root: Path) -> str:
     """Return a model's name, or the path of the directory below `root` if it names one."""
     is_ours = any(model.name == name for model in zoo_models())
     return str(root / name) if name and not is_ours and is_folder(root / name) else name
+
+
+def _circuit(name: str, root: Path) -> Path:
+    """Return a circuit file below `root`, or the address of one on the Hub."""
+    return Path(name) if is_address(name) else root / name
 
 
 def _task(spec: str, root: Path) -> str:
@@ -221,4 +227,4 @@ def _drift(value: Any, root: Path, where: str) -> Drift:
             'has drifted. Write drift = { baseline = "circuits/ioi.json", min_jaccard = 0.8 }.'
         )
     assert least is not None, "a share is a number"
-    return Drift(root / baseline, float(least))
+    return Drift(_circuit(baseline, root), float(least))

@@ -33,6 +33,8 @@ from circuitkit.interpretation.roles.causes import LEAST
 from circuitkit.interpretation.roles.claims import VAGUE, claimed
 from circuitkit.interpretation.roles.functions import IDLE
 from circuitkit.moved import old_names
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import Verbatim, brief, shown
 
 N_DEALS = 999
 HIGH = 0.95  # quantile of the null that is shown
@@ -106,7 +108,7 @@ class SharedEdge:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """What some models have in common, `models` in the order given. `notes` says what differs."""
 
     models: tuple[str, ...]
@@ -116,6 +118,11 @@ class Comparison:
     edges: tuple[SharedEdge, ...]
     n_deals: int
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{a} {m}" for a, m in zip(self.letters, self.models, strict=True))
+        size = f"{len(self.groups)} groups, {len(self.edges)} edges between them"
+        return brief(f"Comparison({shown(Verbatim(models), 100)}: {size})")
 
     @property
     def letters(self) -> tuple[str, ...]:

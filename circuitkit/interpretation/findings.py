@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from circuitkit.interpretation.section import Matrix, Section
 from circuitkit.interpretation.weights.composition import Composition
 from circuitkit.statistics.bootstrap import Estimate
-from circuitkit.work.notebook import Drawn
+from circuitkit.work.notebook import Drawn, Shown
+from circuitkit.work.text import Verbatim, brief, shown
 
 ATTENDS, DOES = "attends", "does"  # the two kinds of roles: where a head looks, what it is for
 
@@ -31,6 +32,10 @@ class Role:
     p: float
     claimed: bool
     evidence: str
+
+    def __repr__(self) -> str:
+        claim = "" if self.claimed else ", not claimed"
+        return brief(f"Role({self.name}: {self.score} {self.unit}, chance {self.null:.3g}{claim})")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class HeadWeights:
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(Shown):
     """One component: what it is for and the evidence. `losses` begins with the component alone.
 
     `direct` is what it adds to the logits of the answers over the wrong ones, in logits; None where
@@ -108,6 +113,9 @@ class Card:
     losses: tuple[Loss, ...]
     backups: tuple[str, ...]
     weights: HeadWeights | None = None
+
+    def __repr__(self) -> str:
+        return brief(f"Card({self.component}, {self.group}: {shown(Verbatim(self.summary), 100)})")
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,10 @@ class PromptView:
     patterns: Mapping[str, Matrix]
     attributions: Mapping[str, tuple[float, ...]]
 
+    def __repr__(self) -> str:
+        size = f"{len(self.tokens)} tokens, {len(self.patterns)} heads"
+        return brief(f"PromptView({size}: {shown(''.join(self.tokens), 80)})")
+
 
 @dataclass(frozen=True)
 class TemplatePatterns:
@@ -159,6 +171,10 @@ class TemplatePatterns:
     n: int
     labels: tuple[str, ...]
     patterns: Mapping[str, Matrix]
+
+    def __repr__(self) -> str:
+        size = f"{self.n} pairs, {len(self.labels)} positions, {len(self.patterns)} heads"
+        return brief(f"TemplatePatterns({shown(self.template, 60)}: {size})")
 
 
 @dataclass(frozen=True)
@@ -184,6 +200,10 @@ class Interpretation(Drawn):
     templates: tuple[TemplatePatterns, ...]
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        size = f"{len(self.cards)} components in {len(self.groups)} groups, {self.n_pairs} pairs"
+        return brief(f"Interpretation({self.task} in {self.model}: {size})")
 
     def card(self, component: str) -> Card:
         """Return the card of a component of the circuit."""

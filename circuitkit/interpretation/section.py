@@ -18,7 +18,8 @@ import cattrs
 
 from circuitkit.errors import MethodError
 from circuitkit.statistics.bootstrap import Estimate
-from circuitkit.work.notebook import Drawn
+from circuitkit.work.notebook import Drawn, Shown
+from circuitkit.work.text import brief, shown
 
 Cell = str | int | float | Estimate | None
 Matrix = tuple[tuple[float, ...], ...]
@@ -38,12 +39,17 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Shown):
     """Rows of cells under columns, `[row][column]`; a cell that is None was not measured."""
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def __repr__(self) -> str:
+        return brief(
+            f"Table({shown(self.title)}: {len(self.rows)} rows x {len(self.columns)} columns)"
+        )
 
     def __post_init__(self) -> None:
         _require_widths(f"table {self.title!r}", [len(row) for row in self.rows], self.columns)
@@ -71,6 +77,10 @@ class HeatMap(Drawn):
     axis: str = "token position or role"
     kind: Literal["heat map"] = "heat map"
 
+    def __repr__(self) -> str:
+        size = f"{len(self.rows)} rows x {len(self.columns)} columns"
+        return brief(f"HeatMap({shown(self.name)}: {size}, {self.unit})")
+
 
 @dataclass(frozen=True)
 class Bars(Drawn):
@@ -83,6 +93,9 @@ class Bars(Drawn):
     values: tuple[Estimate, ...]
     says: str = ""
     kind: Literal["bars"] = "bars"
+
+    def __repr__(self) -> str:
+        return brief(f"Bars({shown(self.name)}: {len(self.labels)} bars, {self.unit})")
 
     def __post_init__(self) -> None:
         _require_widths(f"bars {self.name!r}", [len(self.values)], self.labels)
@@ -108,6 +121,11 @@ class LineChart(Drawn):
     lines: tuple[Line, ...]
     says: str = ""
     kind: Literal["lines"] = "lines"
+
+    def __repr__(self) -> str:
+        return brief(
+            f"LineChart({shown(self.name)}: {len(self.lines)} lines at {len(self.x)} points)"
+        )
 
     def __post_init__(self) -> None:
         where = f"line chart {self.name!r}"
@@ -148,6 +166,10 @@ class Diagram(Drawn):
     says: str = ""
     kind: Literal["diagram"] = "diagram"
 
+    def __repr__(self) -> str:
+        size = f"{len(self.boxes)} boxes, {len(self.arrows)} arrows"
+        return brief(f"Diagram({shown(self.name)}: {size})")
+
 
 Picture = HeatMap | Bars | LineChart | Diagram
 
@@ -167,6 +189,10 @@ class Section(Drawn):
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
     leads: bool = False
+
+    def __repr__(self) -> str:
+        size = f"{len(self.tables)} tables, {len(self.pictures)} pictures"
+        return brief(f"Section({shown(self.title)}: {size})")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.key):

@@ -32,13 +32,15 @@ from circuitkit.model.recording import counted_from
 from circuitkit.model.runs import whole_run
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.notebook import Shown
 from circuitkit.work.progress import Progress, silent
+from circuitkit.work.text import brief
 
 RESAMPLE = ResampleAblation()
 
 
 @dataclass(frozen=True)
-class PatchingEffects:
+class PatchingEffects(Shown):
     """Effect of each patch on each pair; positive supports the behaviour. Unit: the metric's.
 
     `gap` is gain(clean) - gain(corrupted) of each pair, what patching everything amounts to.
@@ -50,6 +52,12 @@ class PatchingEffects:
     columns: tuple[str, ...]
     effects: Float[Tensor, "row column pair"]
     gap: Float[Tensor, " pair"]
+
+    def __repr__(self) -> str:
+        size = " x ".join(str(n) for n in self.effects.shape)
+        return brief(
+            f"PatchingEffects({self.direction.value} at {self.site}: {size} (row, column, pair))"
+        )
 
 
 def patch_activations(

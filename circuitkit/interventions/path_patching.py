@@ -38,7 +38,9 @@ from circuitkit.moved import old_names
 from circuitkit.names import MLPs as MLPs
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.notebook import Shown
 from circuitkit.work.progress import Progress, silent
+from circuitkit.work.text import brief
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,17 @@ class PatchedPath:
 
 
 @dataclass(frozen=True)
-class PathEffects:
+class PathEffects(Shown):
     """The effect of each path on each pair; positive supports the behaviour. Unit: the metric's."""
 
     paths: tuple[str, ...]
     columns: tuple[str, ...]
     effects: Float[Tensor, "path column pair"]
     gap: Float[Tensor, " pair"]  # gain(clean) - gain(corrupted)
+
+    def __repr__(self) -> str:
+        size = " x ".join(str(n) for n in self.effects.shape)
+        return brief(f"PathEffects({size} (path, column, pair))")
 
 
 def patch_paths(

@@ -16,6 +16,9 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief, shown
+
 Span = tuple[int, int]
 END = "END"
 MAX_PAIRS = 50_000  # of a split: more would take minutes to draw, and say no more
@@ -40,6 +43,10 @@ class PromptPair:
     template: str = ""
     answer_after: str = END
     cluster: str | None = None
+
+    def __repr__(self) -> str:
+        prompts = f"{shown(self.clean, 60)} / {shown(self.corrupted, 60)}"
+        return brief(f"PromptPair({prompts} -> {shown(list(self.answers), 40)})")
 
     def contents(self) -> tuple[str | tuple[int, ...], str | tuple[int, ...]]:
         """Return both prompts in a form that can be compared and hashed."""
@@ -89,6 +96,9 @@ class Labels:
     wrong_answers: Int[Tensor, "pair wrong_answer"]
     clean_logits: Float[Tensor, "pair vocab"] | None = None
 
+    def __repr__(self) -> str:
+        return brief(f"Labels({len(self.answers)} pairs)")
+
     def ids_alone(self) -> "Labels":
         """Return the labels without the clean run's logits."""
         return Labels(self.answers, self.wrong_answers)
@@ -124,6 +134,10 @@ class PromptBatch:
     label_pos: Int[Tensor, " row"]
     labels: Labels | None = None
 
+    def __repr__(self) -> str:
+        n_rows, n_pos = self.tokens.shape
+        return brief(f"PromptBatch({n_rows} prompts, {n_pos} positions)")
+
     @property
     def position_ids(self) -> Int[Tensor, "row pos"]:
         """The place of each token among the real tokens of its prompt, 0 for padding."""
@@ -140,7 +154,7 @@ class PromptBatch:
 
 
 @dataclass(frozen=True)
-class PromptPairs:
+class PromptPairs(Shown):
     """Tokenised pairs. Positions count from the left of the padded tensors.
 
     `bos` says what was done about the beginning-of-sequence token: "added" in front of text,
@@ -160,6 +174,10 @@ class PromptPairs:
     n_dropped: int = 0
     bos: str = ""
     n_repeats: int = 0
+
+    def __repr__(self) -> str:
+        first = f"; the first: {self.pairs[0]!r}" if self.pairs else ""
+        return brief(f"PromptPairs({len(self)} pairs, {self.clean.shape[1]} positions{first})")
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -20,7 +20,8 @@ from circuitkit.prompts.clusters import without_repeats
 from circuitkit.prompts.pairs import MAX_PAIRS, PromptPair, PromptPairs
 from circuitkit.prompts.task_code import drawn_pairs, task_code
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.work.text import shown
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief, shown
 
 MAX_REPEATS = 2_000  # draws in a row without a new pair before a task counts as exhausted
 MIN_REFERENCE_PER_TEMPLATE = 8
@@ -49,12 +50,17 @@ class PairSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Splits:
+class Splits(Shown):
     """Tokenised pairs of the three splits."""
 
     discovery: PromptPairs
     validation: PromptPairs
     reference: PromptPairs
+
+    def __repr__(self) -> str:
+        found = (("discovery", self.discovery), ("validation", self.validation))
+        sizes = [f"{len(pairs)} {name}" for name, pairs in (*found, ("reference", self.reference))]
+        return brief(f"Splits({', '.join(sizes)} pairs)")
 
 
 def sample_splits(

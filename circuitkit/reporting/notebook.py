@@ -1,7 +1,8 @@
-"""How circuits, heat maps, curves and interpretations show themselves in a notebook.
+"""How results show themselves in a notebook: a picture where there is one, and a short table.
 
-Their base `work.notebook.Drawn` has the methods that IPython asks for; they find this file, which
-needs Graphviz or Matplotlib, when a notebook first asks.
+Their bases in work/notebook.py have the methods that IPython asks for; they find this file, which
+needs Graphviz or Matplotlib, when a notebook first asks. All text is escaped: names, prompts and
+tokens are a stranger's.
 """
 
 import hashlib
@@ -11,18 +12,32 @@ from typing import Any
 from markupsafe import Markup
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import EdgeScores, NodeScores
 from circuitkit.interpretation.findings import Interpretation
-from circuitkit.interpretation.section import Bars, Diagram, HeatMap, LineChart, Picture, Section
+from circuitkit.interpretation.section import (
+    Bars,
+    Diagram,
+    HeatMap,
+    LineChart,
+    Picture,
+    Section,
+    Table,
+)
 from circuitkit.interpretation.sections import sections_of
 from circuitkit.reporting.dot import picture_dot
 from circuitkit.reporting.figures import curve_svg
+from circuitkit.reporting.frames import numbers_of
 from circuitkit.reporting.html import inline_svg, missing_text
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.reporting.render import render_dot
 from circuitkit.reporting.sections import picture_svg, picture_table, table_text
-from circuitkit.reporting.values import TableText, interval, rounded, signed
+from circuitkit.reporting.values import NONE, TableText, interval, marked, number, rounded, signed
+from circuitkit.study.records import RunRecord
 from circuitkit.validation.criteria import Thresholds
 from circuitkit.validation.curve import Curve
+from circuitkit.validation.verdict import Verdict
+
+MAX_ROWS = 20  # that a notebook shows of a table
 
 
 def show_in_notebooks() -> None:
@@ -36,9 +51,62 @@ def picture_of(shown: object) -> str | None:
 
 
 def page_of(shown: object) -> str:
-    """Return what is drawn as HTML: the picture and, folded away, its numbers."""
-    html, _ = _drawing(shown)
-    return html(shown)
+    """Return a result as HTML: its picture and, folded away, its numbers; or the numbers alone."""
+    drawing = next((each for kind, each in DRAWINGS.items() if isinstance(shown, kind)), None)
+    if drawing is not None:
+        return drawing[0](shown)
+    table = next((each for kind, each in TABLES.items() if isinstance(shown, kind)), plain_table)
+    return table_html(shown, table(shown))
+
+
+def table_html(shown: object, table: TableText) -> str:
+    """Return what an object is in a line, what it says in words, and the rows of its table."""
+    verdict = shown.validation.verdict if isinstance(shown, RunRecord) else shown
+    says = getattr(verdict, "sentence", "") or getattr(shown, "summary", "")
+    whole = len(numbers_of(shown).rows)
+    rest = f"{len(table.rows)} of {whole:,} rows; all are in .to_frame()"
+    return str(
+        Markup("<p><b>{}</b></p>{}<div style='overflow-x: auto'>{}</div>{}").format(
+            repr(shown),
+            Markup("<p>{}</p>").format(says) if says else "",
+            _rows(table),
+            Markup("<p>{}</p>").format(rest) if len(table.rows) < whole else "",
+        )
+    )
+
+
+def plain_table(shown: object) -> TableText:
+    """Return the first rows of any result's table as text."""
+    table = numbers_of(shown)
+    rows = tuple(tuple(map(_plain, row)) for row in table.rows[:MAX_ROWS])
+    return TableText(table.columns, rows)
+
+
+def strongest_scores(scores: EdgeScores | NodeScores) -> TableText:
+    """Return the scores that are largest in size, whatever their sign."""
+    table = numbers_of(scores)
+    ranked = sorted(table.rows, key=lambda row: -abs(row[-1]))[:MAX_ROWS]
+    return TableText((table.columns[0], "score"), tuple((r[0], signed(r[-1])) for r in ranked))
+
+
+def checks_of(verdict: Verdict) -> TableText:
+    """Return the checks of a verdict: what was measured, what was asked for, and the outcome."""
+    headers = ("criterion", "value [95 % interval]", "must be", "outcome", "what it is")
+    rows = tuple(
+        (each.criterion, each.got, each.rule, marked(each.outcome), each.measures)
+        for each in verdict.checks
+    )
+    return TableText(headers, rows)
+
+
+def _plain(cell: object) -> str:
+    if cell is None:
+        return NONE
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, tuple):
+        return ", ".join(map(str, cell))
+    return number(cell) if isinstance(cell, float) else str(cell)
 
 
 def circuit_picture(circuit: Circuit) -> str:
@@ -126,6 +194,15 @@ DRAWINGS: dict[type, tuple[Html, Svg]] = {
     **{kind: _figured(picture_svg, picture_table) for kind in (HeatMap, Bars, LineChart, Diagram)},
     Section: (section_html, first_picture),
     Interpretation: (interpretation_html, groups_picture),
+}
+
+# What notebooks show of a class that is not drawn, where its first rows are not the best choice.
+TABLES: dict[type, Callable[[Any], TableText]] = {
+    EdgeScores: strongest_scores,
+    NodeScores: strongest_scores,
+    Verdict: checks_of,
+    RunRecord: lambda record: checks_of(record.validation.verdict),
+    Table: lambda table: table_text(table),
 }
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from circuitkit.interpretation.section import HeatMap
 from circuitkit.validation.curve import Curve, CurvePoint
+from circuitkit.work.text import plain
 
 PAPER, INK, GRID = "#FCFCFA", "#222222", "#D8D8D4"
 CHOSEN, CIRCUIT, RANDOM, LIMIT = "#CC79A7", "#0072B2", "#767676", "#D55E00"
@@ -123,7 +124,7 @@ def svg_of(figure: Figure) -> str:
     buffer = StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
-    return buffer.getvalue()
+    return plain(buffer.getvalue())  # a control character in a name would make it no XML
 
 
 def _strongest_rows(values: NDArray[np.float64]) -> list[int]:

@@ -21,13 +21,15 @@ from circuitkit.study.cases import rows_seen
 from circuitkit.study.subject import Subject
 from circuitkit.validation.case import Case
 from circuitkit.validation.precision import warn_if_coarse
+from circuitkit.work.notebook import Shown
 from circuitkit.work.progress import Progress, silent
+from circuitkit.work.text import brief
 
 MAX_LEFT_OUT = 0.5  # share of the pairs: beyond it, the seed is that of a circuit's own discovery
 
 
 @dataclass(frozen=True)
-class FaithfulnessDifference:
+class FaithfulnessDifference(Shown):
     """Circuits A and B in one model, on `a.n` pairs: `difference` is f(B) - f(A).
 
     `gap` is m(M) - m(0), in the metric's unit. `n_left_out` pairs were drawn and not used, as they
@@ -44,6 +46,10 @@ class FaithfulnessDifference:
     difference: Estimate
     gap: Estimate
     n_left_out: int
+
+    def __repr__(self) -> str:
+        found = f"B - A = {self.difference}, A {self.a}, B {self.b}"
+        return brief(f"FaithfulnessDifference({found}, {self.ablation} ablation of {self.model})")
 
 
 def measure_difference(

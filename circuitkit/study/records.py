@@ -23,7 +23,7 @@ import pyarrow
 import pyarrow.parquet
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.file import circuit_text, load_circuit
+from circuitkit.circuits.file import CIRCUIT_FILE, circuit_text, load_circuit
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.recipe import Recipe, recipe_from_json, recipe_to_json
 from circuitkit.errors import CircuitFileError
@@ -42,11 +42,11 @@ from circuitkit.validation.curve import Curve
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.verdict import Verdict
 from circuitkit.work.files import write_whole
+from circuitkit.work.notebook import Shown
 from circuitkit.work.reading import DAMAGED, parse_json, parse_toml, read_text_file
-from circuitkit.work.text import error_text, shown
+from circuitkit.work.text import brief, error_text, shown
 
 SCHEMA = 2  # of validation.json; 1 had three checks and no criteria
-CIRCUIT_FILE = "circuit.json"
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,9 @@ class Validation:
     curve: Curve
     verdict: Verdict
 
+    def __repr__(self) -> str:
+        return brief(f"Validation({self.verdict!r}, {self.baseline!r})")
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -129,7 +132,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Shown):
     """Everything that a report shows."""
 
     info: RunInfo
@@ -137,6 +140,12 @@ class RunRecord:
     validation: Validation
     heat_maps: tuple[HeatMap, ...]
     interpretation: Interpretation | None = None  # none was made
+
+    def __repr__(self) -> str:
+        info, outcome = self.info, self.validation.verdict.outcome
+        return brief(
+            f"RunRecord({info.task} in {info.model}, {info.method}: {self.circuit!r}, {outcome})"
+        )
 
     @property
     def graph(self) -> ComponentGraph:

@@ -12,6 +12,7 @@ from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
 from circuitkit.prompts.splits import Splits, sample_held_out, sample_splits
 from circuitkit.task import Task, find_task
 from circuitkit.validation.case import HeldOut
+from circuitkit.work.text import brief
 from circuitkit.zoo import load_model
 
 
@@ -52,6 +53,11 @@ class Subject:
     source: Task | None = None
     seed: int = 0
     request: Request = field(default_factory=Request)
+
+    def __repr__(self) -> str:
+        return brief(
+            f"Subject({self.task} in {self.model.name}, {self.metric.name}, {self.splits!r})"
+        )
 
     @cached_property
     def held_out(self) -> dict[str, HeldOut]:

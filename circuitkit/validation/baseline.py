@@ -17,12 +17,14 @@ from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, mean_estimate
 from circuitkit.statistics.shares import share_of
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 BATCH = 256  # pairs a pass; no result depends on it
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Shown):
     """How the whole model does on the task.
 
     `clean` and `corrupted` are the metric's means; `gap` is the mean gain of clean over
@@ -37,6 +39,11 @@ class Baseline:
     gap: Estimate
     accuracy: Estimate
     preference: Estimate | None
+
+    def __repr__(self) -> str:
+        return brief(
+            f"Baseline({self.metric}: gap {self.gap} {self.unit}, accuracy {self.accuracy})"
+        )
 
     @property
     def fault(self) -> str:

@@ -27,6 +27,7 @@ from circuitkit.statistics.bootstrap import Estimate, Values, share_of_whole
 from circuitkit.statistics.gaps import require_gap
 from circuitkit.validation.bench import Bench
 from circuitkit.work.progress import Progress, silent
+from circuitkit.work.text import brief
 
 N_CHOOSING = 32  # pairs on which sets are chosen: enough to rank them
 N_REFOUND = 8  # bootstrap samples on which the circuit is found again
@@ -84,6 +85,10 @@ class Case:
     held_out: Mapping[str, HeldOut] = field(default_factory=dict)
     progress: Progress = silent
     bench: Bench = field(default_factory=Bench, repr=False)
+
+    def __repr__(self) -> str:
+        on = f"{len(self.validation)} validation pairs, {self.ablation} ablation"
+        return brief(f"Case({self.circuit!r}, {self.metric.name}, {on})")
 
     @cached_property
     def choosing(self) -> PromptPairs:

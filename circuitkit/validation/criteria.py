@@ -44,6 +44,12 @@ class Thresholds:
 
     bounds: Mapping[str, Bound] = field(default_factory=default_bounds)
 
+    def __repr__(self) -> str:  # other thresholds have another one: names of files rest on it
+        default = default_bounds()
+        changed = [f"{name}={b}" for name, b in self.bounds.items() if default.get(name) != b]
+        changed += [f"without {name}" for name in default if name not in self.bounds]
+        return f"Thresholds({', '.join(['defaults', *changed])})"
+
     def with_bounds(self, bounds: Mapping[str, Bound]) -> "Thresholds":
         """Return the same thresholds with other bounds for some criteria."""
         return Thresholds({**self.bounds, **bounds})

@@ -20,6 +20,7 @@ from circuitkit.validation.faithfulness import (
     measure_faithfulness_points,
 )
 from circuitkit.work.notebook import Drawn
+from circuitkit.work.text import brief
 
 SHARES = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
@@ -45,6 +46,11 @@ class Curve(Drawn):
     ablation: str
     n_edges_in_graph: int
     points: tuple[CurvePoint, ...]
+
+    def __repr__(self) -> str:
+        sizes = [point.n_edges for point in self.points]
+        of = f"{min(sizes):,} to {max(sizes):,} edges, " if sizes else ""
+        return brief(f"Curve({len(sizes)} sizes, {of}{self.ablation} ablation)")
 
 
 @dataclass(frozen=True)

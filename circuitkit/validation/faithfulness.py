@@ -31,6 +31,8 @@ from circuitkit.validation.case import Case, HeldOut
 from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.questions import ENOUGH
 from circuitkit.validation.verdict import Finding
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 
 class FaithfulnessCriterion(Criterion):
@@ -63,7 +65,7 @@ class NodeFaithfulness(Criterion):
 
 
 @dataclass(frozen=True)
-class Faithfulness:
+class Faithfulness(Shown):
     """The faithfulness of one circuit, with what it is made of.
 
     `circuit`, `model` and `empty` are mean metrics; `per_pair` is each pair's own ratio, wild
@@ -76,6 +78,11 @@ class Faithfulness:
     model: Estimate
     empty: Estimate
     per_pair: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return brief(
+            f"Faithfulness({self.value} under {self.ablation} ablation, n = {self.value.n})"
+        )
 
 
 def measure_faithfulness(

@@ -42,6 +42,8 @@ from circuitkit.validation.criterion import Criterion
 from circuitkit.validation.knock_outs import Components, component_classes
 from circuitkit.validation.questions import NEEDED
 from circuitkit.validation.verdict import Finding
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 N_REFERENCE = 40
 REFERENCE_QUANTILE = 0.95
@@ -89,16 +91,21 @@ def _up_to(edges: Sequence[tuple[str, bool]]) -> str:
 
 
 @dataclass(frozen=True)
-class Needed:
-    """Which edges are shown to be needed or idle, and what each does, as in `circuit.edges`.
+class Needed(Shown):
+    """Which of `edges` are shown to be needed or idle, and what each does.
 
     `level` is c, what edges of no interest do.
     """
 
+    edges: tuple[str, ...]
     needed: NDArray[np.bool_]
     idle: NDArray[np.bool_]
     effects: Values
     level: float
+
+    def __repr__(self) -> str:
+        counts = f"{int(self.needed.sum())} needed, {int(self.idle.sum())} idle"
+        return brief(f"Needed({len(self.edges)} edges: {counts}, level {self.level:.3g})")
 
 
 def needed_edges(case: Case) -> Needed:
@@ -115,7 +122,7 @@ def needed_edges(case: Case) -> Needed:
     level = reference_level(case)
     changes = cluster_rows(edge_effects(case), case.validation.clusters)
     needed, idle = rejected_above(changes, level), rejected_below(changes, level)
-    return Needed(needed, idle, np.abs(changes.mean(1)), level)
+    return Needed(case.circuit.edges, needed, idle, np.abs(changes.mean(1)), level)
 
 
 def rejected_above(changes: Values, level: float) -> NDArray[np.bool_]:

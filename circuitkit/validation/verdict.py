@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.questions import QUESTIONS
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 SUPPORTED, REFUTED, UNDECIDED, REPORTED = "supported", "refuted", "undecided", "reported"
 NOT_ASKED = "not asked"  # the answer to a question of which no check has a bound
@@ -42,6 +44,10 @@ class Finding:
     same_as: str = ""
     proviso: str = ""
 
+    def __repr__(self) -> str:
+        p = "" if self.p is None else f", {p_text(self.p)}"
+        return brief(f"Finding({self.value}{p})")
+
     def decides(self, bound: Bound) -> bool:
         """Return whether p speaks of this bound."""
         if self.p is None or bound.is_open:
@@ -50,7 +56,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Shown):
     """One criterion held against its bound. `rule` reads as a sentence about the value.
 
     `value` is None where the criterion could not be measured; `note` then says why. `question` is
@@ -70,6 +76,10 @@ class Check:
     measures: str = ""
     same_as: str = ""
     proviso: str = ""
+
+    def __repr__(self) -> str:
+        rule = f", must be {self.rule}" if self.is_judged else ""
+        return brief(f"Check({self.criterion}: {self.got}{rule}: {self.outcome})")
 
     @property
     def is_judged(self) -> bool:
@@ -101,13 +111,19 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Shown):
     """The outcome, why in one sentence, the checks behind it, and the questions they answer."""
 
     outcome: str
     sentence: str
     checks: tuple[Check, ...]
     questions: tuple[Answer, ...] = ()
+
+    def __repr__(self) -> str:
+        judged = [check.outcome for check in self.checks if check.is_judged]
+        found = [f"{judged.count(each)} {each}" for each in dict.fromkeys(judged)]
+        of = f"{len(self.checks)} checks, {len(judged)} with a bound"
+        return brief(f"Verdict({self.outcome}: {', '.join([of, *found])})")
 
     @property
     def n_judged(self) -> int:

@@ -75,6 +75,15 @@ def cut(text: str, limit: int = SHOWN) -> str:
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
+def brief(text: str, limit: int = 300) -> str:
+    r"""Return what a repr says, on one line and of at most about `limit` characters.
+
+    >>> brief("Circuit(6 edges, a\x1b[31mtask)")
+    'Circuit(6 edges, a\\x1b[31mtask)'
+    """
+    return cut(one_line(text), limit)
+
+
 def _without_commands(text: str) -> str:
     return COMMAND.sub(lambda found: f"{found[0]} ", text)
 

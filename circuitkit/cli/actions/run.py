@@ -1,7 +1,7 @@
 """What `run` does: find a circuit, judge it, and write its report."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cattrs
@@ -25,6 +25,8 @@ from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import parse_seconds, run_name
 from circuitkit.errors import TaskError
 from circuitkit.reporting.content import verdict_sentences
+from circuitkit.reporting.run_log import RunLog
+from circuitkit.reporting.run_log import logged as logged
 from circuitkit.reporting.story.sentence import story_of
 from circuitkit.reporting.write import save_run
 from circuitkit.study.next_steps import next_steps
@@ -48,6 +50,7 @@ class RunAsked:
     where: RunPlace = RunPlace()
     explained: bool = False  # also say what each component does
     allow_task_code: bool = False  # run the unchanged file of Python that a run.toml names
+    log: RunLog = field(default_factory=RunLog)  # that is told the run
 
 
 def find_and_judge(
@@ -73,10 +76,12 @@ def find_and_judge(
     directory = place_of_run(directory, identity, asked=is_asked, force=where.force)
     if not settings.is_automatic:
         announce(subject, settings, shown=shown.has_bars)
+    asked.log.begin(directory.name, request, settings)
     with bars(shown=shown.has_bars) as stage:
         record = study(subject, settings, stage, explained=asked.explained)
     record = replace(record, info=replace(record.info, identity=identity))
     save_run(record, directory, ("html", "md", "svg"))
+    asked.log.tell(record, directory)
     forget_checkpoint(settings, None)
     if shown.as_json:
         verdict = cattrs.unstructure(record.validation.verdict)

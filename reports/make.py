@@ -8,6 +8,7 @@ The pictures of first screens in docs/ are made of the same runs, by a headless 
 `python reports/make.py --screens` makes them alone.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,19 +20,19 @@ from circuitkit.reporting.html import report_html
 from circuitkit.reporting.paper import browser_program
 from circuitkit.study.records import load_record
 
-ON_PICO = "--method eap-ig --scoring-ablation mean --minimal --explain"
-PLANTED = "--method eap-ig --ablation resample --edges 40 --minimal --explain"
 STORIES = Path("stories260K")
 RUNS = (
-    f"ioi --edges 150 {ON_PICO}",
-    f"induction --edges 170 {ON_PICO}",
-    f"factual-recall --edges 150 {ON_PICO}",
-    f"examples/greater_than.py:GreaterThan --edges 150 {ON_PICO}",
-    f"planted-ioi --model planted-ioi:decoys:0 {PLANTED}",
-    f"planted-facts --model planted-facts:decoys:0 {PLANTED}",
-    f"examples/pronouns.py:Pronouns --model {STORIES} --edges 300 {ON_PICO}",
+    "ioi",
+    "induction",
+    "factual-recall",
+    "examples/greater_than.py:GreaterThan",
+    "planted-ioi --model planted-ioi:decoys:0 --ablation resample",
+    "planted-facts --model planted-facts:decoys:0 --ablation resample",
+    f"examples/pronouns.py:Pronouns --model {STORIES}",
 )
-
+# A machine that is busy with other work must not choose less: the budget is ample.
+HOW = "--explain --budget 10min --force"  # in place of a run of an earlier version
+CLAIMED = ("ioi", "induction", "factual-recall")  # circuits that the contracts of circuits/ are of
 
 SCREENS = ("ioi", "induction", "factual-recall")  # shown in docs/
 SCREEN = (1280, 800)
@@ -47,7 +48,9 @@ def main() -> None:
         if str(STORIES) in run and not STORIES.exists():
             print(f"left as it is, as there is no {STORIES}: circuitkit run {run}")
             continue
-        circuitkit("run", *run.split(), "--force")  # in place of that of an earlier version
+        circuitkit("run", *run.split(), *HOW.split())
+    for task in CLAIMED:
+        shutil.copy(f"reports/{task}--pico--auto/circuit.json", f"circuits/{task}.json")
     circuitkit("gallery", "reports")
     first_screens()
 

@@ -167,8 +167,7 @@ CHOICES = {
 }
 CHOSEN = {  # what stands in the place of a method
     names.AUTO: (
-        "EAP-IG, or what fits the time; with it, what is not given of scoring ablation, size and "
-        "trimming is chosen",
+        "EAP-IG, or what fits the time; ablation, size and trimming are chosen with it",
         "methods/selection.md#what-run-chooses",
     ),
 }

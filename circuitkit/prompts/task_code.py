@@ -73,6 +73,11 @@ def _yielded_at(stream: object) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Return where in the task's file it was raised; that of a traceback, which is not shown."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if len(frames) > 1 else ""
+    """Return where it was raised: the last place that is not in an installed package.
+
+    Packages wrap what a task calls (a logger may wrap `sys.exit`); the fault is where it is called.
+    """
+    _, *frames = traceback.extract_tb(error.__traceback__) or [None]
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    last = (own or frames)[-1:]
+    return f" ({last[0].filename}, line {last[0].lineno})" if last else ""

@@ -26,7 +26,7 @@ from circuitkit.interventions.work import Work
 from circuitkit.study.search import Found, best_edges, discover, select
 from circuitkit.study.settings import Settings, Stage, work_of
 from circuitkit.study.subject import Subject
-from circuitkit.study.trimming import LEAST_PAIRS, discovery_case, passes_to_trim
+from circuitkit.study.trimming import LEAST_PAIRS, discovery_case, few_edges, passes_to_trim
 from circuitkit.validation.bench import Bench
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.judge import judge_circuit
@@ -192,16 +192,22 @@ def first_size(
 
 
 def on_discovery_pairs(subject: Subject, found: Found, bench: Bench) -> Verdict:
-    """Return what the criteria of CHECKED say on the pairs that found the circuit: no verdict."""
-    case = discovery_case(subject, found.circuit, found.settings, bench)
-    return judge_circuit(case, found.settings.thresholds, only=CHECKED)
+    """Return what the criteria of CHECKED say on the pairs that found the circuit: no verdict.
+
+    The last of them, minimality, is dear, and is not asked of a circuit that is too large anyway.
+    """
+    case, thresholds = (
+        discovery_case(subject, found.circuit, found.settings, bench),
+        found.settings.thresholds,
+    )
+    is_large = found.circuit.n_edges > few_edges(found.circuit.graph)
+    return judge_circuit(case, thresholds, only=CHECKED[: -1 if is_large else None])
 
 
 def _rank(found: Found, verdict: Verdict) -> tuple[int, int, int]:
     """Return how little a circuit is wanted."""
     judged = [check.outcome for check in verdict.checks if check.is_judged]
-    open_ones = sum(outcome != SUPPORTED for outcome in judged)
-    return judged.count(REFUTED), open_ones, found.circuit.n_edges
+    return judged.count(REFUTED), -judged.count(SUPPORTED), found.circuit.n_edges
 
 
 def _reasons(tried: list[tuple[Found, Verdict]], best: int) -> tuple[str, ...]:

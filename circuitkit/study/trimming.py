@@ -24,8 +24,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import CriterionError, MemoryBudgetError, MethodError
 from circuitkit.gradients.circuit_slopes import edge_slopes
@@ -57,6 +59,7 @@ LARGE_STEP = 0.08  # by slopes; where they find a smaller one only, effects are 
 MARGIN = 0.1  # by which f on few pairs may mislead
 CANDIDATES = 0.4  # share of the edges whose effects are measured
 MANY = 600  # edges; of more than this, slopes stand for effects
+EARLY = 1.2  # about three rounds: how far the pace is ahead at the start
 N_MENDING = 6  # edges, each tried alone
 N_OBJECTING = 4  # sets K under which effects are measured, beside the empty one
 SHRUNK = 0.7  # greedy sets are found anew when a circuit is this much smaller
@@ -120,6 +123,11 @@ def trim(case: Case, progress: Progress = silent) -> Trimmed:
     return _Trimming(case, progress).smallest()
 
 
+def few_edges(graph: ComponentGraph) -> float:
+    """Return how many edges are few in a graph: trimming need not go further for its size."""
+    return max(SMALL_COUNT, SMALL_SHARE * graph.n_edges)
+
+
 def passes_to_trim(circuit: Circuit) -> float:
     """Return about how many forward passes of one pair trimming a circuit takes."""
     sets = len(inner_components(circuit)) + N_RANDOM + GREEDY_STEPS
@@ -181,28 +189,58 @@ class _Trimming:
         return Trimmed(circuit, reason or self.stopped)
 
     def _fewer(self, circuit: Circuit, aim: float) -> Circuit | None:
-        """Return the smallest allowed circuit of one round, or None."""
+        """Return the smallest allowed circuit of one round, or None.
+
+        At the pace first: what is lost on the way to a small circuit is lost evenly, since who
+        loses all that is allowed on the first edges can drop no more.
+        """
         self._search_sets(circuit)
         while True:
-            found: Circuit | None = None
-            objects: Components = ()
-            if self.slopes_exist:
-                options = self._options(circuit, self._slopes(circuit))
-                least = circuit.n_edges * (1 - LARGE_STEP)
-                found, objects = self._largest_step(
-                    circuit, [o for o in options if o.n_edges <= least], aim
-                )
-            if found is None and not (self.slopes_exist and circuit.n_edges > MANY):
-                options = self._options(circuit, self._effects(circuit))
-                found, objects = self._largest_step(circuit, options, aim)
-                if found is None:
-                    found, _ = self._largest_step(circuit, self._mending(circuit), aim)
+            found, objects = self._step(circuit, aim, self._pace(circuit))
+            if found is None and self._pace(circuit) < 1:
+                found, objects = self._step(circuit, aim, 1.0)
             if found is not None or not objects or objects in self.objecting:
                 return found
             if len(self.objecting) > N_OBJECTING:
                 return None
             # Edges that a knock-out exposes came first: measure what all do under it, too.
             self.objecting.append(objects)
+
+    def _step(self, circuit: Circuit, aim: float, pace: float) -> tuple[Circuit | None, Components]:
+        """Return the smallest allowed circuit by slopes, else by effects, and what objects."""
+        allowed_off = max((1 - aim) * pace, self._off(circuit))
+        if circuit.n_edges > MANY:  # too many to measure the effect of each
+            return self._largest_step(
+                circuit, self._options(circuit, self._cheap(circuit)), allowed_off
+            )
+        found: Circuit | None = None
+        objects: Components = ()
+        if self.slopes_exist:
+            options = self._options(circuit, self._slopes(circuit))
+            least = circuit.n_edges * (1 - LARGE_STEP)
+            large = [option for option in options if option.n_edges <= least]
+            found, objects = self._largest_step(circuit, large, allowed_off)
+        if found is None:
+            options = self._options(circuit, self._effects(circuit))
+            found, objects = self._largest_step(circuit, options, allowed_off)
+        if found is None:
+            found, _ = self._largest_step(circuit, self._mending(circuit), allowed_off)
+        return found, objects
+
+    def _cheap(self, circuit: Circuit) -> Values:
+        """Return what stands for the effects of many edges: slopes, else the method's scores."""
+        if self.slopes_exist:
+            return self._slopes(circuit)
+        kept = circuit.edge_mask[tuple(circuit.graph.edge_index.T)]
+        return np.asarray(circuit.scores.by_edge()[kept].abs())
+
+    def _pace(self, circuit: Circuit) -> float:
+        """Return how much of what may be lost may be lost by now, from the number of edges."""
+        start, goal = self.case.circuit.n_edges, few_edges(circuit.graph) / 2
+        if circuit.n_edges <= goal or start <= goal:
+            return 1.0
+        way = np.log(start / circuit.n_edges) + EARLY
+        return float(min(1.0, way / (np.log(start / goal) + EARLY)))
 
     def _options(self, circuit: Circuit, effects: Values) -> list[Circuit]:
         """Return the circuits without the edges of least effect, the smallest first."""
@@ -232,12 +270,11 @@ class _Trimming:
         return [option for option in options if option.n_edges]
 
     def _largest_step(
-        self, circuit: Circuit, options: Sequence[Circuit], aim: float
+        self, circuit: Circuit, options: Sequence[Circuit], allowed_off: float
     ) -> tuple[Circuit | None, Components]:
         """Return the first allowed option, and the knock-out that objects to the last."""
         if not options:
             return None, ()
-        allowed_off = max(1 - aim, self._off(circuit))
         allowed = max(MAX_INCOMPLETE, float(self._incomplete(circuit).max()))
         objects: Components = ()
         self._means(options)  # all in one batch
@@ -245,7 +282,8 @@ class _Trimming:
             if self._roughly_off(option) > allowed_off + MARGIN or self._off(option) > allowed_off:
                 objects = ()
                 self.stopped = (
-                    f"without more it would keep less than {aim:.0%} or more than {2 - aim:.0%}"
+                    f"without more it would keep less than {1 - allowed_off:.0%} or more than "
+                    f"{1 + allowed_off:.0%}"
                 )
                 continue
             gaps = self._incomplete(option)
@@ -271,10 +309,10 @@ class _Trimming:
         work = Work(case.ablations[case.ablation], memory=case.memory)
         bases = [circuit.without(k) for k in self.objecting]
         slopes = edge_slopes(case.model, case.choosing, bases, case.metric, work)
-        # what is knocked out with K does nothing there
-        held = np.stack([base.edge_mask[base.graph.edge_mask].numpy() for base in bases])
-        largest = (np.abs(slopes.numpy()) * held).max(0) / self.gap
-        return np.asarray(largest[circuit.edge_mask[circuit.graph.edge_mask].numpy()])
+        at = tuple(circuit.graph.edge_index.T)  # in edge order, as slopes and `circuit.edges` are
+        held = torch.stack([base.edge_mask[at] for base in bases])  # what K takes does nothing
+        largest = (slopes.abs() * held).amax(0)[circuit.edge_mask[at]]
+        return np.asarray(largest / self.gap)
 
     def _effects(self, circuit: Circuit) -> Values:
         """Return the largest effect of each edge, in the order of `circuit.edges`.
@@ -304,7 +342,7 @@ class _Trimming:
 
     def _search_sets(self, circuit: Circuit) -> None:
         """Add the sets that expose what this circuit lacks, if it has shrunk since the last."""
-        if circuit.n_edges > min(SHRUNK * self.searched, LATE * self._few(circuit)):
+        if circuit.n_edges > min(SHRUNK * self.searched, LATE * few_edges(circuit.graph)):
             return
         self.searched = circuit.n_edges
         found = greedy_sets(replace(self.case, circuit=circuit), inner_components(circuit))
@@ -318,7 +356,7 @@ class _Trimming:
 
     def _done(self, circuit: Circuit) -> str:
         """Return why nothing needs to go: it is small, and enough edges are shown to be needed."""
-        if circuit.n_edges > self._few(circuit):
+        if circuit.n_edges > few_edges(circuit.graph):
             return ""
         case = replace(self.case, circuit=circuit)
         try:
@@ -345,7 +383,8 @@ class _Trimming:
         less = prune_dead_ends(circuit.with_edges(circuit.edge_mask & ~graph.mask_of(idle)))
         if not idle or not less.n_edges:
             return circuit
-        found, _ = self._largest_step(circuit, [less], aim)
+        allowed_off = max(1 - aim, self._off(circuit))
+        found, _ = self._largest_step(circuit, [less], allowed_off)
         return found or circuit
 
     def _level(self, case: Case) -> float:
@@ -354,10 +393,6 @@ class _Trimming:
         if case.circuit.n_edges < LEVEL_HOLDS * n_edges:
             self.level = (case.circuit.n_edges, reference_level(case))
         return self.level[1]
-
-    def _few(self, circuit: Circuit) -> float:
-        """Return how many edges are few."""
-        return max(SMALL_COUNT, SMALL_SHARE * circuit.graph.n_edges)
 
     def _means(self, circuits: Sequence[Circuit]) -> Values:
         return np.asarray(self.case.values(circuits, choosing=True).mean(1))

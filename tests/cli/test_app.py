@@ -316,7 +316,7 @@ def test_few_pairs_are_told_before_any_work_and_no_reason_is_made_up(monkeypatch
         raise Interrupted
 
     monkeypatch.setattr("circuitkit.cli.actions.run.study", stop)
-    said = " ".join(call("run", "ioi", "--n", 10, "-q").output.split())
+    said = " ".join(call("run", "ioi", "--n", 10, "--method", "eap", "-q").output.split())
     assert "The verdict will be undecided: it needs 16 independent validation pairs" in said
     assert "Raise --n." in said
 
@@ -339,7 +339,7 @@ def test_two_models_in_folders_of_one_name_do_not_overwrite_each_other(
         with torch.no_grad():
             next(model.parameters()).mul_(1.001)
     first, second = sorted(path.name for path in (tmp_path / "reports").iterdir())
-    assert first == "pairs--hf--eap"
+    assert first == "pairs--hf--auto"
     info = load_record(tmp_path / "reports" / second).info
     assert second == f"{first}--{info.identity}"
     assert f"{second}/report.html" in done.output.replace("\n", "")

@@ -62,6 +62,17 @@ def test_what_making_a_task_or_its_wordings_raises_is_a_task_error(tmp_path, rai
         sample_held_out(task, None, splits, n=20, seed=0)
 
 
+def test_where_a_task_fails_is_its_own_line_whatever_package_it_called(tmp_path, monkeypatch):
+    """Loggers wrap `sys.exit`: the place in their file would tell nobody anything."""
+    package = tmp_path / "site-packages"
+    package.mkdir()
+    (package / "wrapping.py").write_text("def leave():\n    raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(package)
+    path = task_file(tmp_path, body="import wrapping; wrapping.leave()")
+    with pytest.raises(TaskError, match=r"SystemExit: 3 \(.*my_task.py, line 13\)"):
+        sample_splits(find_task(path), None, n=2, seed=0)
+
+
 def test_ctrl_c_and_an_error_of_our_own_pass_as_they_are():
     for error in (KeyboardInterrupt(), PromptError("mine")):
         with pytest.raises(type(error)) as caught, task_code("task"):

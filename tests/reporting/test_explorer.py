@@ -200,7 +200,9 @@ def test_a_pattern_is_read_with_the_arrow_keys_and_as_a_table(interpreted, page)
     assert "attends to ␣Mary (IO)" in said
     assert said.endswith(f"{pattern[-2][1]:.3f}")
     page.locator("#panel").get_by_text("The values as a table").click()
-    cells = page.locator("#panel details.values tbody tr").last.locator("td").all_inner_texts()
+    row = page.locator("#panel details.values tbody tr").last
+    row.wait_for()  # the table is drawn when it is opened
+    cells = row.locator("td").all_inner_texts()
     assert cells == [f"{value:.3f}" for value in pattern[-1]]
 
 

@@ -317,7 +317,7 @@ def test_a_refuted_verdict_says_what_failed_first(record):
     assert plain.outcome == "refuted"
     assert "It is not enough by itself." in plain.says
     assert "must be at least 0.8" in plain.change
-    assert plain.steps[0].command.endswith("--edges 18")  # of 9 that were selected
+    assert plain.steps[0].command.endswith("--method exact --minimal")
 
 
 # ---- the parts

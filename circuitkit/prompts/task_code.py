@@ -77,7 +77,7 @@ def _place(error: BaseException) -> str:
 
     Packages wrap what a task calls (a logger may wrap `sys.exit`); the fault is where it is called.
     """
-    _, *frames = traceback.extract_tb(error.__traceback__) or [None]
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is where we called
     own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
     last = (own or frames)[-1:]
     return f" ({last[0].filename}, line {last[0].lineno})" if last else ""

@@ -2,7 +2,7 @@
 
     score      by EAP-IG; by EAP where that alone fits into the budget; where the metric has no
                gradient, by the dearest exact method that fits; under the ablation that judges
-    start      from twice as many edges as it takes until the best are faithful, and stay so
+    start      from half as many edges again as it takes until the best are faithful, and stay so
     trim       if that fits (trimming.py); else keep as many as it takes
     look       at the criteria of CHECKED on the discovery pairs
     again      from twice as many edges, while one of them fails and time is left
@@ -37,6 +37,7 @@ CHECKED = ("faithfulness", "edge-share", "completeness", "minimality")
 BUDGETS = {"cpu": 60.0, "cuda": 180.0}  # seconds
 OFF = 0.05  # how far from 1 faithfulness may be where the best edges count as faithful
 N_SIZES = 14  # from the whole graph down, each 1 / sqrt(2) of the one before
+SLACK = 1.5  # times the edges that are enough: where trimming starts
 LEAST_START = 100  # edges
 MOST_STARTS = 3
 PASSES = {"eap-ig": 20.0, "eap": 7.0}  # of each pair, about: what scoring takes
@@ -187,7 +188,7 @@ def first_size(
     kept = f"the best {enough} edges and more keep {1 - OFF:.0%} to {1 + OFF:.0%} of the behaviour"
     if not settings.minimal:
         return enough, f"{enough} edges are taken: {kept} on discovery pairs."
-    start = min(total, max(2 * enough, LEAST_START))
+    start = min(total, max(round(SLACK * enough), LEAST_START))
     return start, f"Trimming starts from the {start} best edges: {kept} on discovery pairs."
 
 

@@ -45,6 +45,7 @@ from circuitkit.work.progress import Progress, silent
 
 REPORTED = ("mean", "zero", "resample")  # beside the chosen one, how far faithfulness moves
 N_HEAT_MAP_PAIRS = 32
+N_CURVE_PAIRS = 100  # a picture: no verdict rests on it
 N_SAMPLES = 5
 N_TOP_TOKENS = 3
 
@@ -188,7 +189,7 @@ def _curve(
 ) -> Curve:
     return measure_curve(
         subject.model,
-        subject.splits.validation,
+        subject.splits.validation.select(range(min(N_CURVE_PAIRS, len(subject.splits.validation)))),
         Ladder(
             select=lambda size: prune_dead_ends(best_edges(scores, size, settings)),
             draw=lambda size, seed: select_random(scores, size, seed=seed),

@@ -87,7 +87,7 @@ def test_large_circuits_are_ranked_by_slopes_and_lose_what_they_may_evenly(
 
 def test_the_reason_says_what_was_left_to_do(subject, too_much, monkeypatch):
     done = trimmed(subject, too_much, Settings(ablation="resample"))
-    assert done.reason == "100% of what is left is shown to be needed"
+    assert done.reason == "100% of what is left does enough to be needed"
     monkeypatch.setattr(trimming, "ENOUGH_NEEDED", 2.0)  # never done: it stops where no edge may go
     stuck = trimmed(subject, too_much, Settings(ablation="resample"))
     assert stuck.reason.startswith("without more it would ")

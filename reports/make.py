@@ -1,6 +1,6 @@
 """Make the gallery again: `python reports/make.py`, from the repository's root.
 
-Each line of RUNS is a command as a user would type it; its run directory lies beside this file. The
+Each of RUNS is a command as a user would type it; its run directory lies beside this file. The
 story model is public and not part of this repository (examples/pronouns.py says which it is): its
 run is left as it is where there is no directory `stories260K`. Takes a quarter of an hour.
 
@@ -21,15 +21,15 @@ from circuitkit.reporting.paper import browser_program
 from circuitkit.study.records import load_record
 
 STORIES = Path("stories260K")
-RUNS = (
-    "ioi",
-    "induction",
-    "factual-recall",
-    "examples/greater_than.py:GreaterThan",
-    "planted-ioi --model planted-ioi:decoys:0 --ablation resample",
-    "planted-facts --model planted-facts:decoys:0 --ablation resample",
-    f"examples/pronouns.py:Pronouns --model {STORIES}",
-)
+RUNS = {  # by the name of their directory
+    "ioi--pico": "ioi",
+    "induction--pico": "induction",
+    "factual-recall--pico": "factual-recall",
+    "greater-than--pico": "examples/greater_than.py:GreaterThan",
+    "planted-ioi--decoys": "planted-ioi --model planted-ioi:decoys:0 --ablation resample",
+    "planted-facts--decoys": "planted-facts --model planted-facts:decoys:0 --ablation resample",
+    "pronouns--stories260K": f"examples/pronouns.py:Pronouns --model {STORIES}",
+}
 # A machine that is busy with other work must not choose less: the budget is ample.
 HOW = "--explain --budget 10min --force"  # in place of a run of an earlier version
 CLAIMED = ("ioi", "induction", "factual-recall")  # circuits that the contracts of circuits/ are of
@@ -44,13 +44,13 @@ def main() -> None:
     if "--screens" in sys.argv:
         first_screens()
         return
-    for run in RUNS:
+    for name, run in RUNS.items():
         if str(STORIES) in run and not STORIES.exists():
             print(f"left as it is, as there is no {STORIES}: circuitkit run {run}")
             continue
-        circuitkit("run", *run.split(), *HOW.split())
+        circuitkit("run", *run.split(), *HOW.split(), "--name", name)
     for task in CLAIMED:
-        shutil.copy(f"reports/{task}--pico--auto/circuit.json", f"circuits/{task}.json")
+        shutil.copy(f"reports/{task}--pico/circuit.json", f"circuits/{task}.json")
     circuitkit("gallery", "reports")
     first_screens()
 
@@ -62,7 +62,7 @@ def first_screens() -> None:
         print("left as they are, as there is no Chromium: docs/first-screen-*.png")
         return
     for task in SCREENS:
-        [run] = Path("reports").glob(f"{task}--pico--*")
+        run = Path("reports") / f"{task}--pico"
         with tempfile.TemporaryDirectory() as folder:
             page, shot = Path(folder) / "report.html", Path(folder) / "screen.png"
             page.write_text(report_html(load_record(run)), encoding="utf-8")

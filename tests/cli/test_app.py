@@ -299,7 +299,7 @@ def test_a_run_is_repeated_from_its_run_file(common, tmp_path):
 def test_a_run_file_that_cannot_be_repeated_is_refused(tmp_path, text, message):
     path = tmp_path / "run.toml"
     if text == "an old one":
-        text = (Path(__file__).parents[2] / "reports/ioi--pico--auto/run.toml").read_text()
+        text = (Path(__file__).parents[2] / "reports/ioi--pico/run.toml").read_text()
         text = text[: text.index("[recipe]")] + text[text.index("[files]") :]
     if text is not None:
         path.write_text(text)

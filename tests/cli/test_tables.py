@@ -22,7 +22,7 @@ from circuitkit.validation.judge import with_question
 from circuitkit.validation.verdict import Finding, check_of, reach_verdict, unmeasured
 
 REPORTS = Path(__file__).parents[2] / "reports"
-IOI, INDUCTION = (REPORTS / f"{name}--pico--auto" for name in ("ioi", "induction"))
+IOI, INDUCTION = (REPORTS / f"{name}--pico" for name in ("ioi", "induction"))
 
 
 @pytest.fixture(params=[60, 80])

@@ -95,7 +95,7 @@ def test_another_run_stays_where_it_is(tmp_path):
 
 
 def test_a_run_of_an_earlier_version_is_never_taken_for_the_same(tmp_path):
-    text = Path(__file__).parents[2] / "reports/ioi--pico--auto/run.toml"
+    text = Path(__file__).parents[2] / "reports/ioi--pico/run.toml"
     without = [line for line in text.read_text().splitlines() if not line.startswith("identity")]
     taken = run_in(tmp_path / "a", "\n".join(without))
     assert identity_in(taken) == UNKNOWN

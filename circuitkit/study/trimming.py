@@ -372,16 +372,12 @@ class _Trimming:
         """Return why nothing needs to go: it is small, and enough edges are shown to be needed."""
         if circuit.n_edges > few_edges(circuit.graph):
             return ""
-        case = replace(self.case, circuit=circuit)
-        try:
-            level = self._level(case) / self.gap
-            if circuit.n_edges > MANY:
-                share = float((self._slopes(circuit) > level).mean()) if self.slopes_exist else 0.0
-            else:  # about what minimality will say, at a tenth of its price
-                effects, errors = self._measured(circuit, circuit.edges)
-                share = float((effects - level > SURE * errors).mean())
-        except CriterionError:
-            return "no edge lies outside it"
+        level = self._level(replace(self.case, circuit=circuit)) / self.gap
+        if circuit.n_edges > MANY:
+            share = float((self._slopes(circuit) > level).mean()) if self.slopes_exist else 0.0
+        else:  # about what minimality will say, at a tenth of its price
+            effects, errors = self._measured(circuit, circuit.edges)
+            share = float((effects - level > SURE * errors).mean())
         return f"{share:.0%} of what is left does enough to be needed" * (share >= ENOUGH_NEEDED)
 
     def _without_idle(self, circuit: Circuit, aim: float) -> Circuit:
@@ -402,7 +398,11 @@ class _Trimming:
         """Return about what an edge of no interest does to this circuit."""
         n_edges, _ = self.level
         if case.circuit.n_edges < LEVEL_HOLDS * n_edges:
-            self.level = (case.circuit.n_edges, reference_level(case))
+            try:
+                level = reference_level(case)
+            except CriterionError:  # no path lies outside the circuit: any effect is one
+                level = 0.0
+            self.level = (case.circuit.n_edges, level)
         return self.level[1]
 
     def _means(self, circuits: Sequence[Circuit]) -> Values:

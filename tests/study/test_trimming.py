@@ -6,6 +6,7 @@ import pytest
 
 from circuitkit.bench.calibration.faults import faulty, subject_on
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.errors import MethodError
 from circuitkit.gradients.circuit_slopes import edge_slopes
 from circuitkit.interventions.work import Work
@@ -92,3 +93,11 @@ def test_the_reason_says_what_was_left_to_do(subject, too_much, monkeypatch):
     stuck = trimmed(subject, too_much, Settings(ablation="resample"))
     assert stuck.reason.startswith("without more it would ")
     assert set(stuck.circuit.edges) == set(done.circuit.edges)
+
+
+def test_a_whole_small_graph_is_trimmed_though_nothing_lies_outside_to_compare_with():
+    instance = planted("planted-skip-trigram:plain:1")
+    subject = subject_on(instance.model(), instance.task, 48)
+    whole = prune_dead_ends(Circuit.full(subject.model.graph))
+    found = trimmed(subject, whole, Settings(ablation="resample")).circuit
+    assert set(found.edges) == set(instance.truth(subject.model).edges)

@@ -18,6 +18,8 @@ MOST = 3  # steps
 MOST_PAIRS = 5_000  # that are worth asking for
 WHOLE = ("faithfulness", "wang-faithfulness", "equivalence", "hold-out", "fresh-draw")
 ROUND_TO = 50  # pairs
+PLACE = ("-o", "--output", "--name")  # options that name the run directory
+OF_A_METHOD = ("--set", "--budget")  # options that go with the method that was typed
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,12 @@ class _Open:
         """Return the first of some checks with an outcome."""
         return next((c for c in self.checks if c.criterion in names and c.outcome == outcome), None)
 
+    @property
+    def typed_task(self) -> str:
+        """What to type for the task; "" where the pairs are those of a prompt file."""
+        pairs = self.record.info.recipe.pairs
+        return "" if pairs.prompts else pairs.task or self.record.info.task
+
     def typed(self, *changes: tuple[str, str]) -> str:
         """Return the command of the run with other options."""
         return with_options(self.record.info.command, *changes)
@@ -63,12 +71,14 @@ def next_steps(record: RunRecord) -> tuple[Step, ...]:
 def with_options(command: str, *changes: tuple[str, str]) -> str:
     """Return a command with options set; `value` "" is a flag. "" for no `run`.
 
-    The output directory goes, so that the run that is there stays.
+    What names the directory goes, so that the run that is there stays; with another method, so does
+    what only the old one takes.
     """
     words = shlex.split(command)
     if words[:2] != ["circuitkit", "run"] or any(word.endswith(".toml") for word in words):
         return ""
-    for name, value in (*changes, ("-o", "."), ("--output", ".")):
+    gone = [*PLACE, *(OF_A_METHOD if "--method" in dict(changes) else ())]
+    for name, value in (*changes, *((name, "any") for name in gone)):
         while name in words:
             at = words.index(name)
             del words[at : at + (2 if value else 1)]
@@ -80,11 +90,11 @@ def with_options(command: str, *changes: tuple[str, str]) -> str:
 def _unable(run: _Open) -> Iterator[Step]:
     for name in ("ability", "ability-share"):
         if run.find([name], REFUTED):
-            task = run.record.info.task
+            task = run.typed_task
             yield Step(
                 "The model does not do the task well enough for a circuit of it to mean much: "
                 "try another model.",
-                f"circuitkit models --task {shlex.quote(task)}",
+                f"circuitkit models --task {shlex.quote(task)}" if task else "",
             )
             return
 
@@ -107,10 +117,11 @@ def _too_few(run: _Open) -> Iterator[Step]:
     drawn = -(-wanted * info.n_validation // (n * ROUND_TO)) * ROUND_TO  # clusters to pairs
     asked = -(-drawn * info.n_discovery // info.n_validation) if info.n_validation else drawn
     open_ones = " and ".join(c.criterion for c in run.checks if c.outcome == UNDECIDED)
-    yield Step(
-        f"More pairs: about {drawn:,} to judge by would decide {open_ones}.",
-        run.typed(("--n", str(asked))),
-    )
+    more = f"More pairs: about {drawn:,} to judge by would decide {open_ones}."
+    if run.typed_task:
+        yield Step(more, run.typed(("--n", str(asked))))
+    else:  # all lines of the file are used already
+        yield Step(f"{more} Add prompts to the file.")
 
 
 def _incomplete(run: _Open) -> Iterator[Step]:

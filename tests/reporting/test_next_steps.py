@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from circuitkit.circuits.recipe import PairsRecipe
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.next_steps import MOST, next_steps, with_options
 from circuitkit.study.records import RunRecord
@@ -130,6 +131,7 @@ def test_steps_are_few(judged):
         ("circuitkit run ioi", "circuitkit run ioi --n 5"),
         ("circuitkit run ioi --n 100 -o out", "circuitkit run ioi --n 5"),
         ("circuitkit run ioi --n=100 --output=out", "circuitkit run ioi --n 5"),
+        ("circuitkit run ioi --name mine --budget 9min", "circuitkit run ioi --budget 9min --n 5"),
         ("circuitkit run --prompts 'a b.jsonl'", "circuitkit run --prompts 'a b.jsonl' --n 5"),
         ("circuitkit run run.toml", ""),
         ("circuitkit validate a.json", ""),
@@ -138,6 +140,33 @@ def test_steps_are_few(judged):
 )
 def test_options_are_set_once_and_the_old_run_stays(command, expected):
     assert with_options(command, ("--n", "5")) == expected
+
+
+def test_another_method_takes_neither_the_budget_nor_the_settings_of_the_old_one():
+    """`run` refuses both: the step would end in an error."""
+    for old in ("--budget 10min", "--method eap-ig --set steps=9 --set rule=midpoint"):
+        command = with_options(f"circuitkit run ioi {old} --n 9", ("--method", "exact"))
+        assert command == "circuitkit run ioi --n 9 --method exact"
+
+
+def of_pairs(record, **pairs):
+    """Return the record of pairs that were drawn otherwise."""
+    recipe = replace(record.info.recipe, pairs=PairsRecipe(**pairs))
+    return replace(record, info=replace(record.info, recipe=recipe))
+
+
+def test_prompts_of_a_file_are_not_multiplied_by_an_option(judged):
+    few = of_pairs(judged(check("faithfulness", 0.75, 0.95)), prompts="a.jsonl")
+    [step] = next_steps(few)
+    assert step.says.endswith("would decide faithfulness. Add prompts to the file.")
+    assert step.command == ""
+    unable = of_pairs(judged(check("ability-share", 0.1, 0.3)), prompts="a.jsonl")
+    assert commands(unable) == [""]
+
+
+def test_a_task_of_a_file_is_named_as_it_is_typed(judged):
+    unable = of_pairs(judged(check("ability-share", 0.1, 0.3)), task="my task.py:Mine")
+    assert commands(unable) == ["circuitkit models --task 'my task.py:Mine'"]
 
 
 def test_flags_are_not_doubled():

@@ -1,6 +1,6 @@
 """A circuit: the edges of a component graph that are kept, with their scores and origin."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import networkx
@@ -139,6 +139,14 @@ class Circuit(Drawn):
             )
         silent = torch.tensor([name in components for name in self.graph.senders])
         return self.with_edges(self.edge_mask & ~silent.unsqueeze(1))
+
+    def without_edges(self, edges: Sequence[str]) -> "Circuit":
+        """Return the circuit without the named edges. No dead ends are removed.
+
+        Raises:
+            GraphError: a name is not an edge of the graph.
+        """
+        return self.with_edges(self.edge_mask & ~self.graph.mask_of(list(edges)))
 
     def with_edges(self, edge_mask: Bool[Tensor, "sender receiver"]) -> "Circuit":
         """Return the same circuit with other edges kept."""

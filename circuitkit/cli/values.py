@@ -110,7 +110,7 @@ def parse_bytes(text: str) -> int | None:
     return int(size)
 
 
-def parse_seconds(text: str, flag: str = "--budget") -> float:
+def parse_seconds(text: str) -> float:
     """Return the seconds of a time as 90, 90s, 5min or 1h; 0 for the default.
 
     Raises:
@@ -122,7 +122,7 @@ def parse_seconds(text: str, flag: str = "--budget") -> float:
     seconds = float(match[1]) * {"min": 60, "h": 3600}.get(match[2], 1) if match else 0.0
     if not (isfinite(seconds) and seconds > 0):
         raise MethodError(
-            f"{flag}: must be a time as 90s, 5min or 1h, got {shown(text)}. A search is chosen "
+            f"--budget: must be a time as 90s, 5min or 1h, got {shown(text)}. A search is chosen "
             "that takes about that long at most. Leave it out for what suits the device."
         )
     return seconds

@@ -152,7 +152,7 @@ def group_edges(case: Case, groups: Sequence[Group]) -> tuple[GroupEdge, ...]:
         if sender != receiver:
             between[sender, receiver].append(edge)
     full = Circuit.full(case.model.graph)
-    cut = [full.with_edges(full.edge_mask & ~full.graph.mask_of(e)) for e in between.values()]
+    cut = [full.without_edges(edges) for edges in between.values()]
     if not cut:
         return ()
     whole, *without = case.values([full, *cut])

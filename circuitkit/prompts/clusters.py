@@ -47,10 +47,10 @@ def cluster_names(
         f"content {_digest(row, ids)}" if name is None else name
         for row, ids, name in zip(aligned, right, named, strict=True)
     ]
-    keys: list[Sequence[Hashable]] = [own, [row.tobytes() for row in aligned]]
-    keys.append(_near(aligned, right, named))
-    keys.append(_both_ways(prompts, corrupted, named))
-    component = _components(keys)
+    columns: list[Sequence[Hashable]] = [own, [row.tobytes() for row in aligned]]
+    columns.append(_near(aligned, right, named))
+    columns.append(_both_ways(prompts, corrupted, named))
+    component = linked([list(enumerate(row)) for row in zip(*columns, strict=True)])
     called: dict[int, str] = {}
     for number, name in sorted(zip(component.tolist(), own, strict=True)):
         called.setdefault(number, name)
@@ -141,17 +141,11 @@ def _first_near(aligned: Rows) -> list[int]:
     return [int(first) for first in group]
 
 
-def _components(keys: Sequence[Sequence[Hashable]]) -> NDArray[np.int32]:
-    """Return a number for each row, the same for all that are linked by having a key in common."""
-    links = []
-    for own in keys:
-        first: dict[Hashable, int] = {}
-        links += [(row, first.setdefault(key, row)) for row, key in enumerate(own)]
-    return linked(len(keys[0]), links)
-
-
-def linked(n: int, links: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
-    """Return a number for each of n rows, the same for all that links lead between."""
+def linked(keys: Sequence[Iterable[Hashable]]) -> NDArray[np.int32]:
+    """Return a number for each row of keys, the same for rows that are linked by a common key."""
+    first: dict[Hashable, int] = {}
+    links = [(row, first.setdefault(key, row)) for row, own in enumerate(keys) for key in own]
+    n = len(keys)
     if not links:
         return np.arange(n, dtype=np.int32)
     one, other = np.array(links).T

@@ -9,7 +9,7 @@ apart count once, and those of one `cluster` are not independent (clusters.py).
 """
 
 import random
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,14 +129,9 @@ def _chosen(lines: Sequence[PromptLine], seed: int) -> dict[str, list[PromptPair
 
 def _sharing(pairs: Sequence[PromptPair]) -> list[list[PromptPair]]:
     """Return the pairs in groups: those that share a prompt, clean or corrupted, are together."""
-    first: dict[Hashable, int] = {}
-    links = [
-        (row, first.setdefault(prompt, row))
-        for row, pair in enumerate(pairs)
-        for prompt in pair.contents()
-    ]
+    group_of = linked([pair.contents() for pair in pairs])
     grouped: dict[int, list[PromptPair]] = {}
-    for pair, group in zip(pairs, linked(len(pairs), links).tolist(), strict=True):
+    for pair, group in zip(pairs, group_of.tolist(), strict=True):
         grouped.setdefault(group, []).append(pair)
     return list(grouped.values())
 

@@ -27,6 +27,7 @@ from circuitkit.study.records import RunRecord
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.faithfulness import Faithfulness
 from circuitkit.validation.judge import questioned
+from circuitkit.validation.knock_outs import inner_components
 from circuitkit.validation.questions import QUESTIONS
 from circuitkit.validation.verdict import LEAST_P, Check, answer_rows, count_text
 
@@ -298,8 +299,7 @@ def heat_map_files(heat_maps: Iterable[HeatMap]) -> tuple[str, ...]:
 
 def component_list(record: RunRecord) -> str:
     """Return the circuit's components between the input and the logits, in one line."""
-    inner = [name for name in record.circuit.components if name not in (INPUT, LOGITS)]
-    return ", ".join(inner) or "none"
+    return ", ".join(inner_components(record.circuit)) or "none"
 
 
 def _estimates_table(headers: tuple[str, ...], rows: list[tuple[str, Estimate]]) -> TableText:

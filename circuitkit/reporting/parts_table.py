@@ -8,13 +8,13 @@ jointly   what a role says of it where nothing stands in; of one without, what m
 from dataclasses import dataclass
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.interpretation.findings import DOES, Card
 from circuitkit.interpretation.roles.claims import claimed
 from circuitkit.interpretation.roles.functions import IDLE, JOINT
 from circuitkit.reporting.story.sentence import Story
 from circuitkit.reporting.values import NONE, TableText, interval, signed_rounded
 from circuitkit.study.records import RunRecord
+from circuitkit.validation.knock_outs import inner_components
 from circuitkit.validation.verdict import SUPPORTED
 
 MOST_ROWS = 10
@@ -31,15 +31,13 @@ class PartsTable:
 
 def parts_table(record: RunRecord, story: Story) -> PartsTable:
     """Return one row for each head and MLP of the circuit."""
-    cards = (
-        {card.component: card for card in record.interpretation.cards}
-        if (record.interpretation)
-        else {}
-    )
+    found = record.interpretation
+    cards = {} if found is None else {card.component: card for card in found.cards}
     edges = _edges_needed(record)
-    inner = [name for name in record.circuit.components if name not in (INPUT, LOGITS)]
     places = {name: part.at for part in story.parts for name in part.components}
-    inner.sort(key=lambda name: -_worth(cards.get(name), name, story))
+    inner = sorted(
+        inner_components(record.circuit), key=lambda name: -_worth(cards.get(name), name, story)
+    )
     rows = [
         (name, *_said(cards.get(name), record, name, edges, places.get(name, ""))) for name in inner
     ]

@@ -6,6 +6,7 @@ was used, and a validation pair among them is refused, whatever seed or file it 
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.prompts.splits import MIN_HELD_OUT, sample_fresh
 from circuitkit.prompts.tokenization import tokenizer_digest
+from circuitkit.study.plain_case import plain_case
 from circuitkit.study.refinding import finder
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
@@ -68,16 +70,8 @@ def case_of(subject: Subject, circuit: Circuit, settings: Settings) -> Case:
     """
     require_same_graph(subject.model, circuit)
     require_unseen(circuit, subject.splits.validation)
-    return Case(
-        model=subject.model,
-        circuit=circuit,
-        metric=subject.metric,
-        validation=subject.splits.validation,
-        discovery=subject.splits.discovery,
-        ablations=subject.ablations,
-        ablation=settings.ablation,
-        seed=settings.seed,
-        memory=settings.memory,
+    return replace(
+        plain_case(subject, circuit, settings),
         find=_lazy_finder(subject, circuit, settings),
         select=_selector(circuit),
         held_out=LateHeldOut(partial(_held_out, subject, circuit)),

@@ -18,17 +18,14 @@ from dataclasses import dataclass, replace
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
-from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.discovery.methods import method_named
 from circuitkit.discovery.time_estimate import duration_text, seconds_per_pass
 from circuitkit.errors import MethodError
-from circuitkit.interventions.work import Work
-from circuitkit.study.search import Found, best_edges, discover, select
+from circuitkit.study.search import Found, discover, faithfulness_by_size, select
 from circuitkit.study.settings import Settings, Stage, work_of
 from circuitkit.study.subject import Subject
 from circuitkit.study.trimming import LEAST_PAIRS, discovery_case, few_edges, passes_to_trim
 from circuitkit.validation.bench import Bench
-from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.validation.judge import judge_circuit
 from circuitkit.validation.verdict import REFUTED, SUPPORTED, Verdict
 from circuitkit.work.progress import silent
@@ -77,10 +74,16 @@ def find_by_default(
         verdict = on_discovery_pairs(subject, found, bench)
         tried.append((found, verdict))
         more = min(2 * n_edges, scores.graph.n_edges)
-        too_late = time.monotonic() + 2 * (time.monotonic() - begun) > end
-        if verdict.outcome == SUPPORTED or too_late or more == n_edges or settings.n_edges:
-            break
-        if len(tried) == MOST_STARTS or not found.settings.minimal:
+        took = time.monotonic() - begun
+        is_last = (
+            verdict.outcome == SUPPORTED
+            or settings.n_edges > 0
+            or not own.minimal
+            or more == n_edges
+            or len(tried) == MOST_STARTS
+            or time.monotonic() + 2 * took > end
+        )
+        if is_last:
             break
         n_edges = more
     best = min(range(len(tried)), key=lambda number: _rank(*tried[number]))
@@ -172,17 +175,7 @@ def first_size(
     if settings.n_edges:
         return settings.n_edges, f"The {settings.n_edges} best edges are taken, as asked."
     sizes = sorted({max(1, round(total * 2 ** (-step / 2))) for step in range(N_SIZES)})
-    points = measure_faithfulness_points(
-        subject.model,
-        subject.splits.discovery,
-        [prune_dead_ends(best_edges(scores, size, settings)) for size in sizes],
-        subject.metric,
-        Work(
-            subject.ablations[settings.ablation],
-            memory=settings.memory,
-            progress=stage("Choosing the size"),
-        ),
-    )
+    points = faithfulness_by_size(subject, scores, sizes, settings, stage)
     strays = [i for i, point in enumerate(points) if abs(1 - point) > OFF]
     enough = sizes[min(strays[-1] + 1, len(sizes) - 1) if strays else 0]
     kept = f"the best {enough} edges and more keep {1 - OFF:.0%} to {1 + OFF:.0%} of the behaviour"
@@ -197,12 +190,10 @@ def on_discovery_pairs(subject: Subject, found: Found, bench: Bench) -> Verdict:
 
     The last of them, minimality, is dear, and is not asked of a circuit that is too large anyway.
     """
-    case, thresholds = (
-        discovery_case(subject, found.circuit, found.settings, bench),
-        found.settings.thresholds,
-    )
+    case = discovery_case(subject, found.circuit, found.settings, bench)
     is_large = found.circuit.n_edges > few_edges(found.circuit.graph)
-    return judge_circuit(case, thresholds, only=CHECKED[: -1 if is_large else None])
+    asked = CHECKED[:-1] if is_large else CHECKED
+    return judge_circuit(case, found.settings.thresholds, only=asked)
 
 
 def _rank(found: Found, verdict: Verdict) -> tuple[int, int, int]:

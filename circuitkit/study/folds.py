@@ -18,7 +18,6 @@ Held against bounds are f, and the size of the largest circuit: the whole model 
 """
 
 import random
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -36,10 +35,10 @@ from circuitkit.statistics.bootstrap import CONFIDENCE, Estimate, Values, share_
 from circuitkit.statistics.bound import Bound
 from circuitkit.statistics.clusters import Clusters
 from circuitkit.statistics.gaps import require_gap
+from circuitkit.study.plain_case import plain_case
 from circuitkit.study.search import find_circuit
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
-from circuitkit.validation.case import Case
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from circuitkit.validation.verdict import REFUTED, UNDECIDED, Finding, outcome_of
 from circuitkit.work.progress import silent
@@ -137,15 +136,8 @@ def folds_of(pairs: PromptPairs, n_folds: int, seed: int) -> Folds:
     Raises:
         PromptError: fewer groups of pairs than folds.
     """
-    first: dict[Hashable, int] = {}
-    links = [
-        (row, first.setdefault(key, row))
-        for row, (prompts, cluster) in enumerate(
-            zip(pairs.pair_digests(), pairs.cluster_names, strict=True)
-        )
-        for key in (*prompts, ("cluster", cluster))
-    ]
-    group_of = linked(len(pairs), links)
+    both = zip(pairs.pair_digests(), pairs.cluster_names, strict=True)
+    group_of = linked([(*prompts, ("cluster", cluster)) for prompts, cluster in both])
     groups = list(dict.fromkeys(group_of.tolist()))
     if not 2 <= n_folds <= len(groups):
         raise PromptError(
@@ -187,19 +179,10 @@ def _one_fold(
     reference = outside if subject.source is None else subject.splits.reference
     own = replace(subject, splits=Splits(outside, pairs.select(inside), reference))
     circuit, _ = find_circuit(own, settings, stage)
-    case = Case(
-        model=own.model,
-        circuit=circuit,
-        metric=own.metric,
-        validation=own.splits.validation,
-        discovery=outside,
-        ablations=own.ablations,
-        ablation=settings.ablation,
-        seed=settings.seed,
-        memory=settings.memory,
-    )
     graph = own.model.graph
-    return circuit, case.values([Circuit.full(graph), Circuit.empty(graph), circuit])
+    return circuit, plain_case(own, circuit, settings).values(
+        [Circuit.full(graph), Circuit.empty(graph), circuit]
+    )
 
 
 def _overlap(circuits: list[Circuit]) -> float:

@@ -2,10 +2,9 @@
 
 from circuitkit.prompts.splits import Splits
 from circuitkit.study.settings import Settings
+from circuitkit.study.trimming import LEAST_PAIRS
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.judge import MIN_TO_JUDGE
-
-LEAST_TO_TRIM = 2 * MIN_TO_JUDGE  # discovery pairs: which edges are needed is tested on half
 
 
 def shortfalls(splits: Splits, settings: Settings) -> tuple[str, ...]:
@@ -25,9 +24,9 @@ def shortfalls(splits: Splits, settings: Settings) -> tuple[str, ...]:
             f"are {n}."
             for name, needed in more.items()
         ]
-    if settings.minimal and len(splits.discovery) < LEAST_TO_TRIM:
+    if settings.minimal and len(splits.discovery) < LEAST_PAIRS:
         said.append(
-            f"The circuit cannot be made minimal: that needs {LEAST_TO_TRIM} discovery pairs, and "
+            f"The circuit cannot be made minimal: that needs {LEAST_PAIRS} discovery pairs, and "
             f"there are {len(splits.discovery)}."
         )
     return tuple(said)

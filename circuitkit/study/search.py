@@ -1,6 +1,6 @@
 """From a subject to a circuit: scoring, the choice of a size, and the removal of dead ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from circuitkit.circuits.circuit import Circuit
@@ -154,6 +154,27 @@ def best_edges(scores: EdgeScores, n_edges: int, settings: Settings) -> Circuit:
     return select_best(scores, n_edges, settings.selection, signed=settings.ranks_signed)
 
 
+def faithfulness_by_size(
+    subject: Subject,
+    scores: EdgeScores,
+    sizes: Sequence[int],
+    settings: Settings,
+    stage: Stage = lambda title: silent,
+) -> list[float]:
+    """Return f of the best edges of each size on the discovery pairs, without dead ends."""
+    return measure_faithfulness_points(
+        subject.model,
+        subject.splits.discovery,
+        [prune_dead_ends(best_edges(scores, n, settings)) for n in sizes],
+        subject.metric,
+        Work(
+            subject.ablations[settings.ablation],
+            memory=settings.memory,
+            progress=stage("Choosing the size"),
+        ),
+    )
+
+
 def smallest_faithful(
     subject: Subject,
     scores: EdgeScores,
@@ -168,17 +189,7 @@ def smallest_faithful(
     limit = settings.thresholds.most_edges(scores.graph)
     step = max(1, limit // 24)
     sizes: list[int] = [*range(step, limit, step), limit]
-    points = measure_faithfulness_points(
-        subject.model,
-        subject.splits.discovery,
-        [prune_dead_ends(best_edges(scores, n, settings)) for n in sizes],
-        subject.metric,
-        Work(
-            subject.ablations[settings.ablation],
-            memory=settings.memory,
-            progress=stage("Choosing the size"),
-        ),
-    )
+    points = faithfulness_by_size(subject, scores, sizes, settings, stage)
     for size, faithfulness in zip(sizes, points, strict=True):
         if faithfulness >= AIM:
             return size

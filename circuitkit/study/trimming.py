@@ -23,18 +23,16 @@ none is done, the small circuit of the first aim that led to one is taken.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
-import torch
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.selection import prune_dead_ends
-from circuitkit.errors import CriterionError, MemoryBudgetError, MethodError
-from circuitkit.gradients.circuit_slopes import edge_slopes
-from circuitkit.interventions.work import Work
+from circuitkit.errors import MethodError
 from circuitkit.statistics.bootstrap import Values
+from circuitkit.study.edge_effects import EdgeEffects
+from circuitkit.study.plain_case import plain_case
 from circuitkit.study.settings import Settings, Stage
 from circuitkit.study.subject import Subject
 from circuitkit.validation.bench import Bench
@@ -48,7 +46,6 @@ from circuitkit.validation.knock_outs import (
     inner_components,
     random_sets,
 )
-from circuitkit.validation.minimality import reference_level
 from circuitkit.work.progress import Progress, silent
 
 AIMS = (0.95, 0.92, 0.89)  # shares of the behaviour, tried in this order
@@ -60,7 +57,6 @@ SMALL_COUNT = 24  # edges are few, whatever their share
 STEPS = (0.02, 0.04, 0.08, 0.12, 0.2, 0.3)  # shares of the edges that are tried
 LARGE_STEP = 0.08  # by slopes; where they find a smaller one only, effects are measured
 MARGIN = 0.1  # by which f on few pairs may mislead
-CANDIDATES = 0.4  # share of the edges whose effects are measured
 MANY = 600  # edges; of more than this, slopes stand for effects
 EARLY = 1.2  # about three rounds: how far the pace is ahead at the start
 N_MENDING = 6  # edges, each tried alone
@@ -69,7 +65,6 @@ SHRUNK = 0.7  # greedy sets are found anew when a circuit is this much smaller
 LATE = 2.0  # times the number of edges that are few: from there on, greedy sets are searched
 LEAST_PAIRS = 2 * MIN_TO_JUDGE
 ROUNDS, RUNS_A_ROUND, RUNS_A_SET = 25, 60, 0.3  # about, for an estimate of time
-LEVEL_HOLDS = 0.75  # the level of idle edges is measured anew for circuits this much smaller
 
 
 @dataclass(frozen=True)
@@ -107,17 +102,8 @@ def discovery_case(
     subject: Subject, circuit: Circuit, settings: Settings, bench: Bench | None = None
 ) -> Case:
     """Return the case of a circuit on the pairs that found it: to choose by, not for a verdict."""
-    return Case(
-        model=subject.model,
-        circuit=circuit,
-        metric=subject.metric,
-        validation=subject.splits.discovery,
-        discovery=subject.splits.discovery,
-        ablations=subject.ablations,
-        ablation=settings.ablation,
-        seed=settings.seed,
-        memory=settings.memory,
-        bench=bench or Bench(),
+    return replace(
+        plain_case(subject, circuit, settings, bench), validation=subject.splits.discovery
     )
 
 
@@ -139,36 +125,19 @@ def passes_to_trim(circuit: Circuit) -> float:
 
 @dataclass
 class _Trimming:
-    """The state of trimming: what is looked at, and the knock-outs that objected so far."""
+    """The state of trimming: what is looked at, and what it has found."""
 
     case: Case
     progress: Progress
-    objecting: list[Components] = field(default_factory=lambda: [()])
     sets: list[Components] = field(default_factory=list)
     searched: float = np.inf  # edges of the circuit for which greedy sets were last found
     stopped: str = "every edge does too much to go"
-    # how many edges a circuit had, and what edges of no interest did to it, in the metric's unit
-    level: tuple[float, float] = (np.inf, 0.0)
 
     def __post_init__(self) -> None:
+        self.effects = EdgeEffects(self.case)
         inner = inner_components(self.case.circuit)
         self.sets += [(name,) for name in inner]
         self.sets += random_sets(inner, seed=self.case.seed).values()
-
-    @cached_property
-    def gap(self) -> float:
-        """|m(M) - m(0)|."""
-        full, empty = self.case.ends()
-        return abs(float(full.mean() - empty.mean()))
-
-    @cached_property
-    def slopes_exist(self) -> bool:
-        """Whether the metric has a gradient that fits in memory."""
-        try:
-            self._slopes(self.case.circuit)
-        except (MethodError, MemoryBudgetError):
-            return False
-        return True
 
     def smallest(self) -> Trimmed:
         """Return the circuit when it is done, or when nothing more may go."""
@@ -203,40 +172,33 @@ class _Trimming:
             found, objects = self._step(circuit, aim, self._pace(circuit))
             if found is None and self._pace(circuit) < 1:
                 found, objects = self._step(circuit, aim, 1.0)
-            if found is not None or not objects or objects in self.objecting:
+            if found is not None or not objects or objects in self.effects.objecting:
                 return found
-            if len(self.objecting) > N_OBJECTING:
+            if len(self.effects.objecting) > N_OBJECTING:
                 return None
             # Edges that a knock-out exposes came first: measure what all do under it, too.
-            self.objecting.append(objects)
+            self.effects.objecting.append(objects)
 
     def _step(self, circuit: Circuit, aim: float, pace: float) -> tuple[Circuit | None, Components]:
         """Return the smallest allowed circuit by slopes, else by effects, and what objects."""
         allowed_off = max((1 - aim) * pace, self._off(circuit))
         if circuit.n_edges > MANY:  # too many to measure the effect of each
             return self._largest_step(
-                circuit, self._options(circuit, self._cheap(circuit)), allowed_off
+                circuit, self._options(circuit, self.effects.cheap(circuit)), allowed_off
             )
         found: Circuit | None = None
         objects: Components = ()
-        if self.slopes_exist:
-            options = self._options(circuit, self._slopes(circuit))
+        if self.effects.slopes_exist:
+            options = self._options(circuit, self.effects.slopes(circuit))
             least = circuit.n_edges * (1 - LARGE_STEP)
             large = [option for option in options if option.n_edges <= least]
             found, objects = self._largest_step(circuit, large, allowed_off)
         if found is None:
-            options = self._options(circuit, self._effects(circuit))
+            options = self._options(circuit, self.effects.least(circuit))
             found, objects = self._largest_step(circuit, options, allowed_off)
         if found is None:
             found, _ = self._largest_step(circuit, self._mending(circuit), allowed_off)
         return found, objects
-
-    def _cheap(self, circuit: Circuit) -> Values:
-        """Return what stands for the effects of many edges: slopes, else the method's scores."""
-        if self.slopes_exist:
-            return self._slopes(circuit)
-        kept = circuit.edge_mask[tuple(circuit.graph.edge_index.T)]
-        return np.asarray(circuit.scores.by_edge()[kept].abs())
 
     def _pace(self, circuit: Circuit) -> float:
         """Return how much of what may be lost may be lost by now, from the number of edges."""
@@ -248,30 +210,25 @@ class _Trimming:
 
     def _options(self, circuit: Circuit, effects: Values) -> list[Circuit]:
         """Return the circuits without the edges of least effect, the smallest first."""
-        graph, edges = circuit.graph, circuit.edges
+        edges = circuit.edges
         order = np.argsort(effects, kind="stable").tolist()
         counts = sorted({max(1, round(len(edges) * step)) for step in STEPS}, reverse=True)
-        dropped = [graph.mask_of([edges[i] for i in order[:count]]) for count in counts]
-        options = [prune_dead_ends(circuit.with_edges(circuit.edge_mask & ~d)) for d in dropped]
-        return [option for option in options if option.n_edges]
+        return _pruned([circuit.without_edges([edges[i] for i in order[:n]]) for n in counts])
 
     def _mending(self, circuit: Circuit) -> list[Circuit]:
         """Return the circuits without one edge whose loss brings it nearer to the model.
 
         Where faithfulness is at its limit, those of least effect may all pull away from it.
         """
-        edges, graph = circuit.edges, circuit.graph
-        effects = self._effects(circuit)
+        edges = circuit.edges
+        effects = self.effects.least(circuit)
         tried = [i for i in np.argsort(effects, kind="stable") if np.isfinite(effects[i])]
-        without = [
-            circuit.with_edges(circuit.edge_mask & ~graph.mask_of([edges[i]])) for i in tried
-        ]
-        full, before, *after = self._means([Circuit.full(graph), circuit, *without])
+        without = [circuit.without_edges([edges[i]]) for i in tried]
+        full, before, *after = self._means([Circuit.full(circuit.graph), circuit, *without])
         nearer = [
             c for c, v in zip(without, after, strict=True) if abs(full - v) < abs(full - before)
         ]
-        options = [prune_dead_ends(each) for each in nearer[:N_MENDING]]
-        return [option for option in options if option.n_edges]
+        return _pruned(nearer[:N_MENDING])
 
     def _largest_step(
         self, circuit: Circuit, options: Sequence[Circuit], allowed_off: float
@@ -307,53 +264,6 @@ class _Trimming:
         values = self._means([circuit, full, empty])
         return abs(float((values[1] - values[0]) / (values[1] - values[2])))
 
-    def _slopes(self, circuit: Circuit) -> Values:
-        """Return the largest effect of each edge to first order, in the order of its edges."""
-        case = self.case
-        work = Work(case.ablations[case.ablation], memory=case.memory)
-        bases = [circuit.without(k) for k in self.objecting]
-        slopes = edge_slopes(case.model, case.choosing, bases, case.metric, work)
-        at = tuple(circuit.graph.edge_index.T)  # in edge order, as slopes and `circuit.edges` are
-        held = torch.stack([base.edge_mask[at] for base in bases])  # what K takes does nothing
-        largest = (slopes.abs() * held).amax(0)[circuit.edge_mask[at]]
-        return np.asarray(largest / self.gap)
-
-    def _effects(self, circuit: Circuit) -> Values:
-        """Return the largest effect of each edge, in the order of `circuit.edges`.
-
-        Of edges that surely do not go now, a bound that is never the least.
-        """
-        edges = circuit.edges
-        found = np.full(len(edges), np.inf)
-        tried = range(len(edges))
-        if self.slopes_exist:
-            order = np.argsort(self._slopes(circuit), kind="stable")
-            tried = order[: max(SMALL_COUNT, round(len(edges) * CANDIDATES))].tolist()
-        found[list(tried)] = self._exact(circuit, [edges[i] for i in tried])
-        return found
-
-    def _exact(self, circuit: Circuit, edges: Sequence[str]) -> Values:
-        """Return the largest effect of some edges."""
-        return self._measured(circuit, edges)[0]
-
-    def _measured(self, circuit: Circuit, edges: Sequence[str]) -> tuple[Values, Values]:
-        """Return the largest effect of some edges, and its standard error on all the pairs.
-
-        The pairs on which sets are chosen say how much pairs differ.
-        """
-        graph, found, errors = circuit.graph, np.zeros(len(edges)), np.zeros(len(edges))
-        root = np.sqrt(self.case.discovery.n_clusters)
-        masks = [graph.mask_of([edge]) for edge in edges]
-        for k in self.objecting:
-            base = circuit.without(k)
-            held = [i for i, mask in enumerate(masks) if bool(base.edge_mask[mask].any())]
-            without = [base.with_edges(base.edge_mask & ~masks[i]) for i in held]
-            values = self.case.values([base, *without], choosing=True)
-            for i, changes in zip(held, values[1:] - values[0], strict=True):
-                if (effect := abs(changes.mean()) / self.gap) >= found[i]:
-                    found[i], errors[i] = effect, changes.std(ddof=1) / root / self.gap
-        return found, errors
-
     def _search_sets(self, circuit: Circuit) -> None:
         """Add the sets that expose what this circuit lacks, if it has shrunk since the last."""
         if circuit.n_edges > min(SHRUNK * self.searched, LATE * few_edges(circuit.graph)):
@@ -366,44 +276,40 @@ class _Trimming:
         """Return how far a circuit is from the model under each K, as a share of the gap."""
         full = Circuit.full(circuit.graph)
         left = self._means([each.without(k) for each in (circuit, full) for k in self.sets])
-        return np.abs(left[: len(self.sets)] - left[len(self.sets) :]) / self.gap
+        return np.abs(left[: len(self.sets)] - left[len(self.sets) :]) / self.effects.gap
 
     def _done(self, circuit: Circuit) -> str:
         """Return why nothing needs to go: it is small, and enough edges are shown to be needed."""
         if circuit.n_edges > few_edges(circuit.graph):
             return ""
-        level = self._level(replace(self.case, circuit=circuit)) / self.gap
-        if circuit.n_edges > MANY:
-            share = float((self._slopes(circuit) > level).mean()) if self.slopes_exist else 0.0
-        else:  # about what minimality will say, at a tenth of its price
-            effects, errors = self._measured(circuit, circuit.edges)
+        measure, level = self.effects, self.effects.level(circuit) / self.effects.gap
+        if circuit.n_edges <= MANY:  # about what minimality will say, at a tenth of its price
+            effects, errors = measure.measured(circuit, circuit.edges)
             share = float((effects - level > SURE * errors).mean())
+        elif measure.slopes_exist:
+            share = float((measure.slopes(circuit) > level).mean())
+        else:
+            return ""
         return f"{share:.0%} of what is left does enough to be needed" * (share >= ENOUGH_NEEDED)
 
     def _without_idle(self, circuit: Circuit, aim: float) -> Circuit:
         """Return the circuit without the edges that do no more than edges of no interest."""
-        if circuit.n_edges > MANY or not np.isfinite(self.level[0]):
+        if circuit.n_edges > MANY:
             return circuit
-        effects, graph = self._exact(circuit, circuit.edges), circuit.graph
-        pairs = zip(circuit.edges, effects, strict=True)
-        idle = [edge for edge, effect in pairs if effect * self.gap <= self.level[1]]
-        less = prune_dead_ends(circuit.with_edges(circuit.edge_mask & ~graph.mask_of(idle)))
-        if not idle or not less.n_edges:
+        level = self.effects.level(circuit) / self.effects.gap
+        effects = zip(circuit.edges, self.effects.exact(circuit, circuit.edges), strict=True)
+        idle = [edge for edge, effect in effects if effect <= level]
+        if not idle:
             return circuit
         allowed_off = max(1 - aim, self._off(circuit))
-        found, _ = self._largest_step(circuit, [less], allowed_off)
+        less = _pruned([circuit.without_edges(idle)])
+        found, _ = self._largest_step(circuit, less, allowed_off)
         return found or circuit
-
-    def _level(self, case: Case) -> float:
-        """Return about what an edge of no interest does to this circuit."""
-        n_edges, _ = self.level
-        if case.circuit.n_edges < LEVEL_HOLDS * n_edges:
-            try:
-                level = reference_level(case)
-            except CriterionError:  # no path lies outside the circuit: any effect is one
-                level = 0.0
-            self.level = (case.circuit.n_edges, level)
-        return self.level[1]
 
     def _means(self, circuits: Sequence[Circuit]) -> Values:
         return np.asarray(self.case.values(circuits, choosing=True).mean(1))
+
+
+def _pruned(circuits: Sequence[Circuit]) -> list[Circuit]:
+    """Return the circuits without dead ends, those of which nothing is left left out."""
+    return [each for each in map(prune_dead_ends, circuits) if each.n_edges]

@@ -193,7 +193,7 @@ def reference_effects(case: Case) -> Values:
             continue
         inflated = case.circuit.with_edges(case.circuit.edge_mask | graph.mask_of(new))
         with_path.append(inflated)
-        without.append(_minus(inflated, rng.choice(new)))
+        without.append(inflated.without_edges([rng.choice(new)]))
         if len(without) == N_REFERENCE:
             break
     if not without:
@@ -274,10 +274,6 @@ def _changes(
     """Return F(C minus (K + v)) - F(C minus K) of each (edge number, K), [job, pair]."""
     edges = case.circuit.edges
     without_k = [case.circuit.without(k) for _, k in jobs]
-    without_both = [_minus(c, edges[v]) for c, (v, _) in zip(without_k, jobs, strict=True)]
+    without_both = [c.without_edges([edges[v]]) for c, (v, _) in zip(without_k, jobs, strict=True)]
     values = case.values([*without_both, *without_k], choosing=choosing)
     return np.asarray(values[: len(jobs)] - values[len(jobs) :])
-
-
-def _minus(circuit: Circuit, edge: str) -> Circuit:
-    return circuit.with_edges(circuit.edge_mask & ~circuit.graph.mask_of([edge]))

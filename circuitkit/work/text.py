@@ -84,6 +84,15 @@ def brief(text: str, limit: int = 300) -> str:
     return cut(one_line(text), limit)
 
 
+def counted(n: int, what: str) -> str:
+    """Return a number of things, in the plural where it is not one.
+
+    >>> counted(1, "edge"), counted(3, "edge")
+    ('1 edge', '3 edges')
+    """
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def _without_commands(text: str) -> str:
     return COMMAND.sub(lambda found: f"{found[0]} ", text)
 

@@ -7,6 +7,7 @@ import torch
 
 from circuitkit.errors import ModelError
 from circuitkit.model import SubjectModel, load_directory
+from circuitkit.work.text import counted
 from circuitkit.zoo.planted import BLUEPRINTS, PREFIX, planted
 
 DTYPES = {
@@ -40,12 +41,8 @@ def zoo_models() -> tuple[ZooModel, ...]:
 
 def _of_planted(name: str) -> str:
     blueprint = BLUEPRINTS[name]()
-    size = f"{_counted(blueprint.n_layers, 'layer')}, {_counted(blueprint.n_heads, 'head')}"
+    size = f"{counted(blueprint.n_layers, 'layer')}, {counted(blueprint.n_heads, 'head')}"
     return f"{size}, made by hand: the true circuit is known (task {blueprint.task})"
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def load_model(

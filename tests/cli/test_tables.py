@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from circuitkit.cli import terminal
 from circuitkit.cli.actions import compare as comparing
 from circuitkit.cli.actions import shown as showing
-from circuitkit.cli.actions.shown import counted, notes_of, show_verdict
+from circuitkit.cli.actions.shown import notes_of, show_verdict
 from circuitkit.cli.app import app
 from circuitkit.cli.terminal import PlainConsole, filled, show_table
 from circuitkit.interpretation.comparison import PairComparison, compare
@@ -20,6 +20,7 @@ from circuitkit.statistics.bound import Bound
 from circuitkit.study.records import load_record
 from circuitkit.validation.judge import with_question
 from circuitkit.validation.verdict import Finding, check_of, reach_verdict, unmeasured
+from circuitkit.work.text import counted
 
 REPORTS = Path(__file__).parents[2] / "reports"
 IOI, INDUCTION = (REPORTS / f"{name}--pico" for name in ("ioi", "induction"))

@@ -6,8 +6,9 @@ import pytest
 
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.study.pair_needs import LEAST_TO_TRIM, shortfalls
+from circuitkit.study.pair_needs import shortfalls
 from circuitkit.study.settings import Settings
+from circuitkit.study.trimming import LEAST_PAIRS
 from circuitkit.validation.criteria import CRITERIA
 from circuitkit.validation.judge import MIN_TO_JUDGE
 from tests.conftest import random_pairs
@@ -33,11 +34,11 @@ def test_criteria_that_need_more_are_named_with_their_number():
 
 
 def test_a_minimal_circuit_needs_discovery_pairs():
-    few = splits(40, LEAST_TO_TRIM - 1)
+    few = splits(40, LEAST_PAIRS - 1)
     assert shortfalls(few, Settings()) == ()
     [said] = shortfalls(few, Settings(minimal=True))
-    assert f"needs {LEAST_TO_TRIM} discovery pairs, and there are {LEAST_TO_TRIM - 1}" in said
-    assert shortfalls(splits(40, LEAST_TO_TRIM), Settings(minimal=True)) == ()
+    assert f"needs {LEAST_PAIRS} discovery pairs, and there are {LEAST_PAIRS - 1}" in said
+    assert shortfalls(splits(40, LEAST_PAIRS), Settings(minimal=True)) == ()
 
 
 def test_pairs_of_one_cluster_count_once():

@@ -11,6 +11,7 @@ from circuitkit.errors import MethodError
 from circuitkit.gradients.circuit_slopes import edge_slopes
 from circuitkit.interventions.work import Work
 from circuitkit.study import trimming
+from circuitkit.study.edge_effects import EdgeEffects
 from circuitkit.study.settings import Settings
 from circuitkit.study.trimming import discovery_case, trimmed
 from circuitkit.work.progress import silent
@@ -63,8 +64,8 @@ def test_slopes_are_those_of_the_edges_they_stand_beside(subject, too_much):
     """Edges have an order of their own, which is not that of the mask's rows."""
     settings = Settings(ablation="resample")
     case = discovery_case(subject, too_much, settings)
-    state = trimming._Trimming(case, silent)
-    found = dict(zip(too_much.edges, state._slopes(too_much).tolist(), strict=True))
+    state = EdgeEffects(case)
+    found = dict(zip(too_much.edges, state.slopes(too_much).tolist(), strict=True))
     work = Work(subject.ablations["resample"])
     [slopes] = edge_slopes(subject.model, case.choosing, [too_much], subject.metric, work)
     named = dict(zip(too_much.graph.edge_names, slopes.abs().tolist(), strict=True))

@@ -75,7 +75,7 @@ def faulty(true: Circuit, seed: int) -> dict[str, Circuit]:
     dropped = rng.choice(true.edges)
     return {
         "true": true,
-        "minus-edge": true.with_edges(true.edge_mask & ~graph.mask_of([dropped])),
+        "minus-edge": true.without_edges([dropped]),
         "plus-30%": true.with_edges(true.edge_mask | graph.mask_of(more)),
         "random": random_like(true, seed),
     }
@@ -113,7 +113,7 @@ def without_neediest(subject: Subject, true: Circuit) -> Circuit:
     """
     splits = replace(subject.splits, validation=subject.splits.discovery)
     case = case_of(replace(subject, splits=splits), without_prompts(true), Settings())
-    fewer = [true.with_edges(true.edge_mask & ~true.graph.mask_of([edge])) for edge in true.edges]
+    fewer = [true.without_edges([edge]) for edge in true.edges]
     own, *others = case.faithfulness([true, *fewer])
     return max(zip(fewer, others, strict=True), key=lambda pair: abs(pair[1] - own))[0]
 

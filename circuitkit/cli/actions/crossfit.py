@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from circuitkit.cli.actions.discover import able_subject
 from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
 from circuitkit.cli.options import BatchedMachine, Shown, What
@@ -10,8 +11,6 @@ from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
 from circuitkit.study.folds import CrossFit, cross_fit
 from circuitkit.study.records import to_json
-from circuitkit.study.subject import subject_of
-from circuitkit.validation.baseline import measure_baseline, require_able
 from circuitkit.validation.verdict import REFUTED, SUPPORTED
 from circuitkit.work.files import require_writable_file, write_whole
 
@@ -26,10 +25,7 @@ def judge_folds(
     request = replace(request_of(what, machine), n_validation=1, discovery_only=True)
     require_writable_file(output)
     announce_drawing(request.n, shown=shown.has_bars)
-    subject = subject_of(request)
-    if not search.anyway:
-        baseline = measure_baseline(subject.model, subject.splits.discovery, subject.metric)
-        require_able(baseline, subject.model.name, subject.task)
+    subject = able_subject(request, search)
     with bars(shown=shown.has_bars) as stage:
         found = cross_fit(subject, settings, folds, stage)
     told = {

@@ -13,7 +13,7 @@ from circuitkit.circuits.selection import select_top
 from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_circuit, show_comparison
 from circuitkit.cli.options import BatchedMachine, Shown, What
-from circuitkit.cli.rules import SearchOrAll
+from circuitkit.cli.rules import Search, SearchOrAll
 from circuitkit.cli.terminal import NOTES, bars
 from circuitkit.discovery.methods import DEFAULT, METHODS
 from circuitkit.errors import MethodError
@@ -58,7 +58,7 @@ def find_circuit(
     settings = with_checkpoint(settings, checkpoint, kept)
     require_writable_file(output)
     announce_drawing(request.n, shown=shown.has_bars)
-    subject = _able_subject(request, search)
+    subject = able_subject(request, search)
     with bars(shown=shown.has_bars) as stage:
         if search.compares:
             _compare(subject, settings, output, stage, as_json=shown.as_json)
@@ -73,7 +73,7 @@ def find_circuit(
     show_circuit(circuit, output, as_json=shown.as_json)
 
 
-def _able_subject(request: Request, search: SearchOrAll) -> Subject:
+def able_subject(request: Request, search: Search) -> Subject:
     """Return what is studied, if the model can do it, or if that is not asked for.
 
     Raises:

@@ -133,5 +133,5 @@ def _show(record: RunRecord, subject: Subject, directory: Path, shown: Shown) ->
     for step in next_steps(record):
         OUT.print(f"Next: {step.says}", soft_wrap=True)
         if step.command:
-            OUT.print(f"  {step.command}", soft_wrap=True, markup=False)
+            OUT.print(f"  {step.command}", soft_wrap=True)
     OUT.print(f"Report: {str(directory / 'report.html')}", soft_wrap=True)

@@ -13,7 +13,7 @@ from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.areas import FRACTIONS
 from circuitkit.validation.baseline import Baseline
 from circuitkit.validation.verdict import REFUTED, UNDECIDED, Check, Verdict
-from circuitkit.work.text import plain
+from circuitkit.work.text import counted, plain
 
 SHOWN_SHARES = (0.02, 0.05, 0.1, 0.2)
 
@@ -111,11 +111,6 @@ def _checked(check: Check) -> str:
     bound = f"; must be {check.rule}: {check.outcome}" if check.is_judged else ""
     same = f", the same measurement as {check.same_as}" if check.same_as else ""
     return f"{check.criterion}: {check.got}{n}{bound} ({check.measures}{same})"
-
-
-def counted(n: int, what: str) -> str:
-    """Return a number of things, in the plural where it is not one."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def show_heat_map(heat: HeatMap, n_pairs: int) -> None:

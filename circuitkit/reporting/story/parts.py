@@ -5,11 +5,12 @@ where noising it alone does most, by the heat maps of patching, and unknown wher
 clear of zero. `share` is what is lost without its strongest member, as a share of the gap.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from circuitkit.circuits.circuit import kind_of, layer_of
-from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.circuits.graph import LOGITS
 from circuitkit.interpretation.findings import ATTENDS, DOES, Card, Role
 from circuitkit.interpretation.groups import INTO_LOGITS, leading_first
 from circuitkit.interpretation.roles.claims import claimed
@@ -17,8 +18,11 @@ from circuitkit.interpretation.roles.functions import IDLE, JOINT
 from circuitkit.reporting.story.example import Example
 from circuitkit.reporting.story.words import deed, look
 from circuitkit.study.records import RunRecord
+from circuitkit.validation.knock_outs import inner_components
+from circuitkit.work.text import counted
 
 REST = "rest"  # the column of all other places
+WORDS = {"head": "head", "mlp": "MLP"}
 MOST_NAMED = 4  # members of a part in a sentence
 
 
@@ -125,8 +129,7 @@ def _unexplained(record: RunRecord, places: Mapping[str, str]) -> list[Part]:
             share=effects.get(name, 0.0) / gap,
             ends=name in feeds,
         )
-        for name in record.circuit.components
-        if name not in (INPUT, LOGITS)
+        for name in inner_components(record.circuit)
     ]
 
 
@@ -160,12 +163,6 @@ def _places(record: RunRecord) -> dict[str, str]:
 
 def kinds_of(components: Sequence[str]) -> str:
     """Return how many heads and MLPs there are, in words: `3 heads and 1 MLP`."""
-    counts = {"head": 0, "mlp": 0}
-    for name in components:
-        counts[kind_of(name)] += 1
-    words = [
-        f"{n} {word if n == 1 else word + 's'}"
-        for n, word in ((counts["head"], "head"), (counts["mlp"], "MLP"))
-        if n
-    ]
+    counts = Counter(map(kind_of, components))
+    words = [counted(counts[kind], word) for kind, word in WORDS.items() if counts[kind]]
     return " and ".join(words) or "no component"

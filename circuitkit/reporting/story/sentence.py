@@ -7,11 +7,11 @@ measured, and which command asks for more.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.reporting.story.example import Example, example_of, listed
 from circuitkit.reporting.story.parts import Part, kinds_of, parts_of
 from circuitkit.reporting.story.words import conjugated
 from circuitkit.study.records import RunRecord
+from circuitkit.validation.knock_outs import inner_components
 from circuitkit.validation.verdict import REFUTED, SUPPORTED
 
 TOLD = 0.05  # of the gap, that a part must be worth to be told of
@@ -125,8 +125,8 @@ def _left(parts: Sequence[Part]) -> str:
 def _measured(
     record: RunRecord, parts: Sequence[Part], example: Example | None
 ) -> tuple[str, tuple[str, ...]]:
-    inner = [name for name in record.circuit.components if name not in (INPUT, LOGITS)]
     n, of = record.circuit.n_edges, record.graph.n_edges
+    inner = inner_components(record.circuit)
     lead = f"The circuit runs through {kinds_of(inner)}, over {n:,} of {of:,} edges."
     worth = [part for part in parts if abs(part.share) >= TOLD]
     strongest = sorted(worth, key=lambda part: -abs(part.share))[:MOST_TOLD]

@@ -86,12 +86,12 @@ class EdgeEffects:
 
         The pairs on which sets are chosen say how much pairs differ.
         """
-        graph, found, errors = circuit.graph, np.zeros(len(edges)), np.zeros(len(edges))
+        found, errors = np.zeros(len(edges)), np.zeros(len(edges))
         root = np.sqrt(self.case.discovery.n_clusters)
-        masks = [graph.mask_of([edge]) for edge in edges]
         for k in self.objecting:
             base = circuit.without(k)
-            held = [i for i, mask in enumerate(masks) if bool(base.edge_mask[mask].any())]
+            kept = set(base.edges)
+            held = [i for i, edge in enumerate(edges) if edge in kept]
             without = [base.without_edges([edges[i]]) for i in held]
             values = self.case.values([base, *without], choosing=True)
             for i, changes in zip(held, values[1:] - values[0], strict=True):

@@ -75,6 +75,7 @@ def differentiate(
     tape = _Tape(model)
     recorder = Recorder(model)
     replaced = replaced or {}
+    last_at_label = not sees_whole_rows(replaced, model.graph.n_layers - 1)
     hooks = _joined(replaced, _joined(recorder.hooks(), tape.hooks()))
     with torch.enable_grad(), model.frozen():
         # the graph begins here: nothing before block 0 is differentiated
@@ -84,13 +85,13 @@ def differentiate(
             run.context,
             hooks,
             sources=run.sources(),
-            last_at_label=not sees_whole_rows(replaced, model.graph.n_layers - 1),
+            last_at_label=last_at_label,
         )
         gain = metric.gain(logits, labels.to(logits.device)).sum()
         gradients = torch.autograd.grad(gain, list(tape.leaves.values()), allow_unused=True)
-    activations = recorder.activations(run)
+    activations = recorder.activations(run, last_at_label=last_at_label)
     require_finite(activations, model.name)
-    return activations, tape.gradients(gradients, run)
+    return activations, tape.gradients(gradients, run, last_at_label=last_at_label)
 
 
 class _Tape:
@@ -132,14 +133,16 @@ class _Tape:
 
         return mark
 
-    def gradients(self, values: tuple[Tensor | None, ...], run: Run) -> ReceiverGradients:
+    def gradients(
+        self, values: tuple[Tensor | None, ...], run: Run, *, last_at_label: bool
+    ) -> ReceiverGradients:
         by_point = {
             point: torch.zeros_like(leaf) if value is None else value
             for (point, leaf), value in zip(self.leaves.items(), values, strict=True)
         }
         labelled, n_pos = run.context.labelled, run.entering.shape[1]
         last = hook_points.mlp_in(self.graph.n_layers - 1)
-        if last in by_point and by_point[last].shape[1] != n_pos:
+        if last in by_point and last_at_label:
             by_point[last] = spread(by_point[last], labelled, n_pos)
         layers = tuple(
             LayerGradients(

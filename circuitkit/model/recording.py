@@ -80,7 +80,7 @@ def record_run(
             sources=run.sources(),
             last_at_label=last_at_label,
         )
-    activations = recorder.activations(run)
+    activations = recorder.activations(run, last_at_label=last_at_label)
     require_finite(activations, model.name)
     require_finite_tensor(logits, f"model {model.name!r}, logits")
     return activations, logits
@@ -108,13 +108,13 @@ class Recorder:
 
         return keep
 
-    def activations(self, run: Run) -> Activations:
-        """Return what was kept of a run."""
+    def activations(self, run: Run, *, last_at_label: bool = False) -> Activations:
+        """Return what was kept of a run; the last MLP's is perhaps of the labelled positions."""
         layers = range(self.graph.n_layers)
         with_mlps = layers if self.graph.has_mlps else range(0)
         entering = self.kept[hook_points.resid_pre(0)]
         mlps = [self.kept[hook_points.mlp_out(layer)] for layer in with_mlps]
-        if mlps and mlps[-1].shape != entering.shape:
+        if mlps and last_at_label:
             mlps[-1] = spread(mlps[-1], run.context.labelled, entering.shape[1])
         z = tuple(self.kept[hook_points.written_z(layer)] for layer in layers)
         return Activations(entering, z, tuple(mlps))

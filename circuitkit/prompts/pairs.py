@@ -8,7 +8,7 @@ tokens are read behind the prompt, in branches (prompts/answers.py).
 
 import hashlib
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -59,6 +59,12 @@ class PromptPair:
         clean = self.clean if isinstance(self.clean, str) else tuple(self.clean)
         corrupted = self.corrupted if isinstance(self.corrupted, str) else tuple(self.corrupted)
         return clean, corrupted
+
+    def right_answers(self) -> list[Hashable]:
+        """Return the right answers, of all places, in a form that can be compared and hashed."""
+        several = not isinstance(self.answer_after, str)
+        flat = [each for some in self.answers for each in some] if several else self.answers  # type: ignore[union-attr]
+        return [each if isinstance(each, str | int) else tuple(each) for each in flat]
 
 
 def fill(template: str, **words: str) -> tuple[str, dict[str, Span]]:

@@ -181,9 +181,8 @@ def _pad(
 ) -> PromptPairs:
     expected = [e.expected for e in encoded]
     layouts = [laid_out(len(e.clean), e.expected.places, e.expected.entries) for e in encoded]
-    n_tokens = [
-        len(e.clean) + len(layout.tokens) for e, layout in zip(encoded, layouts, strict=True)
-    ]
+    lengths = [len(e.clean) for e in encoded]
+    n_tokens = [n + len(layout.tokens) for n, layout in zip(lengths, layouts, strict=True)]
     width = max(n_tokens)
     shifts = [width - n if side == "left" else 0 for n in n_tokens]
 
@@ -198,11 +197,7 @@ def _pad(
         clean=torch.tensor([padded(e.clean, layout, shift) for e, layout, shift in rows]),
         corrupted=torch.tensor([padded(e.corrupted, layout, shift) for e, layout, shift in rows]),
         mask=torch.tensor(mask),
-        labels=Labels(
-            _ragged([each.first_ids(is_wrong=False) for each in expected]),
-            _ragged([each.first_ids(is_wrong=True) for each in expected]),
-            spelled=None if is_plain else spelled(layouts, [each.entries for each in expected]),
-        ),
+        labels=_labels(expected, None if is_plain else layouts),
         label_pos=torch.tensor(
             [each.places[0] + shift for each, shift in zip(expected, shifts, strict=True)]
         ),
@@ -213,9 +208,17 @@ def _pad(
         n_dropped=n_dropped,
         bos=", ".join(sorted({done for e in encoded for done in e.bos})),
         further=None if is_plain else further_columns(layouts, shifts, width),
-        branches=None
-        if is_plain
-        else branches_of(layouts, [len(e.clean) for e in encoded], shifts, width),
+        branches=None if is_plain else branches_of(layouts, lengths, shifts, width),
+    )
+
+
+def _labels(expected: Sequence[Expected], layouts: Sequence[Layout] | None) -> Labels:
+    """Return what is expected; token by token where the layouts of answers are given."""
+    entries = [each.entries for each in expected]
+    return Labels(
+        _ragged([each.first_ids(is_wrong=False) for each in expected]),
+        _ragged([each.first_ids(is_wrong=True) for each in expected]),
+        spelled=None if layouts is None else spelled(layouts, entries),
     )
 
 

@@ -50,7 +50,7 @@ def refused(door, *args, error=CircuitkitError, **options):
 
 PAIR = {"clean": [1, 2, 3], "corrupted": [1, 4, 3], "answers": [5], "wrong_answers": [6]}
 LINES = {
-    "an id below 0": ({"clean": [-1, 2, 3]}, "from 0 on, got the id -1"),
+    "an id below 0": ({"clean": [-1, 2, 3]}, "from 0 on or some of them, got the id -1"),
     "an id beyond 64 bits": ({"clean": [2**63, 2, 3]}, "text or a list of token ids"),
     "an id of 400 digits": ({"clean": [10**400, 2, 3]}, "text or a list of token ids"),
     "a template that is a list": ({"template": [1]}, "template must be text"),
@@ -59,12 +59,18 @@ LINES = {
     "NUL in a role": ({"roles": {"\x00": [0, 1]}}, "without control characters"),
     "no character in a role": ({"roles": {"\ufffe": [0, 1]}}, "without control characters"),
     "half a character in a role": ({"roles": {"\ud800": [0, 1]}}, "without control characters"),
-    "a negative answer beside a good one": ({"answers": [5, -1]}, "from 0 on, got the id -1"),
-    "a negative answer": ({"answers": [-1]}, "answer -1: must be text or a token id from 0 on"),
-    "a negative wrong answer": ({"wrong_answers": [6, -1]}, "from 0 on, got the id -1"),
+    "a negative answer beside a good one": (
+        {"answers": [5, -1]},
+        "from 0 on or some of them, got the id -1",
+    ),
+    "a negative answer": ({"answers": [-1]}, "answer -1: must be text, a token id from 0 on"),
+    "a negative wrong answer": (
+        {"wrong_answers": [6, -1]},
+        "from 0 on or some of them, got the id -1",
+    ),
     "an answer that is wrong": ({"answers": [6]}, "no answer may be a wrong answer too"),
     "an answer twice": ({"answers": [5, 5]}, "answers must differ"),
-    "an answer that is true": ({"answers": [True]}, "a list of token strings or ids"),
+    "an answer that is true": ({"answers": [True]}, "a list of texts, token ids or lists"),
     "END elsewhere": ({"roles": {"END": [0, 1]}}, "must be the last token"),
     "a role behind the prompt": ({"roles": {"A": [0, 400]}}, "must lie in the clean prompt"),
     "a role before the prompt": ({"roles": {"A": [-3, 1]}}, "must lie in the clean prompt"),

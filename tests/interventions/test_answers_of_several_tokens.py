@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.random_circuits import select_random
-from circuitkit.discovery.eap import score_edges
-from circuitkit.discovery.eap_ig import IntegrationPath, score_edges_ig
+from circuitkit.discovery import eap, eap_ig
 from circuitkit.errors import PromptError
 from circuitkit.gradients.circuit_slopes import edge_slopes
 from circuitkit.interventions.ablation import (
@@ -108,6 +108,12 @@ def gpt2(tmp_path_factory):
     return make_family("gpt2", tmp_path_factory.mktemp("family"))
 
 
+def some_edges(graph, one_in, seed):
+    """Return a random circuit of one edge in so many."""
+    scores = EdgeScores(graph, torch.ones(graph.edge_mask.shape, dtype=torch.float64))
+    return select_random(scores, graph.n_edges // one_in, seed=seed)
+
+
 def close(found, known):
     scale = float(known.abs().max())
     assert scale > 0
@@ -145,7 +151,7 @@ def test_a_log_probability_is_that_of_the_models_own_code(gpt2):
 def test_effects_of_all_edges_are_sums_of_those_of_a_run_for_each_token(model, places):
     pairs = pairs_of(places=places)
     plain, matrix = split(pairs)
-    edges = model.graph.edges
+    edges = model.graph.edge_names
     for direction in Direction:
         found = measure_edges(
             model, tokenize_pairs(pairs), edges, LogitDifference(), direction=direction
@@ -159,20 +165,21 @@ def test_edge_scores_are_sums_of_those_of_a_run_for_each_token(model):
     pairs = pairs_of()
     plain, matrix = split(pairs)
     several = tokenize_pairs(pairs)
-    weights = matrix.sum(1) * len(plain) / len(pairs)  # both are means over their own pairs
-    for score in (score_edges, lambda *a, **k: score_edges_ig(*a, IntegrationPath(steps=3), **k)):
+    for score in (eap.score_edges, eap_ig.score_edges):
         found = score(model, several, LogitDifference()).values
         rows = [score(model, plain.select([n]), LogProbability()).values for n in range(len(plain))]
-        each = sum(w * row for w, row in zip(weights, rows, strict=True)) / len(plain)
+        each = sum(w * row for w, row in zip(matrix.sum(1), rows, strict=True)) / len(pairs)
         close(found, each)
 
 
 def test_scores_and_effects_do_not_depend_on_the_batch(model):
     several = tokenize_pairs(pairs_of(4))
-    alone = [score_edges(model, several.select([n]), LogitDifference()).values for n in range(4)]
-    whole = score_edges(model, several, LogitDifference()).values
+    alone = [
+        eap.score_edges(model, several.select([n]), LogitDifference()).values for n in range(4)
+    ]
+    whole = eap.score_edges(model, several, LogitDifference()).values
     close(torch.stack(alone).mean(0), whole)
-    close(score_edges(model, several, LogitDifference(), batch_size=3).values, whole)
+    close(eap.score_edges(model, several, LogitDifference(), batch_size=3).values, whole)
 
 
 def test_circuits_under_every_ablation_are_those_of_a_run_for_each_token(model):
@@ -183,7 +190,7 @@ def test_circuits_under_every_ablation_are_those_of_a_run_for_each_token(model):
     circuits = [
         Circuit.empty(model.graph),
         Circuit.full(model.graph),
-        *(select_random(model.graph, len(model.graph.edges) // 3, seed) for seed in range(3)),
+        *(some_edges(model.graph, 3, seed) for seed in range(3)),
     ]
     both = {
         "resample": (ResampleAblation(), ResampleAblation()),
@@ -199,7 +206,7 @@ def test_circuits_under_every_ablation_are_those_of_a_run_for_each_token(model):
 def test_slopes_of_a_circuits_edges_are_those_of_a_run_for_each_token(gpt2):
     pairs = pairs_of()
     plain, matrix = split(pairs)
-    circuit = select_random(gpt2.graph, len(gpt2.graph.edges) // 2, 0)
+    circuit = some_edges(gpt2.graph, 2, 0)
     work = Work(ResampleAblation())
     [found] = edge_slopes(gpt2, tokenize_pairs(pairs), [circuit], LogitDifference(), work)
     rows = [
@@ -210,7 +217,7 @@ def test_slopes_of_a_circuits_edges_are_those_of_a_run_for_each_token(gpt2):
     close(torch.as_tensor(found), torch.as_tensor(each))
 
 
-@pytest.mark.parametrize("site", ["residual", "heads", "z", "mlp"])
+@pytest.mark.parametrize("site", ["resid", "heads", "q", "mlp"])
 def test_patching_is_that_of_a_run_for_each_token(model, site):
     pairs = pairs_of()
     plain, matrix = split(pairs)

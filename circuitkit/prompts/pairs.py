@@ -334,6 +334,17 @@ class PromptPairs(Shown):
         wrong = [tuple(sorted(ids)) for ids in self.labels.wrong_answers.tolist()]
         return list(zip(self.pair_digests(), places, right, wrong, strict=True))
 
+    @property
+    def reading(self) -> str:
+        """How answers of several tokens or places are read, in a sentence; empty for others."""
+        spelled = self.labels.spelled
+        if spelled is None:
+            return ""
+        n_tokens = spelled.ids.shape[-1]
+        places = f" at up to {spelled.n_places} places" if spelled.n_places > 1 else ""
+        tokens = f" of up to {n_tokens} tokens, each after those before it," if n_tokens > 1 else ""
+        return f"Read: answers{tokens}{places}, with the log-probability in place of the logit."
+
     def answers_of(self, row: int) -> tuple[list[list[int]], list[list[int]]]:
         """Return the token ids of each right and of each wrong answer of a pair."""
         spelled = self.labels.spelled

@@ -249,5 +249,5 @@ def _info(subject: Subject, found: Found) -> RunInfo:
         command=subject.command,
         versions=installed_versions(),
         recipe=recipe,
-        choices=found.reasons,
+        choices=tuple(filter(None, (splits.validation.reading, *found.reasons))),
     )

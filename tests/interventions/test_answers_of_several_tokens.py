@@ -33,6 +33,7 @@ from circuitkit.metrics import (
     LogitDifference,
     LogitDifferencePerToken,
     LogProbability,
+    Metric,
     ProbabilityDifference,
 )
 from circuitkit.prompts.columns import all_positions, by_role
@@ -365,6 +366,41 @@ def test_an_answer_is_given_if_each_of_its_tokens_is_the_most_likely(gpt2):
     moved[:, 2] = -moved[:, 2]  # what predicts the third token of the first answer
     changed = Agreement().values(moved, labels).tolist()
     assert (changed[0], changed[1], changed[2]) == (0, 0, 1)
+
+
+class Best(Metric):
+    """How likely the best token is at the labelled position."""
+
+    name, unit = "best", "nats"
+
+    def values(self, logits, labels):
+        return logits.log_softmax(-1).max(-1).values
+
+
+class Confidence(Metric):
+    """How much more likely the best token is at the second place than at the first."""
+
+    name, unit = "confidence", "nats"
+
+    def values(self, logits, labels):
+        best = logits.log_softmax(-1).max(-1).values
+        return best[:, 1] - best[:, 0]
+
+
+def test_a_metric_may_be_any_function_of_the_logits_at_several_places(gpt2):
+    roles = {"FIRST": (1, 2), "SECOND": (3, 5)}
+    pairs = [(drawn(5), drawn(5)) for _ in range(3)]
+    both = tokenize_pairs(
+        [PromptPair(c, d, [[1], [1]], roles=roles, answer_after=["FIRST", "SECOND"])
+         for c, d in pairs]
+    )  # fmt: skip
+    found = measure_edges(gpt2, both, gpt2.graph.edge_names, Confidence()).effects
+    each = []
+    for name in roles:
+        at = [PromptPair(c, d, [1], roles=roles, answer_after=name) for c, d in pairs]
+        edges = gpt2.graph.edge_names
+        each.append(measure_edges(gpt2, tokenize_pairs(at), edges, Best()).effects)
+    close(found, each[1] - each[0])
 
 
 def test_a_place_without_wrong_answers_is_refused_where_they_are_needed():

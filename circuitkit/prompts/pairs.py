@@ -342,8 +342,8 @@ class PromptPairs(Shown):
             return ""
         n_tokens = spelled.ids.shape[-1]
         places = f" at up to {spelled.n_places} places" if spelled.n_places > 1 else ""
-        tokens = f" of up to {n_tokens} tokens, each after those before it," if n_tokens > 1 else ""
-        return f"Read: answers{tokens}{places}, with the log-probability in place of the logit."
+        tokens = f" of up to {n_tokens} tokens, each after those before it" if n_tokens > 1 else ""
+        return f"Read: answers{places}{tokens}; the log-probability stands for the logit."
 
     def answers_of(self, row: int) -> tuple[list[list[int]], list[list[int]]]:
         """Return the token ids of each right and of each wrong answer of a pair."""

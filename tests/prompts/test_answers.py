@@ -99,6 +99,18 @@ def test_several_places_have_answers_of_their_own():
     assert pairs.labels.answers.tolist() == [[5]]
 
 
+def test_how_answers_are_read_is_said_in_a_sentence():
+    both = {"roles": {"A": (0, 1), "B": (1, 3)}, "answer_after": ["B", "A"]}
+    several = tokenize_pairs([pair(answers=[[5], [[6, 7]]], wrong=[], **both)])
+    ends = "; the log-probability stands for the logit."
+    each = "of up to 2 tokens, each after those before it"
+    assert several.reading == f"Read: answers at up to 2 places {each}{ends}"
+    assert (
+        tokenize_pairs([pair(answers=[[5, 6]], wrong=[])]).reading == f"Read: answers {each}{ends}"
+    )
+    assert tokenize_pairs([pair(answers=[5], wrong=[])]).reading == ""
+
+
 def test_exchanged_answers_are_laid_out_anew():
     pairs = tokenize_pairs(
         [pair(), pair(answers=[[5, 5]], wrong=[[6]], clean=[1, 2, 3, 3], corrupted=[2, 2, 3, 3])]

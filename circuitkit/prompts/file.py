@@ -1,7 +1,8 @@
 """Prompt pairs from a JSON Lines file, without a task class.
 
-    {"clean": text or [ids], "corrupted": ..., "answers": [...], "wrong_answers": [...],
-     "roles": {name: [start, end]}, "template": "...", "cluster": "...", "split": "discovery"}
+    {"clean": text, [ids] or [messages], "corrupted": ..., "answers": [...],
+     "wrong_answers": [...], "roles": {name: [start, end]}, "answer_after": "...",
+     "template": "...", "cluster": "...", "split": "discovery"}
 
 Only `clean`, `corrupted` and `answers` are required. Answers are token strings or ids. Lines may
 name their split; those that do not are dealt out by `splits_of`. Lines that the model cannot tell
@@ -18,15 +19,15 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
 from circuitkit.prompts.clusters import linked, without_repeats
-from circuitkit.prompts.pair_checks import require_fields
-from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.pair_checks import FIELDS, require_fields
+from circuitkit.prompts.pairs import END, PromptPair, PromptPairs
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.work.reading import UnreadableError, parse_json, read_text_file
 from circuitkit.work.text import error_text, shown
 
 SPLITS = ("discovery", "validation", "reference")
-KEYS = {"clean", "corrupted", "answers", "wrong_answers", "roles", "template", "cluster", "split"}
+KEYS = {*FIELDS, "split"}
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,8 @@ def _pair(data: Mapping[str, Any]) -> PromptPair:
         corrupted=data["corrupted"],
         answers=data["answers"],
         wrong_answers=data.get("wrong_answers", []),
-        roles={name: (start, end) for name, (start, end) in data.get("roles", {}).items()},
+        roles={name: tuple(span) for name, span in data.get("roles", {}).items()},
         template=data.get("template", ""),
+        answer_after=data.get("answer_after", END),
         cluster=data.get("cluster"),
     )

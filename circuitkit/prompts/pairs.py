@@ -20,6 +20,9 @@ from circuitkit.work.notebook import Shown
 from circuitkit.work.text import brief, shown
 
 Span = tuple[int, int]
+MessageSpan = tuple[int, int, int]  # which message, then the span in its content
+Message = Mapping[str, str]  # {"role": ..., "content": ...}
+Prompt = str | Sequence[int] | Sequence[Message]
 END = "END"
 MAX_PAIRS = 50_000  # of a split: more would take minutes to draw, and say no more
 
@@ -28,18 +31,20 @@ MAX_PAIRS = 50_000  # of a split: more would take minutes to draw, and say no mo
 class PromptPair:
     """One clean and one corrupted prompt, with the answers expected after the clean one.
 
-    Prompts are text, or token ids. `roles` names spans of the clean prompt, end exclusive: of
-    characters for text, of tokens for token ids. The answer is read after the role `answer_after`;
-    the role END (the last token) always exists. Pairs of one `template` have equally many tokens.
+    Prompts are text, token ids, or messages that the model's chat template renders (chat.py).
+    `roles` names spans of the clean prompt, end exclusive: of characters for text, of tokens for
+    token ids, (message, start, end) in characters of its content for messages. The answer is read
+    after the role `answer_after`; the role END (the last token) always exists. Pairs of one
+    `template` have equally many tokens.
     Pairs of one `cluster` are not independent: they share a fact or a wording, say. None leaves it
     to their contents (prompts/clusters.py).
     """
 
-    clean: str | Sequence[int]
-    corrupted: str | Sequence[int]
+    clean: Prompt
+    corrupted: Prompt
     answers: Sequence[str | int]
     wrong_answers: Sequence[str | int] = ()
-    roles: Mapping[str, Span] = field(default_factory=dict)
+    roles: Mapping[str, Span | MessageSpan] = field(default_factory=dict)
     template: str = ""
     answer_after: str = END
     cluster: str | None = None
@@ -48,11 +53,17 @@ class PromptPair:
         prompts = f"{shown(self.clean, 60)} / {shown(self.corrupted, 60)}"
         return brief(f"PromptPair({prompts} -> {shown(list(self.answers), 40)})")
 
-    def contents(self) -> tuple[str | tuple[int, ...], str | tuple[int, ...]]:
+    def contents(self) -> tuple[str | tuple[object, ...], str | tuple[object, ...]]:
         """Return both prompts in a form that can be compared and hashed."""
-        clean = self.clean if isinstance(self.clean, str) else tuple(self.clean)
-        corrupted = self.corrupted if isinstance(self.corrupted, str) else tuple(self.corrupted)
-        return clean, corrupted
+        return _hashable(self.clean), _hashable(self.corrupted)
+
+
+def _hashable(prompt: Prompt) -> str | tuple[object, ...]:
+    if isinstance(prompt, str):
+        return prompt
+    return tuple(
+        tuple(sorted(part.items())) if isinstance(part, Mapping) else part for part in prompt
+    )
 
 
 def fill(template: str, **words: str) -> tuple[str, dict[str, Span]]:

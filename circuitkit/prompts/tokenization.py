@@ -1,7 +1,6 @@
 """From prompt pairs to token tensors: alignment, padding, and every check on the way."""
 
 import hashlib
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +15,7 @@ from circuitkit.prompts.clusters import cluster_names
 from circuitkit.prompts.encoding import SHOWN, checked_bos, encode, pieces, shown
 from circuitkit.prompts.encoding import answer_id as answer_id
 from circuitkit.prompts.pairs import END, Labels, PromptPair, PromptPairs, Span
+from circuitkit.prompts.spans import token_roles
 
 MANY = 600  # characters that a message shows of a prompt's tokens
 
@@ -97,9 +97,7 @@ def encode_pair(
     """
     _require_kinds(pair)
     clean, corrupted = (encode(p, tokenizer, bos) for p in (pair.clean, pair.corrupted))
-    roles = {
-        name: _token_span(name, span, clean.offsets, pair) for name, span in pair.roles.items()
-    }
+    roles = token_roles(pair.clean, pair.roles, clean)
     last = (len(clean.ids) - 1, len(clean.ids))
     if roles.setdefault(END, last) != last:
         raise PromptError(
@@ -166,30 +164,6 @@ def _answers_of(
             "Take it out of one of them."
         )
     return right, wrong
-
-
-def _token_span(name: str, span: Span, offsets: list[Span], pair: PromptPair) -> Span:
-    try:
-        start, end = (operator.index(edge) for edge in span)
-    except (TypeError, ValueError) as error:
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: role {name!r} must be a span (start, end) of whole "
-            f"numbers, got {shown(span)}. It names tokens. Correct the span."
-        ) from error
-    if not 0 <= start < end <= len(pair.clean):
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: role {name!r} must lie in the clean prompt, of length "
-            f"{len(pair.clean)}, got the span {shown(span)}. It names tokens: (start, end), in "
-            "characters for text and in tokens for token ids. Correct the span."
-        )
-    touched = [place for place, (s, e) in enumerate(offsets) if s < end and e > start]
-    if not touched:
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: role {name!r} must cover a token, got the span {span}. "
-            "Spans are (start, end) in the clean prompt, in characters for text and in tokens "
-            "for token ids. Correct the span."
-        )
-    return touched[0], touched[-1] + 1
 
 
 def _misaligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> AlignmentError:

@@ -1,8 +1,9 @@
 """Prompt pairs: what a task supplies, and the same pairs as the padded tensors that runs read.
 
 Clean and corrupted prompts of a pair are compared position by position, so they have equally many
-tokens. Position ids count real tokens only, so a padded prompt gives the same numbers as an
-unpadded one. `circuitkit.prompts.tokenization` makes the second from the first.
+tokens, or name the spans that have not (alignment.py). Position ids count real tokens only, so a
+padded prompt gives the same numbers as an unpadded one. `circuitkit.prompts.tokenization` makes the
+second from the first.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from circuitkit.prompts.pieces import Piece, is_unequal, stand_ins
 from circuitkit.work.notebook import Shown
 from circuitkit.work.text import brief, shown
 
@@ -37,7 +39,8 @@ class PromptPair:
     after the role `answer_after`; the role END (the last token) always exists. Pairs of one
     `template` have equally many tokens.
     Pairs of one `cluster` are not independent: they share a fact or a wording, say. None leaves it
-    to their contents (prompts/clusters.py).
+    to their contents (prompts/clusters.py). `corrupted_roles` names spans of the corrupted prompt;
+    with a rule `align` the spans that both name may have unequal lengths (prompts/alignment.py).
     """
 
     clean: Prompt
@@ -48,6 +51,8 @@ class PromptPair:
     template: str = ""
     answer_after: str = END
     cluster: str | None = None
+    corrupted_roles: Mapping[str, Span | MessageSpan] = field(default_factory=dict)
+    align: str = ""
 
     def __repr__(self) -> str:
         prompts = f"{shown(self.clean, 60)} / {shown(self.corrupted, 60)}"
@@ -138,12 +143,15 @@ class PromptBatch:
     """Padded prompts that one forward pass reads, and where each one's answer is read.
 
     `labels` are there for the model to check that it has such answers; a run does not need them.
+    `stand_ins` are there if the clean prompts have other lengths: how much of each position here
+    stands for each position of theirs.
     """
 
     tokens: Int[Tensor, "row pos"]
     mask: Bool[Tensor, "row pos"]
     label_pos: Int[Tensor, " row"]
     labels: Labels | None = None
+    stand_ins: Float[Tensor, "row pos pos"] | None = None
 
     def __repr__(self) -> str:
         n_rows, n_pos = self.tokens.shape
@@ -161,6 +169,7 @@ class PromptBatch:
             self.mask.repeat(n, 1),
             self.label_pos.repeat(n),
             None if self.labels is None else self.labels.repeated(n),
+            None if self.stand_ins is None else self.stand_ins.repeat(n, 1, 1),
         )
 
 
@@ -171,6 +180,8 @@ class PromptPairs(Shown):
     `bos` says what was done about the beginning-of-sequence token: "added" in front of text,
     "present" in the text, "none", "as given" of token ids; several where prompts differ.
     `n_dropped` pairs were misaligned, `n_repeats` had the contents of another: both are left out.
+    Where some pair has unequal lengths, `corrupted_mask` and `pieces` are there: the real tokens of
+    the corrupted prompts, and which of their columns stand for which of the clean ones.
     """
 
     clean: Int[Tensor, "pair pos"]
@@ -185,6 +196,8 @@ class PromptPairs(Shown):
     n_dropped: int = 0
     bos: str = ""
     n_repeats: int = 0
+    corrupted_mask: Bool[Tensor, "pair pos"] | None = None
+    pieces: tuple[tuple[Piece, ...], ...] = ()
 
     def __repr__(self) -> str:
         first = f"; the first: {self.pairs[0]!r}" if self.pairs else ""
@@ -201,7 +214,38 @@ class PromptPairs(Shown):
     @property
     def corrupted_batch(self) -> PromptBatch:
         """The corrupted prompts, ready to run."""
-        return PromptBatch(self.corrupted, self.mask, self.label_pos, self.labels.ids_alone())
+        labels = self.labels.ids_alone()
+        if self.corrupted_mask is None:
+            return PromptBatch(self.corrupted, self.mask, self.label_pos, labels)
+        stand_ins = self._stand_ins()
+        read = stand_ins[torch.arange(len(self)), self.label_pos].argmax(-1)
+        return PromptBatch(self.corrupted, self.corrupted_mask, read, labels, stand_ins)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the clean and the corrupted prompt of every pair have equal lengths."""
+        return self.corrupted_mask is None
+
+    @property
+    def align(self) -> str:
+        """The rules by which pairs of unequal length were aligned, empty where there is none."""
+        both = zip(self.pairs, self.pieces, strict=bool(self.pieces))
+        return ", ".join(sorted({pair.align for pair, own in both if any(map(is_unequal, own))}))
+
+    @property
+    def differs(self) -> Bool[Tensor, "pair pos"]:
+        """Where the token of the clean prompt is another than the one that stands for it."""
+        if self.is_level:
+            return self.clean != self.corrupted
+        weights = self._stand_ins()
+        at = weights.argmax(-1)
+        is_single = weights.gather(-1, at.unsqueeze(-1))[..., 0] == 1
+        return self.mask & ~(is_single & (self.clean == self.corrupted.gather(1, at)))
+
+    def _stand_ins(self) -> Float[Tensor, "pair pos pos"]:
+        width = self.clean.shape[1]
+        both = zip(self.pieces, self.pairs, strict=True)
+        return torch.stack([stand_ins(own, pair.align, width) for own, pair in both])
 
     @property
     def lengths(self) -> Int[Tensor, " pair"]:
@@ -226,6 +270,8 @@ class PromptPairs(Shown):
         labels = (self.labels.answers, self.labels.wrong_answers, self.label_pos)
         for tensor in (self.clean, self.corrupted, self.mask, *labels):
             hashed.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+        if not self.is_level:
+            hashed.update(repr((self.pieces, [pair.align for pair in self.pairs])).encode())
         return hashed.hexdigest()[:16]
 
     @property
@@ -235,9 +281,11 @@ class PromptPairs(Shown):
 
     def pair_digests(self) -> list[tuple[str, str]]:
         """Return the digests of the clean and the corrupted prompt of each pair."""
+        there = self.mask if self.corrupted_mask is None else self.corrupted_mask
+        rows = zip(self.clean, self.mask, self.corrupted, there, strict=True)
         return [
-            (_digest(clean[real]), _digest(corrupted[real]))
-            for clean, corrupted, real in zip(self.clean, self.corrupted, self.mask, strict=True)
+            (_digest(clean[real]), _digest(corrupted[their_real]))
+            for clean, real, corrupted, their_real in rows
         ]
 
     def contents(self) -> list[tuple[object, ...]]:
@@ -268,6 +316,8 @@ class PromptPairs(Shown):
             templates=tuple(self.templates[i] for i in rows),
             pairs=tuple(self.pairs[i] for i in rows),
             cluster_names=tuple(self.cluster_names[i] for i in rows),
+            corrupted_mask=None if self.corrupted_mask is None else self.corrupted_mask[at],
+            pieces=tuple(self.pieces[i] for i in rows) if self.pieces else (),
         )
 
     def batches(self, size: int) -> Iterator["PromptPairs"]:

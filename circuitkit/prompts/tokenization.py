@@ -2,19 +2,21 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AlignmentError, AnswerError, PromptError
+from circuitkit.prompts.alignment import Side, checked_rule, pieces_of, require_one_token
 from circuitkit.prompts.clusters import cluster_names
 from circuitkit.prompts.encoding import SHOWN, checked_bos, encode, pieces, shown
 from circuitkit.prompts.encoding import answer_id as answer_id
 from circuitkit.prompts.pairs import END, Labels, PromptPair, PromptPairs, Span
+from circuitkit.prompts.pieces import Piece, shifted
 from circuitkit.prompts.spans import token_roles
 
 MANY = 600  # characters that a message shows of a prompt's tokens
@@ -39,6 +41,8 @@ class Encoded:
     answers: list[int]
     wrong_answers: list[int]
     bos: tuple[str, str]  # what was done about that of the clean and of the corrupted prompt
+    corrupted_roles: dict[str, Span]
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def template(self) -> str:
@@ -68,10 +72,14 @@ def tokenize_pairs(
     bos = checked_bos(bos)
     known: dict[str, int] = {}
     encoded = [encode_pair(pair, tokenizer, bos, known) for pair in pairs]
-    aligned = [e for e in encoded if len(e.clean) == len(e.corrupted)]
+    aligned = []
+    for each in encoded:
+        try:
+            aligned.append(_aligned(each, tokenizer))
+        except AlignmentError:
+            if not drop_misaligned:
+                raise
     n_dropped = len(encoded) - len(aligned)
-    if n_dropped and not drop_misaligned:
-        raise _misaligned(next(e for e in encoded if len(e.clean) != len(e.corrupted)), tokenizer)
     if not aligned:
         raise PromptError(
             f"prompts: at least one aligned pair is needed, got {len(pairs)} pairs of which "
@@ -111,12 +119,35 @@ def encode_pair(
             f"among {sorted(roles)}. The answer is read after it. Name the span in roles."
         )
     right, wrong = _answers_of(pair, tokenizer, {} if known is None else known)
-    return Encoded(pair, clean.ids, corrupted.ids, roles, right, wrong, (clean.bos, corrupted.bos))
+    theirs = token_roles(pair.corrupted, pair.corrupted_roles, corrupted, "corrupted")
+    done = clean.bos, corrupted.bos
+    return Encoded(pair, clean.ids, corrupted.ids, roles, right, wrong, done, theirs)
+
+
+def _aligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> Encoded:
+    """Return a pair with what stands for what, if its prompts can be compared.
+
+    Raises:
+        AlignmentError: its lengths differ, and no spans are named that say where.
+    """
+    clean, corrupted, rule = encoded.clean, encoded.corrupted, checked_rule(encoded.pair.align)
+    if not rule:
+        if len(clean) != len(corrupted):
+            raise _misaligned(encoded, tokenizer)
+        return encoded
+    sides = (
+        Side(pieces(clean, tokenizer), encoded.roles),
+        Side(pieces(corrupted, tokenizer), encoded.corrupted_roles),
+    )
+    found = pieces_of(*sides)
+    read = encoded.roles[encoded.pair.answer_after][1] - 1
+    require_one_token(read, found, rule, encoded.roles)
+    return replace(encoded, pieces=found)
 
 
 def _require_kinds(pair: PromptPair) -> None:
     """Refuse fields of a kind that nothing below could read."""
-    kinds = {"roles": Mapping, "template": str, "answer_after": str}
+    kinds = {"roles": Mapping, "corrupted_roles": Mapping, "template": str, "answer_after": str}
     lists = {"answers": Sequence, "wrong_answers": Sequence}
     for field, kind in (kinds | lists).items():
         value = getattr(pair, field)
@@ -172,8 +203,9 @@ def _misaligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> 
         f"{len(encoded.clean)} and {len(encoded.corrupted)}:\n"
         f"  clean     {shown(pieces(encoded.clean[:SHOWN], tokenizer), MANY)}\n"
         f"  corrupted {shown(pieces(encoded.corrupted[:SHOWN], tokenizer), MANY)}\n"
-        "Activations are compared position by position. Use words of equal length in tokens, or "
-        "set `drop_misaligned = True` on the task to drop and count such pairs."
+        "Activations are compared position by position. Use words of equal length in tokens, name "
+        "the spans that differ and a rule (`roles`, `corrupted_roles`, `align`), or set "
+        "`drop_misaligned = True` on the task to drop and count such pairs."
     )
 
 
@@ -193,30 +225,28 @@ def _check_templates(encoded: Sequence[Encoded]) -> None:
 def _pad(
     encoded: Sequence[Encoded], side: Literal["left", "right"], pad_token: int, n_dropped: int
 ) -> PromptPairs:
-    width = max(len(e.clean) for e in encoded)
-    shifts = [width - len(e.clean) if side == "left" else 0 for e in encoded]
-
-    def padded(ids: list[int], shift: int) -> list[int]:
-        return [pad_token] * shift + ids + [pad_token] * (width - len(ids) - shift)
-
+    clean, corrupted = [e.clean for e in encoded], [e.corrupted for e in encoded]
+    width = max(map(len, clean + corrupted))
+    shifts, their_shifts = (
+        [width - len(ids) if side == "left" else 0 for ids in prompts]
+        for prompts in (clean, corrupted)
+    )
     roles = tuple(
         {name: (start + shift, end + shift) for name, (start, end) in e.roles.items()}
         for e, shift in zip(encoded, shifts, strict=True)
     )
     last = [r[e.pair.answer_after][1] - 1 for r, e in zip(roles, encoded, strict=True)]
     clusters = cluster_names(
-        [e.clean for e in encoded],
+        clean,
         [at - shift for at, shift in zip(last, shifts, strict=True)],
         [e.answers for e in encoded],
         [e.pair.cluster for e in encoded],
-        [e.corrupted for e in encoded],
+        corrupted,
     )
-    rows = list(zip(encoded, shifts, strict=True))
-    mask = [[shift <= p < shift + len(e.clean) for p in range(width)] for e, shift in rows]
-    return PromptPairs(
-        clean=torch.tensor([padded(e.clean, shift) for e, shift in rows]),
-        corrupted=torch.tensor([padded(e.corrupted, shift) for e, shift in rows]),
-        mask=torch.tensor(mask),
+    found = PromptPairs(
+        clean=_padded(clean, shifts, width, pad_token),
+        corrupted=_padded(corrupted, their_shifts, width, pad_token),
+        mask=_real(clean, shifts, width),
         labels=Labels(
             _ragged([e.answers for e in encoded]), _ragged([e.wrong_answers for e in encoded])
         ),
@@ -228,6 +258,42 @@ def _pad(
         n_dropped=n_dropped,
         bos=", ".join(sorted({done for e in encoded for done in e.bos})),
     )
+    return _with_pieces(found, encoded, shifts, their_shifts)
+
+
+def _with_pieces(
+    pairs: PromptPairs, encoded: Sequence[Encoded], shifts: list[int], their_shifts: list[int]
+) -> PromptPairs:
+    """Return the pairs with what stands for what, if some have unequal lengths."""
+    if all(ours == theirs for e in encoded for ours, theirs in e.pieces):
+        return pairs
+    pieces = tuple(
+        # of a pair without spans, each token stands for itself
+        shifted(e.pieces or (((0, len(e.clean)),) * 2,), *both)
+        for e, both in zip(encoded, zip(shifts, their_shifts, strict=True), strict=True)
+    )
+    mask = _real([e.corrupted for e in encoded], their_shifts, pairs.corrupted.shape[1])
+    return replace(pairs, corrupted_mask=mask, pieces=pieces)
+
+
+def _padded(
+    prompts: Sequence[list[int]], shifts: Sequence[int], width: int, pad_token: int
+) -> Int[Tensor, "pair pos"]:
+    """Return prompts as rows, each behind so many columns of padding."""
+    rows = torch.full((len(prompts), width), pad_token)
+    for row, ids, shift in zip(rows, prompts, shifts, strict=True):
+        row[shift : shift + len(ids)] = torch.tensor(ids)
+    return rows
+
+
+def _real(
+    prompts: Sequence[list[int]], shifts: Sequence[int], width: int
+) -> Bool[Tensor, "pair pos"]:
+    """Return which columns of such rows hold the prompts."""
+    starts = torch.tensor(shifts).unsqueeze(1)
+    ends = starts + torch.tensor([[len(ids)] for ids in prompts])
+    columns = torch.arange(width)
+    return (starts <= columns) & (columns < ends)
 
 
 def _ragged(rows: Sequence[Sequence[int]]) -> Int[Tensor, "row entry"]:

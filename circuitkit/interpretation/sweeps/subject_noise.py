@@ -66,7 +66,7 @@ def default_subject(pairs: PromptPairs) -> str:
     Raises:
         PromptError: there is none.
     """
-    differs = pairs.clean != pairs.corrupted
+    differs = pairs.differs
     known = set.intersection(*(set(roles) for roles in pairs.roles))
     names = [
         name

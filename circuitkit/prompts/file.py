@@ -2,7 +2,8 @@
 
     {"clean": text, [ids] or [messages], "corrupted": ..., "answers": [...],
      "wrong_answers": [...], "roles": {name: [start, end]}, "answer_after": "...",
-     "template": "...", "cluster": "...", "split": "discovery"}
+     "corrupted_roles": {name: [start, end]}, "align": "last", "template": "...",
+     "cluster": "...", "split": "discovery"}
 
 Only `clean`, `corrupted` and `answers` are required. Answers are token strings or ids. Lines may
 name their split; those that do not are dealt out by `splits_of`. Lines that the model cannot tell
@@ -18,6 +19,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
+from circuitkit.prompts.alignment import checked_rule
 from circuitkit.prompts.clusters import linked, without_repeats
 from circuitkit.prompts.pair_checks import FIELDS, require_fields
 from circuitkit.prompts.pairs import END, PromptPair, PromptPairs
@@ -191,8 +193,14 @@ def _pair(data: Mapping[str, Any]) -> PromptPair:
         corrupted=data["corrupted"],
         answers=data["answers"],
         wrong_answers=data.get("wrong_answers", []),
-        roles={name: tuple(span) for name, span in data.get("roles", {}).items()},
+        roles=_spans(data.get("roles", {})),
         template=data.get("template", ""),
         answer_after=data.get("answer_after", END),
         cluster=data.get("cluster"),
+        corrupted_roles=_spans(data.get("corrupted_roles", {})),
+        align=checked_rule(data.get("align", "")),
     )
+
+
+def _spans(roles: Mapping[str, list[int]]) -> dict[str, Any]:
+    return {name: tuple(span) for name, span in roles.items()}

@@ -48,8 +48,10 @@ def require_fields(data: Mapping[str, Any], where: str) -> None:
                 f"{where}: {key} must be a list of token strings or ids, got {shown(values)}. "
                 "Metrics compare their logits. Correct it."
             )
-    _require_roles(data.get("roles", {}), data["clean"], where)
-    for key in ("template", "answer_after"):
+    _require_roles(data.get("roles", {}), data["clean"], ("roles", "clean"), where)
+    theirs = data.get("corrupted_roles", {})
+    _require_roles(theirs, data["corrupted"], ("corrupted_roles", "corrupted"), where)
+    for key in ("template", "answer_after", "align"):
         name = data.get(key, "")
         if not (isinstance(name, str) and is_safe(name)):
             raise PromptError(
@@ -82,19 +84,21 @@ def _require_prompt(prompt: object, key: str, where: str) -> None:
         )
 
 
-def _require_roles(roles: object, prompt: object, where: str) -> None:
+def _require_roles(roles: object, prompt: object, named: tuple[str, str], where: str) -> None:
+    """Refuse roles of the wrong kind; `named` are their key and their prompt."""
+    key, side = named
     form = "[message, start, end]" if is_chat(prompt) else "[start, end]"
     n = form.count(",") + 1
     spans = roles.items() if isinstance(roles, Mapping) else [("", None)]
     if not all(isinstance(name, str) and _is_span(span, n) for name, span in spans):
         raise PromptError(
-            f"{where}: roles must be {{name: {form}}}, got {shown(roles)}. They say where "
-            "in the clean prompt a word stands. Correct it."
+            f"{where}: {key} must be {{name: {form}}}, got {shown(roles)}. They say where "
+            f"in the {side} prompt a word stands. Correct it."
         )
     unsafe = [name for name, _ in spans if not is_safe(name)]
     if unsafe:
         raise PromptError(
-            f"{where}: names of roles must be text without control characters, got "
+            f"{where}: names of {key} must be text without control characters, got "
             f"{shown(unsafe[0])}. Reports show them. Correct it."
         )
 

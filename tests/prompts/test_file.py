@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from circuitkit.errors import PromptError
+from circuitkit.errors import AlignmentError, PromptError
 from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
 
 from .test_chat import chat_tokenizer
@@ -44,6 +44,10 @@ def read(tmp_path):
         ({"answers": ["\udfff"]}, "answers must be a list"),
         ({"split": ["discovery"]}, "split one of"),
         ({"answer_after": 5}, "answer_after must be text without control characters, got 5"),
+        ({"corrupted_roles": {"A": [0, 1, 2]}}, r"corrupted_roles must be \{name: \[start, end\]"),
+        ({"corrupted_roles": {"\ufffe": [0, 1]}}, "names of corrupted_roles"),
+        ({"align": 5}, "align must be text without control characters, got 5"),
+        ({"align": "first"}, "align: must be one of last, mean, or empty, got 'first'"),
         ({"clean": [{"role": "user"}]}, "clean: message 0 must hold role and content alone"),
         ({"corrupted": [1, {"role": "user"}]}, "corrupted: message 0 must hold role and content"),
         ({"clean": {"role": "user", "content": "Hi"}}, "clean must be text .* messages are writ"),
@@ -186,3 +190,13 @@ def test_a_line_says_after_which_role_the_answer_is_read(read):
     assert discovery_pairs(read(GOOD), None).label_pos.tolist() == [1]
     with pytest.raises(PromptError, match="answer_after must be a role, got 'B'"):
         discovery_pairs(read(first | {"answer_after": "B"}), None)
+
+
+def test_a_line_of_unequal_lengths_says_its_spans_and_its_rule(read):
+    spans = {"roles": {"A": [0, 2]}, "corrupted_roles": {"A": [0, 1]}}
+    unequal = {"clean": [1, 2, 3], "corrupted": [4, 3], "answers": [5], "align": "mean", **spans}
+    found = discovery_pairs(read(unequal), None)
+    assert found.align == "mean"
+    assert found.corrupted_batch.stand_ins[0, :2].argmax(1).tolist() == [1, 1]
+    with pytest.raises(AlignmentError, match="got 3 and 2"):
+        discovery_pairs(read(unequal | {"align": ""}), None)

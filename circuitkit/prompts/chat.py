@@ -23,8 +23,8 @@ from circuitkit.prompts.messages import ASSISTANT, CONTENT, ROLE, USER, require_
 from circuitkit.prompts.pairs import Message, Span
 from circuitkit.work.text import error_text, shown
 
-ASSISTANT_PREFIX = "assistant prefix"  # what asks the model to speak, as "<|assistant|>\n"
-INSTRUCTION_END = "instruction end"  # the template's text behind the last content of the user
+ASSISTANT_PREFIX = "assistant-prefix"  # what asks the model to speak, as "<|assistant|>\n"
+INSTRUCTION_END = "instruction-end"  # the template's text behind the last content of the user
 # what a template asks for today's date, as a macro of its own that knows another
 DATE = {"d": 26, "m": "07", "b": "Jul", "B": "July", "Y": 2024, "y": 24, "a": "Fri", "A": "Friday"}
 DATED = "{%- macro strftime_now(form) -%}{{- form"
@@ -38,8 +38,8 @@ class RenderedChat:
     """The text that a chat template makes of messages, and which characters of it are what.
 
     `contents` are the spans of the messages' contents, `roles` those that need no naming: each
-    content by who speaks (`user`; earlier ones `user 1`, `user 2`), `instruction end` and
-    `assistant prefix`.
+    content by who speaks (`user`; earlier ones `user-1`, `user-2`), `instruction-end` and
+    `assistant-prefix`.
     """
 
     text: str
@@ -168,7 +168,7 @@ def _speakers(messages: Sequence[Message], contents: Sequence[Span]) -> dict[str
     for message, span in zip(messages, contents, strict=True):
         name = message[ROLE]
         seen[name] += 1
-        roles[name if seen[name] == total[name] else f"{name} {seen[name]}"] = span
+        roles[name if seen[name] == total[name] else f"{name}-{seen[name]}"] = span
     return roles
 
 
@@ -178,7 +178,7 @@ def _of_template(
     """Return the spans of the template's own text that have a name.
 
     `before` is the text of what was said, without asking for more. Where a template writes nothing
-    to ask the model to speak, there is no assistant prefix.
+    to ask the model to speak, there is no assistant-prefix.
     """
     is_prefill = messages[-1][ROLE] == ASSISTANT
     end = contents[-1][0] if is_prefill else len(text)

@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.names import ALIGN
+
 Piece = tuple[tuple[int, int], tuple[int, int]]
-LAST, MEAN = "last", "mean"
+LAST, MEAN = ALIGN
 
 
 def is_unequal(piece: Piece) -> bool:

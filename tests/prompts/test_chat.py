@@ -156,8 +156,8 @@ def test_a_question_is_rendered_with_its_generation_prompt_and_every_role_is_fou
     assert chat.text == ASKED[family]
     behind, prefix = BEHIND[family]
     found = words_of(said("user"), tokenizers[family])
-    assert found.pop("assistant prefix", None) == prefix
-    assert found == {"user": "user", "instruction end": behind}
+    assert found.pop("assistant-prefix", None) == prefix
+    assert found == {"user": "user", "instruction-end": behind}
     # the content, not the template's own word before it
     assert chat.roles["user"] == (len(chat.text) - len(behind) - 4, len(chat.text) - len(behind))
 
@@ -175,8 +175,8 @@ def test_a_last_message_of_the_assistant_is_continued(tokenizers, family):
     expected = BEHIND[family][1]
     if family == "qwen-3":  # which writes an empty thought
         expected += "<think>\n\n</think>\n\n"
-    assert found.get("assistant prefix") == expected
-    assert "Hi" + found["instruction end"] + "user" in chat.text
+    assert found.get("assistant-prefix") == expected
+    assert "Hi" + found["instruction-end"] + "user" in chat.text
 
 
 @pytest.mark.parametrize("family", INSTRUCTED)
@@ -215,8 +215,8 @@ def test_always_adds_the_bos_that_a_template_leaves_out_and_no_second_one(tokeni
 def test_earlier_turns_have_numbers_and_the_last_has_the_name_alone(tokenizers):
     chat = render_chat(said("one", "two", "three"), tokenizers["llama-3"])
     found = pieces_of(chat)
-    assert (found["user 1"], found["assistant"], found["user"]) == ("one", "two", "three")
-    assert list(chat.contents) == [chat.roles[name] for name in ("user 1", "assistant", "user")]
+    assert (found["user-1"], found["assistant"], found["user"]) == ("one", "two", "three")
+    assert list(chat.contents) == [chat.roles[name] for name in ("user-1", "assistant", "user")]
 
 
 def test_a_date_that_a_template_writes_is_not_that_of_today(tokenizers):
@@ -244,7 +244,7 @@ def test_a_span_of_a_content_becomes_the_tokens_that_hold_it(tokenizers, family)
     assert words["system"] == "Name the country"
     assert words["user"] == "Where is Paris?"
     assert roles["END"] == (pairs.clean.shape[1] - 1, pairs.clean.shape[1])
-    assert roles["instruction end"][1] == roles["END"][1]
+    assert roles["instruction-end"][1] == roles["END"][1]
 
 
 def test_a_slow_tokenizer_finds_the_same_places(tokenizers):
@@ -267,13 +267,13 @@ def test_columns_by_role_do_not_overlap(tokenizers):
     pairs = tokenize_pairs([asking()] * 2, tokenizers["llama-3"])
     columns = by_role(pairs)
     assert (columns.masks.sum(0) == pairs.mask).all()
-    assert {"system", "user", "city", "assistant prefix", "instruction end"} < {*columns.names}
+    assert {"system", "user", "city", "assistant-prefix", "instruction-end"} < {*columns.names}
     places, roles = own_places(pairs, 0), pairs.roles[0]
     word = tokenizers["llama-3"].decode(pairs.clean[0, places["user"]])
     assert word == "Where is ?"
     assert places["city"] == list(range(*roles["city"]))
-    assert places["instruction end"] == [roles["instruction end"][0]]
-    assert places["END"][0] not in places["assistant prefix"]
+    assert places["instruction-end"] == [roles["instruction-end"][0]]
+    assert places["END"][0] not in places["assistant-prefix"]
 
 
 def test_named_roles_that_overlap_keep_all_their_tokens(tokenizers):

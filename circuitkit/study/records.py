@@ -116,6 +116,7 @@ class Judgement:
     """What `circuitkit validate` says of one circuit: the thresholds, then what was measured.
 
     `n_pairs` validation pairs, in `n_clusters` independent ones, after `n_repeats` were left out.
+    `align` is the rule by which those of unequal length were aligned, empty where there is none.
     """
 
     thresholds: Thresholds
@@ -131,6 +132,7 @@ class Judgement:
     n_pairs: int = 0
     n_repeats: int = 0
     n_clusters: int = 0
+    align: str = ""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def test_spans_of_equal_length_are_matched_token_by_token():
         (side(5, A=(1, 3)), side(4, A=(2, 3)), "between the start and the span 'A'"),
         (side(6, A=(1, 3), B=(3, 4)), side(6, A=(3, 4), B=(1, 3)), "between the start and the"),
         (side(6, A=(1, 3), B=(2, 4)), side(6, A=(1, 4), B=(2, 5)), "between the span 'A' and"),
+        (side(6, A=(1, 3), B=(2, 5)), side(6, A=(1, 4), B=(3, 5)), "between the span 'A' and"),
     ],
 )
 def test_spans_that_do_not_align_are_refused_with_the_tokens_between_them(ours, theirs, where):

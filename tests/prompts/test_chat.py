@@ -219,6 +219,15 @@ def test_earlier_turns_have_numbers_and_the_last_has_the_name_alone(tokenizers):
     assert list(chat.contents) == [chat.roles[name] for name in ("user-1", "assistant", "user")]
 
 
+def test_a_template_that_writes_another_text_where_it_does_not_ask_has_no_assistant_prefix():
+    tokenizer = fast_bytes()
+    tokenizer.chat_template = (
+        "{% if add_generation_prompt %}Q: {% endif %}{{ messages[0].content }}"
+    )
+    chat = render_chat(said("Hi"), tokenizer)
+    assert (chat.text, chat.roles) == ("Q: Hi", {"user": (3, 5)})
+
+
 def test_a_date_that_a_template_writes_is_not_that_of_today(tokenizers):
     text = render_chat(said("Hi", system="Be brief"), tokenizers["llama-3.1"]).text
     assert "Today Date: 26 Jul 2024\n\nBe brief<|eot_id|>" in text

@@ -15,6 +15,7 @@ from circuitkit.interpretation.roles.attention import (
 from circuitkit.interpretation.roles.claims import _look, twice
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
+from tests.prompts.test_chat import asking, chat_tokenizer
 
 N = 20
 

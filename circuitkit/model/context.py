@@ -9,6 +9,7 @@ from torch import Tensor
 
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
+from circuitkit.prompts.answers import Branches
 from circuitkit.prompts.pairs import PromptBatch
 
 ATTENTION_KINDS = {
@@ -21,33 +22,33 @@ ATTENTION_KINDS = {
 
 @dataclass(frozen=True)
 class Context:
-    """The context of every layer, and where each row's answer is read.
+    """The context of every layer, and at which columns each row's logits are read.
 
     Layers that share a mask or a rotation share its memory; one row stands for all where they are
     equal.
     """
 
     layers: tuple[LayerContext, ...]
-    label_pos: Int[Tensor, " row"]
+    labelled: Int[Tensor, "row label"]
 
     def repeated(self, n: int) -> "Context":
         """Return the context of the same rows `n` times over."""
         return self._mapped(lambda x: x if len(x) == 1 else x.repeat(n, *[1] * (x.ndim - 1)))._at(
-            self.label_pos.repeat(n)
+            self.labelled.repeat(n, 1)
         )
 
     def from_position(self, pos: int) -> "Context":
         """Return the context of the positions from `pos` on; earlier ones remain visible."""
         layers = tuple(_from(layer, pos) for layer in self.layers)
-        return Context(layers, self.label_pos - pos)
+        return Context(layers, self.labelled - pos)
 
     def until_position(self, pos: int) -> "Context":
         """Return the context of the positions before `pos` alone."""
         layers = tuple(_until(layer, pos) for layer in self.layers)
-        return Context(layers, self.label_pos.clamp(max=pos - 1))
+        return Context(layers, self.labelled.clamp(max=pos - 1))
 
-    def _at(self, label_pos: Tensor) -> "Context":
-        return replace(self, label_pos=label_pos)
+    def _at(self, labelled: Tensor) -> "Context":
+        return replace(self, labelled=labelled)
 
     def _mapped(self, function: Any) -> "Context":
         done: dict[tuple[int, ...], Tensor] = {}  # of views, by what they look at
@@ -68,7 +69,7 @@ class Context:
             )
             for layer in self.layers
         )
-        return Context(layers, self.label_pos)
+        return Context(layers, self.labelled)
 
 
 def _from(layer: LayerContext, pos: int) -> LayerContext:
@@ -86,21 +87,30 @@ def _until(layer: LayerContext, pos: int) -> LayerContext:
 
 
 def attention_mask(
-    real: Bool[Tensor, "row pos"], dtype: torch.dtype, *, causal: bool, window: int | None
+    real: Bool[Tensor, "row pos"],
+    dtype: torch.dtype,
+    *,
+    causal: bool,
+    window: int | None,
+    branches: Branches | None = None,
 ) -> Float[Tensor, "row_or_one 1 pos pos"]:
     """Return what is added to scores: zero where a destination sees a source, else the minimum.
 
-    `window`: how many positions back a destination sees, itself included (None: all).
+    `window`: how many positions back a destination sees, itself included (None: all). `branches`
+    of a causal model: who sees whom among the answers behind the prompts, and how far apart.
     """
     place = torch.arange(real.shape[1], device=real.device)
-    distance = place[:, None] - place[None, :]
+    distance = (place[:, None] - place[None, :])[None]
     seen = torch.ones_like(distance, dtype=torch.bool)
-    if causal:
+    if branches is not None:
+        distance = branches.positions.unsqueeze(2) - branches.positions.unsqueeze(1)
+        seen = branches.visible()
+    elif causal:
         seen &= distance >= 0
     if window is not None:
         seen &= distance.abs() < window
-    rows = real[:1] if bool(real.all()) else real
-    visible = seen[None] & rows[:, None, :]
+    rows = real[:1] if branches is None and bool(real.all()) else real
+    visible = seen & rows[:, None, :]
     minimum = torch.finfo(dtype).min
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, minimum).unsqueeze(1)
 

@@ -32,16 +32,18 @@ class Side:
     roles: Mapping[str, Span]
 
 
-def checked_rule(rule: str) -> str:
+def checked_rule(rule: str, where: str = "") -> str:
     """Return the rule by which spans of unequal length are aligned, empty for none.
+
+    `where` stands in front of what is said of another.
 
     Raises:
         PromptError: there is no such rule.
     """
     if rule not in ALIGN_RULES:
         raise PromptError(
-            f"align: must be one of {', '.join(ALIGN_RULES[1:])}, or empty, got {shown(rule)}. It "
-            "says what stands in for a span of another length. Choose one."
+            f"{where}align must be one of {', '.join(ALIGN_RULES[1:])}, or empty, got "
+            f"{shown(rule)}. It says what stands for a span of another length. Choose one."
         )
     return rule
 

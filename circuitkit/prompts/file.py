@@ -5,7 +5,8 @@
      "corrupted_roles": {name: [start, end]}, "align": "last", "template": "...",
      "cluster": "...", "split": "discovery"}
 
-Only `clean`, `corrupted` and `answers` are required. Answers are token strings or ids. Lines may
+Only `clean`, `corrupted` and `answers` are required. Answers are texts of one or more
+tokens, ids, or lists of ids. Lines may
 name their split; those that do not are dealt out by `splits_of`. Lines that the model cannot tell
 apart count once, and those of one `cluster` are not independent (clusters.py).
 """
@@ -184,6 +185,7 @@ def _line(raw: str, where: str) -> PromptLine:
             f"{shown(unknown or data['split'])}. A misspelt key would be ignored. Correct it."
         )
     require_fields(data, where)
+    checked_rule(data.get("align", ""), f"{where}: ")
     return PromptLine(_pair(data), data.get("split", ""))
 
 
@@ -198,7 +200,7 @@ def _pair(data: Mapping[str, Any]) -> PromptPair:
         answer_after=data.get("answer_after", END),
         cluster=data.get("cluster"),
         corrupted_roles=_spans(data.get("corrupted_roles", {})),
-        align=checked_rule(data.get("align", "")),
+        align=data.get("align", ""),
     )
 
 

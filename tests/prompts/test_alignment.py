@@ -31,6 +31,7 @@ from tests.conftest import random_pairs
 from .test_chat import asking, chat_tokenizer
 
 RULES = ("last", "mean")
+CORRUPTED = [3, 4, 11, 8, 12, 10]
 CLOSE = {"rtol": 1e-10, "atol": 1e-11}
 
 
@@ -158,7 +159,8 @@ def test_the_rule_and_the_spans_are_part_of_what_pairs_are():
     made = [tokenize_pairs([unlevel(rule)]) for rule in RULES]
     other = tokenize_pairs([unlevel(roles={"A": (1, 4)}, corrupted_roles={"A": (1, 2)})])
     assert len({pairs.digest for pairs in (*made, other)}) == 3
-    assert made[0].prompt_digests == made[1].prompt_digests
+    prompts = {alone(unlevel(), each).prompt_digests for each in (unlevel().clean, CORRUPTED)}
+    assert {made[0].prompt_digests, made[1].prompt_digests} == {tuple(sorted(sum(prompts, ())))}
 
 
 def test_only_what_differs_is_said_to_differ():
@@ -196,7 +198,9 @@ def test_a_pair_that_does_not_align_is_dropped_and_counted_if_asked():
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(PromptError, match="align: must be one of last, mean, or empty, got 'pad'"):
+    with pytest.raises(
+        PromptError, match="prompt .*align must be one of last, mean, or empty, got 'pad'"
+    ):
         tokenize_pairs([unlevel("pad")])
 
 

@@ -47,7 +47,7 @@ def read(tmp_path):
         ({"corrupted_roles": {"A": [0, 1, 2]}}, r"corrupted_roles must be \{name: \[start, end\]"),
         ({"corrupted_roles": {"\ufffe": [0, 1]}}, "names of corrupted_roles"),
         ({"align": 5}, "align must be text without control characters, got 5"),
-        ({"align": "first"}, "align: must be one of last, mean, or empty, got 'first'"),
+        ({"align": "first"}, "align must be one of last, mean, or empty, got 'first'"),
         ({"clean": [{"role": "user"}]}, "clean: message 0 must hold role and content alone"),
         ({"corrupted": [1, {"role": "user"}]}, "corrupted: message 0 must hold role and content"),
         ({"clean": {"role": "user", "content": "Hi"}}, "clean must be text .* messages are writ"),

@@ -9,6 +9,7 @@ from circuitkit.discovery.eap_ig import IntegrationPath
 from circuitkit.errors import AlignmentError, PromptError
 from circuitkit.interpretation.directions.concepts import activations_at
 from circuitkit.interventions.ablation import (
+    Ablation,
     MeanAblation,
     NoiseAblation,
     ResampleAblation,
@@ -167,6 +168,9 @@ def test_only_what_differs_is_said_to_differ():
     for rule in RULES:
         row = tokenize_pairs([unlevel(rule)]).differs[0]
         assert row.nonzero()[:, 0].tolist() == [2, 3, 4, 6]
+    spans = {"roles": {"A": (1, 2)}, "corrupted_roles": {"A": (1, 3)}}
+    same_start = PromptPair([3, 4, 5], [3, 4, 6, 5], [1], **spans, align="mean")
+    assert tokenize_pairs([same_start]).differs.tolist() == [[False, False, True, False]]
 
 
 def test_messages_align_by_the_roles_they_have_and_by_those_that_are_named():
@@ -256,6 +260,33 @@ def test_the_empty_circuit_is_the_corrupted_run_and_the_full_one_the_clean(toy, 
     for row, batch in zip(values, (pairs.corrupted_batch, pairs.clean_batch), strict=True):
         expected = metric.values(record(toy, batch)[1], pairs.labels).double()
         torch.testing.assert_close(row, expected, **CLOSE)
+
+
+class SameValues(Ablation):
+    """What resample ablation gives, as values of no run, so that all reads are summed up anew."""
+
+    name = "same values"
+
+    def values(self, model, pairs, behind=None):
+        return ResampleAblation().values(model, pairs)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_head_that_reads_what_stands_for_the_clean_places_attends_to_all_of_them(
+    toy, metric, rule
+):
+    """Its own output is kept: it is not that of the corrupted run, which attends to fewer."""
+    pairs = tokenize_pairs(both(rule))
+    names = [["a1.h0->logits"], ["a1.h2->m1", "m1->logits"], ["m0->a2.h1<k>", "a2.h1->logits"]]
+    circuits = [Circuit.of_edges(toy.graph, each) for each in names]
+    found, expected = (
+        evaluate_circuits(toy, pairs, circuits, ablation=kind(), metric=metric)
+        for kind in (ResampleAblation, SameValues)
+    )
+    torch.testing.assert_close(found, expected, **CLOSE)
+    corrupted = metric.values(record(toy, pairs.corrupted_batch)[1], pairs.labels).double()
+    off = (found - corrupted).abs() > 1e-6
+    assert off[0].tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("rule", RULES)

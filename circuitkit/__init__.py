@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     )
     from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
     from circuitkit.prompts.columns import all_positions, by_position, by_role
+    from circuitkit.prompts.messages import fill_chat
     from circuitkit.prompts.pairs import PromptPair, PromptPairs, fill, next_word
     from circuitkit.prompts.splits import Splits, sample_splits
     from circuitkit.prompts.tokenization import tokenize_pairs
@@ -157,6 +158,7 @@ __all__ = [
     "explain",
     "export_circuit",
     "fill",
+    "fill_chat",
     "find_task",
     "from_bridge",
     "import_circuit",
@@ -251,6 +253,7 @@ _PLACES = {
     ),
     "model": ("Reading", "SubjectModel", "from_bridge", "load_state_dict"),
     "prompts.columns": ("all_positions", "by_position", "by_role"),
+    "prompts.messages": ("fill_chat",),
     "prompts.pairs": ("PromptPair", "PromptPairs", "fill", "next_word"),
     "prompts.splits": ("Splits", "sample_splits"),
     "prompts.tokenization": ("tokenize_pairs",),

@@ -22,6 +22,7 @@ PAIRS = "concepts.md#task-and-prompt-pairs"
 PARTS = "concepts.md#components-and-edges"
 EFFECT = "concepts.md#effect-noising-and-denoising"
 BEGINNING = "special-tokens.md#the-beginning-of-a-sequence"
+UNEQUAL = "files.md#prompts-of-unequal-length"
 SELECTION = "methods/selection.md"
 SAID = "concepts.md#verdict"
 # The kinds in the order in which they are listed, and what they are called together.
@@ -166,6 +167,8 @@ CHOICES = {
         BEGINNING,
     ),
     "never": ("no BOS is added; one that the text begins with stays", BEGINNING),
+    "last": ("the last token of a span stands for one of another length", UNEQUAL),
+    "mean": ("the mean over a span stands for one of another length", UNEQUAL),
 }
 CHOSEN = {  # what stands in the place of a method
     names.AUTO: (
@@ -187,6 +190,16 @@ PLANTED = {
     "noise": "a planted model with Gaussian noise on every weight",
 }
 WORDS = {
+    "align": ("the rule by which spans of unequal length stand for each other", UNEQUAL),
+    "assistant-prefix": (
+        "what a chat template writes to ask the assistant to speak",
+        "chat.md#roles",
+    ),
+    "chat-template": ("what writes messages out as the text that a model reads", "chat.md"),
+    "instruction-end": (
+        "what a chat template writes behind the last words of the user",
+        "chat.md#roles",
+    ),
     "ablation": ("the value given to what is taken out of a run", "concepts.md#ablation"),
     "baseline": ("how the whole model does on the task", "concepts.md#baseline"),
     "BOS": ("the token with which a tokenizer lets texts begin", BEGINNING),

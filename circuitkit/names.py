@@ -123,6 +123,7 @@ SITES = {
 }
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 BOS = ("auto", "always", "never")
+ALIGN = ("last", "mean")
 PLANTED_MODELS = (
     "planted-induction",
     "planted-predecessor",

@@ -34,7 +34,7 @@ IDENTIFIERS = {
     "metric": {metric.name for metric in METRICS},
     "ablation": set(names.ABLATIONS),
     "role": ROLES - NO_ROLES,
-    "choice": {*names.SELECTIONS, *names.COLUMNS, *names.BOS, "noising", "denoising"}
+    "choice": {*names.SELECTIONS, *names.COLUMNS, *names.BOS, *names.ALIGN, "noising", "denoising"}
     | {each.value for each in names.MLPs},
     "place": set(names.SITES),
     "planted": {*names.PLANTED_MODELS, *names.DIFFICULTIES} - {"backup"},  # which is a role

@@ -49,6 +49,7 @@ class PairsRecipe:
     repeats, too: drawing that many again meets every pair that was seen. `n_validation` more were
     drawn behind them, on which the reference pairs depend. `digest` is that of the discovery
     pairs' tokens, and `task_digest` the SHA-256 of the task's file of Python, if it has one.
+    `align` is the rule by which pairs of unequal length are aligned; the pairs themselves say it.
     """
 
     task: str = ""
@@ -61,6 +62,7 @@ class PairsRecipe:
     bos: str = "auto"
     digest: str = ""
     task_digest: str = ""
+    align: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ def recipe_from_json(data: Any) -> Recipe:
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as plain data."""
     data: dict[str, Any] = _CONVERTER.unstructure(recipe)
-    if not recipe.pairs.task_digest:  # older readers do not know it, and few tasks have one
-        del data["pairs"]["task_digest"]
+    for key in ("task_digest", "align"):  # older readers do not know them, and few pairs have one
+        if not data["pairs"][key]:
+            del data["pairs"][key]
     return {**data, "unknown": list(recipe.unknown)}
 
 

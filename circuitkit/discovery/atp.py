@@ -29,7 +29,7 @@ from torch import Tensor
 
 from circuitkit.circuits.graph import INPUT, READS, EdgeScores, NodeScores, head_name, mlp_name
 from circuitkit.discovery.method import Method, edges_between, require_slope
-from circuitkit.errors import MethodError
+from circuitkit.errors import AlignmentError, MethodError
 from circuitkit.glossary import METHODS
 from circuitkit.gradients.nodes import (
     NOTHING,
@@ -167,6 +167,12 @@ class _Batch:
     """One batch of pairs: the change of every node, and its scores under each held layer."""
 
     def __init__(self, runs: PairRuns, corrections: Corrections) -> None:
+        if not runs.pairs.is_level:
+            raise AlignmentError(
+                "AtP: clean and corrupted prompts must have equally many tokens, got pairs that "
+                "are aligned span by span. Its nodes read from position to position. Use EAP, or "
+                "pairs of equal length."
+            )
         self.runs, self.model, self.corrections = runs, runs.model, corrections
         layers = range(self.model.graph.n_layers)
         held = [*layers] if corrections.grad_drop else [NOTHING]

@@ -121,10 +121,11 @@ def _ends(runs: PairRuns) -> Iterator[Term]:
 
 def _from_mixture(runs: PairRuns, weight: float, share: float) -> Term:
     """Return the run from a mixed input; with nothing clean in it, it is the corrupted run."""
-    if share == 0.0 and isinstance(runs.ablation, CorruptedRun):
+    is_run = isinstance(runs.ablation, CorruptedRun)
+    if share == 0.0 and is_run and runs.corrupted.stand_ins is None:
         return Term(weight, runs.corrupted, side="ablated")
     start = runs.clean.entering
-    end = runs.corrupted.entering if isinstance(runs.ablation, CorruptedRun) else runs.ablated.input
+    end = runs.corrupted.at_clean(runs.corrupted.entering) if is_run else runs.ablated.input
     return Term(weight, replace(runs.clean, entering=torch.lerp(end, start, share)))
 
 

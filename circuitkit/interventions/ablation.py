@@ -355,13 +355,14 @@ class TokenMeanAblation(Ablation):
     def _mean(self, model: SubjectModel) -> Activations:
         total: Activations | None = None
         for batch in self.reference.batches(self.batch_size):
-            mask = batch.mask.to(model.device)
-            part = record(model, batch.corrupted_batch)[0].map(
+            own = replace(batch.corrupted_batch, stand_ins=None)  # all tokens, each once
+            mask = own.mask.to(model.device)
+            part = record(model, own)[0].map(
                 lambda x, mask=mask: x[mask].sum(0)[None, None]  # type: ignore[misc]
             )
             total = part if total is None else total.minus(part.map(torch.neg))
         assert total is not None
-        n_tokens = int(self.reference.mask.sum())
+        n_tokens = int(self.reference.corrupted_batch.mask.sum())
         return total.map(lambda x: x / n_tokens)
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import READS
+from circuitkit.errors import AlignmentError
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.forward import Hooks, Sources, sees_whole_rows
@@ -37,11 +38,19 @@ class RecordedRun:
 
     def _keeper(self, point: Point, other: Hook | None) -> Hook:
         def keep(x: Tensor) -> None:
-            self.kept[point] = x.detach()
+            self.kept[point] = self._at_clean(point, x.detach())
             if other is not None:
                 other(x)
 
         return keep
+
+    def _at_clean(self, point: Point, x: Tensor) -> Tensor:
+        """Return an activation at the positions of the clean prompts."""
+        if self.run.stand_ins is None or point == hook_points.FINAL_NORM_IN:
+            return x
+        if point == hook_points.pattern(point.layer):
+            raise _not_level("attention patterns", "They look from position to position.")
+        return self.run.at_clean(x)
 
     def again(
         self, model: SubjectModel, n: int, hooks: Hooks, *, layer: int, start: int
@@ -87,6 +96,8 @@ class BothRuns:
     ) -> None:
         self.metric, self.noising = metric, direction is Direction.NOISING
         self.clean, self.corrupted = (RecordedRun(model, run, points) for run in runs)
+        if not self.noising and self.corrupted.run.stand_ins is not None:
+            raise _not_level("denoising", "It changes the corrupted run.")
         labelled = pairs
         if metric.needs_clean_logits:
             labelled = pairs.with_clean_logits(self.clean.logits)
@@ -125,3 +136,10 @@ def receiver_points(model: SubjectModel) -> list[Point]:
             points += [hook_points.mlp_in(layer), hook_points.mlp_out(layer)]
             points.append(hook_points.resid_post(layer))
     return points
+
+
+def _not_level(what: str, why: str) -> AlignmentError:
+    return AlignmentError(
+        f"{what}: clean and corrupted prompts must have equally many tokens, got pairs that are "
+        f"aligned span by span. {why} Use noising at other sites, or pairs of equal length."
+    )

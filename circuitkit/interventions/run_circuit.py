@@ -129,8 +129,10 @@ class CircuitRunner:
         n_shared = ablation.n_shared_positions(model, pairs)
         self.run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
         shared = self.run if n_shared else None
+        corrupted = None
         if isinstance(ablation, CorruptedRun):
             corrupted = ablation.run(model, pairs, shared)
+        if corrupted is not None and corrupted.stand_ins is None:
             recorded = RecordedRun(model, corrupted, receiver_points(model))
             self.ablated_reads: AblatedReads = ReadsOfRun(model, recorded)
         else:

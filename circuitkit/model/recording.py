@@ -109,7 +109,10 @@ class Recorder:
         return keep
 
     def activations(self, run: Run, *, last_at_label: bool = False) -> Activations:
-        """Return what was kept of a run; the last MLP's is perhaps of the labelled positions."""
+        """Return what was kept of a run, at the positions of the clean prompts.
+
+        The last MLP's is perhaps of the labelled positions.
+        """
         layers = range(self.graph.n_layers)
         with_mlps = layers if self.graph.has_mlps else range(0)
         entering = self.kept[hook_points.resid_pre(0)]
@@ -117,7 +120,7 @@ class Recorder:
         if mlps and last_at_label:
             mlps[-1] = spread(mlps[-1], run.context.labelled, entering.shape[1])
         z = tuple(self.kept[hook_points.written_z(layer)] for layer in layers)
-        return Activations(entering, z, tuple(mlps))
+        return Activations(entering, z, tuple(mlps)).map(run.at_clean)
 
 
 def require_finite(activations: Activations, model_name: str) -> None:

@@ -22,13 +22,26 @@ WORTHWHILE = 1 / 8  # of all positions
 
 @dataclass(frozen=True)
 class Run:
-    """A run of `model` that can be repeated: what enters block 0 from position `start` on."""
+    """A run of `model` that can be repeated: what enters block 0 from position `start` on.
+
+    `stand_ins` are there in the run of corrupted prompts whose clean ones have other lengths.
+    """
 
     entering: Float[Tensor, "row pos d_model"]
     context: Context
     mask: Bool[Tensor, "row pos"]
     start: int = 0
     past: tuple[KeysValues, ...] = field(default=(), repr=False)
+    stand_ins: Float[Tensor, "row pos pos"] | None = field(default=None, repr=False)
+
+    def at_clean(self, x: Float[Tensor, "row pos ..."]) -> Float[Tensor, "row pos ..."]:
+        """Return what stands for each position of the clean prompts, of an activation of this run.
+
+        Exact where one token stands for one: it is multiplied by 1.
+        """
+        if self.stand_ins is None:
+            return x
+        return torch.einsum("rpq,rq...->rp...", self.stand_ins.to(x), x)
 
     def sources(self) -> Sources:
         """Return the keys and values of earlier positions, ready for one pass."""
@@ -41,7 +54,7 @@ def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
     At most as many as leave every labelled position to be run. None if a position sees later ones,
     or if they are so few that a run of their own would cost more than it saves.
     """
-    if not model.is_causal:
+    if not model.is_causal or not pairs.is_level:
         return 0
     differs = (pairs.clean != pairs.corrupted).any(0).nonzero()
     first = int(differs[0]) if len(differs) else pairs.clean.shape[1]
@@ -52,7 +65,7 @@ def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
 def whole_run(model: SubjectModel, batch: PromptBatch) -> Run:
     """Return a run of the prompts from their first position."""
     entering, context = model.prepare(batch)
-    return Run(entering, context, batch.mask.to(model.device))
+    return Run(entering, context, batch.mask.to(model.device), stand_ins=batch.stand_ins)
 
 
 def behind(model: SubjectModel, run: Run, start: int) -> Run:
@@ -76,7 +89,7 @@ def labelled_places(run: Run) -> Int[Tensor, " row_and_label"]:
 def like(run: Run, model: SubjectModel, batch: PromptBatch) -> Run:
     """Return the run of other prompts that are equal before `run.start`, and as long."""
     entering, context = model.prepare(batch)
-    other = Run(entering, context, batch.mask.to(model.device))
+    other = Run(entering, context, batch.mask.to(model.device), stand_ins=batch.stand_ins)
     return _starting(other, run.start, run.past) if run.start else other
 
 

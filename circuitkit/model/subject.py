@@ -43,7 +43,9 @@ from circuitkit.model.forward import (
 from circuitkit.model.layers import Layer, layer_from_block, matrix_of, part
 from circuitkit.model.norms import Norm, norm_of
 from circuitkit.model.vocabulary import require_answers, require_tokens
-from circuitkit.prompts.pairs import PromptBatch, PromptPairs
+from circuitkit.prompts.chat import render_chat
+from circuitkit.prompts.messages import is_chat
+from circuitkit.prompts.pairs import Prompt, PromptBatch, PromptPairs
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,15 @@ class SubjectModel:
             has_mlps=first.mlp is not None,
         )
 
-    def text_of(self, prompt: str | Sequence[int]) -> str:
-        """Return a prompt as a reader sees it: its text, or its ids where there is no tokenizer."""
+    def text_of(self, prompt: Prompt) -> str:
+        """Return a prompt as a reader sees it: its text, messages as the model's template has them.
+
+        Token ids are shown as such where there is no tokenizer.
+        """
         if isinstance(prompt, str):
             return prompt
+        if is_chat(prompt):
+            return render_chat(prompt, self.tokenizer).text
         ids = list(prompt)
         return str(self.tokenizer.decode(ids)) if self.tokenizer is not None else str(ids)
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
-from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.prompts.pairs import END, PromptPairs
 
 REST = "rest"
 
@@ -39,7 +39,8 @@ def by_role(pairs: PromptPairs) -> Columns:
     """Return one column per role, in the order of their usual places, then one for the rest.
 
     Roles that fewer than half of the pairs have are left to the rest, which is called `rest`, or
-    `other rest` where a role has that name.
+    `other rest` where a role has that name. A role that messages have by themselves (`user`) is
+    without the roles inside it.
     """
     counts = Counter(name for roles in pairs.roles for name in roles)
     common = [name for name, count in counts.items() if 2 * count >= len(pairs)]
@@ -50,15 +51,34 @@ def by_role(pairs: PromptPairs) -> Columns:
 
     names = sorted(common, key=usual_place)
     masks = torch.zeros(len(names) + 1, *pairs.mask.shape, dtype=torch.bool)
-    for column, name in enumerate(names):
-        for row, roles in enumerate(pairs.roles):
-            if name in roles:
-                masks[column, row, slice(*roles[name])] = True
+    for row in range(len(pairs)):
+        for name, places in own_places(pairs, row).items():
+            if name in names:
+                masks[names.index(name), row, places] = True
     masks[-1] = pairs.mask & ~masks[:-1].any(0)
     rest = REST
     while rest in names:
         rest = f"other {rest}"
     return Columns((*names, rest), masks)
+
+
+def own_places(pairs: PromptPairs, row: int) -> dict[str, list[int]]:
+    """Return the places of each role of a pair; of one that has no name of its own, what is left.
+
+    Messages have roles by themselves, such as `user`: the words that the pair names inside it, and
+    the last token, have their own.
+    """
+    roles, named = pairs.roles[row], {*pairs.pairs[row].roles, END}
+    places = {}
+    for name, (start, end) in roles.items():
+        inside = [
+            (s, e)
+            for s, e in roles.values()
+            if name not in named and start <= s and e <= end and e - s < end - start
+        ]
+        taken = {place for span in inside for place in range(*span)}
+        places[name] = [place for place in range(start, end) if place not in taken]
+    return places
 
 
 COLUMNS: dict[str, Callable[[PromptPairs], Columns]] = {

@@ -7,21 +7,25 @@ does. Which prompts get one is one choice, `bos`:
     always   the same, and a tokenizer without a BOS is refused
     never    nothing is added; a BOS that the text begins with stays
 
+Messages are rendered by the chat template, which knows whether there is a BOS: `auto` adds none.
 Token ids are taken as they are, whatever the choice. docs/special-tokens.md says more.
 """
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AnswerError, PromptError
+from circuitkit.prompts.chat import RenderedChat, render_chat
+from circuitkit.prompts.messages import is_chat
 from circuitkit.prompts.offsets import offsets_by_decoding
-from circuitkit.prompts.pairs import Span
+from circuitkit.prompts.pairs import Prompt, Span
 
 BOS_CHOICES = ("auto", "always", "never")
+BY_TEMPLATE = "by template"  # what `auto` is for messages
 # What was done about the BOS of a prompt: put in front, found in the text, none, ids as given.
 ADDED, PRESENT, NONE, AS_GIVEN = "added", "present", "none", "as given"
 ABOVE_IDS = 2**63  # token ids are 64-bit integers
@@ -32,13 +36,14 @@ SHOWN = 200  # characters of a prompt in a message
 class EncodedText:
     """A prompt's token ids, the span of each in the prompt, and what was done about the BOS.
 
-    Spans are characters of text, or the token's own place among token ids; that of a BOS which was
-    added is (-1, -1).
+    Spans are characters of text (of messages: as rendered), or the token's own place among token
+    ids; that of a BOS which was added is (-1, -1).
     """
 
     ids: list[int]
     offsets: list[Span]
     bos: str
+    chat: RenderedChat | None = None
 
 
 def checked_bos(bos: str) -> str:
@@ -55,22 +60,25 @@ def checked_bos(bos: str) -> str:
     return bos
 
 
-def encode(
-    prompt: str | Sequence[int], tokenizer: PreTrainedTokenizerBase | None, bos: str
-) -> EncodedText:
+def encode(prompt: Prompt, tokenizer: PreTrainedTokenizerBase | None, bos: str) -> EncodedText:
     """Return a prompt as token ids.
 
     Raises:
-        PromptError: it is empty, neither text nor token ids, or holds an unknown word.
+        PromptError: it is empty, neither text nor messages nor token ids, holds an unknown word,
+            or the chat template cannot render it.
     """
     if isinstance(prompt, str):
         return _encode_text(prompt, tokenizer, bos)
+    if is_chat(prompt):
+        chat = render_chat(prompt, tokenizer)
+        how = BY_TEMPLATE if bos == "auto" else bos
+        return replace(_encode_text(chat.text, tokenizer, how), chat=chat)
     try:
         ids = [token_id(token) for token in prompt]
     except (TypeError, ValueError) as error:
         raise PromptError(
-            f"prompt {shown(prompt)}: must be text or a sequence of token ids from 0 on, got "
-            f"{error}. It is what the model reads. Correct it."
+            f"prompt {shown(prompt)}: must be text or a sequence of token ids from 0 on, or "
+            f"messages, got {error}. It is what the model reads. Correct it."
         ) from error
     _require_tokens(ids, prompt)
     return EncodedText(ids, [(place, place + 1) for place in range(len(ids))], AS_GIVEN)
@@ -174,7 +182,7 @@ def _bos_for(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, 
     own = getattr(tokenizer, "bos_token_id", None)
     if own is not None and ids[0] == own:
         return PRESENT
-    if bos == "never" or (own is None and bos == "auto"):
+    if bos == "never" or (own is None and bos != "always"):
         return NONE
     if own is None:
         raise PromptError(
@@ -188,7 +196,7 @@ def _bos_for(text: str, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, 
             "letters of the name. Take it off the text, or let the tokenizer not split special "
             "tokens."
         )
-    return ADDED
+    return NONE if bos == BY_TEMPLATE else ADDED
 
 
 def _require_tokens(ids: Sequence[int], prompt: object) -> None:

@@ -1,7 +1,9 @@
 """Prompt pairs from a JSON Lines file, without a task class.
 
-    {"clean": text or [ids], "corrupted": ..., "answers": [...], "wrong_answers": [...],
-     "roles": {name: [start, end]}, "template": "...", "cluster": "...", "split": "discovery"}
+    {"clean": text, [ids] or [messages], "corrupted": ..., "answers": [...],
+     "wrong_answers": [...], "roles": {name: [start, end]}, "answer_after": "...",
+     "corrupted_roles": {name: [start, end]}, "align": "last", "template": "...",
+     "cluster": "...", "split": "discovery"}
 
 Only `clean`, `corrupted` and `answers` are required. Answers are texts of one or more
 tokens, ids, or lists of ids. Lines may
@@ -18,16 +20,17 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import PromptError
+from circuitkit.prompts.alignment import checked_rule
 from circuitkit.prompts.clusters import linked, without_repeats
-from circuitkit.prompts.pair_checks import require_fields
-from circuitkit.prompts.pairs import PromptPair, PromptPairs
+from circuitkit.prompts.pair_checks import FIELDS, require_fields
+from circuitkit.prompts.pairs import END, PromptPair, PromptPairs
 from circuitkit.prompts.splits import Splits
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.work.reading import UnreadableError, parse_json, read_text_file
 from circuitkit.work.text import error_text, shown
 
 SPLITS = ("discovery", "validation", "reference")
-KEYS = {"clean", "corrupted", "answers", "wrong_answers", "roles", "template", "cluster", "split"}
+KEYS = {*FIELDS, "split"}
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,7 @@ def _line(raw: str, where: str) -> PromptLine:
             f"{shown(unknown or data['split'])}. A misspelt key would be ignored. Correct it."
         )
     require_fields(data, where)
+    checked_rule(data.get("align", ""), f"{where}: ")
     return PromptLine(_pair(data), data.get("split", ""))
 
 
@@ -191,7 +195,14 @@ def _pair(data: Mapping[str, Any]) -> PromptPair:
         corrupted=data["corrupted"],
         answers=data["answers"],
         wrong_answers=data.get("wrong_answers", []),
-        roles={name: (start, end) for name, (start, end) in data.get("roles", {}).items()},
+        roles=_spans(data.get("roles", {})),
         template=data.get("template", ""),
+        answer_after=data.get("answer_after", END),
         cluster=data.get("cluster"),
+        corrupted_roles=_spans(data.get("corrupted_roles", {})),
+        align=data.get("align", ""),
     )
+
+
+def _spans(roles: Mapping[str, list[int]]) -> dict[str, Any]:
+    return {name: tuple(span) for name, span in roles.items()}

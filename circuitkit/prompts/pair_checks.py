@@ -9,6 +9,7 @@ from operator import index
 from typing import Any, TypeGuard
 
 from circuitkit.errors import PromptError
+from circuitkit.prompts.messages import CONTENT, EXAMPLE, is_chat, require_messages
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.work.text import is_safe, shown
 
@@ -39,21 +40,14 @@ def require_fields(data: Mapping[str, Any], where: str) -> None:
         PromptError: one is.
     """
     for key in ("clean", "corrupted"):
-        if not (_is_text(data[key]) or _are_ids(data[key])):
-            raise PromptError(
-                f"{where}: {key} must be text or a list of token ids, got {shown(data[key])}. "
-                "It is what the model reads. Correct it."
-            )
-        if len(data[key]) > MAX_LENGTH:
-            raise PromptError(
-                f"{where}: {key} must be at most {MAX_LENGTH} characters or ids long, got "
-                f"{len(data[key])}. No model reads that much at once. Shorten it."
-            )
+        _require_prompt(data[key], key, where)
     _require_answers(data, where)
-    _require_roles(data.get("roles", {}), where)
+    _require_roles(data.get("roles", {}), data["clean"], ("roles", "clean"), where)
+    theirs = data.get("corrupted_roles", {})
+    _require_roles(theirs, data["corrupted"], ("corrupted_roles", "corrupted"), where)
     names = data.get("answer_after", "")
     named = [("answer_after", name) for name in (names if _is_list(names) else [names])]
-    for key, name in (("template", data.get("template", "")), *named):
+    for key, name in (*((k, data.get(k, "")) for k in ("template", "align")), *named):
         if not (isinstance(name, str) and is_safe(name)):
             raise PromptError(
                 f"{where}: {key} must be text without control characters, got {shown(name)}. "
@@ -80,27 +74,49 @@ def _require_answers(data: Mapping[str, Any], where: str) -> None:
             )
 
 
-def _require_roles(roles: object, where: str) -> None:
-    spans = roles.items() if isinstance(roles, Mapping) else [("", None)]
-    if not all(isinstance(name, str) and _is_span(span) for name, span in spans):
+def _require_prompt(prompt: object, key: str, where: str) -> None:
+    if is_chat(prompt):
+        require_messages(prompt, f"{where}: {key}")
+        length = sum(len(message[CONTENT]) for message in prompt)
+    elif _is_text(prompt) or _are_ids(prompt):
+        length = len(prompt)
+    else:
         raise PromptError(
-            f"{where}: roles must be {{name: [start, end]}}, got {shown(roles)}. They say where "
-            "in the clean prompt a word stands. Correct it."
+            f"{where}: {key} must be text or a list of token ids, got {shown(prompt)}. "
+            f"It is what the model reads; messages are written {EXAMPLE}. Correct it."
+        )
+    if length > MAX_LENGTH:
+        raise PromptError(
+            f"{where}: {key} must be at most {MAX_LENGTH} characters or ids long, got "
+            f"{length}. No model reads that much at once. Shorten it."
+        )
+
+
+def _require_roles(roles: object, prompt: object, named: tuple[str, str], where: str) -> None:
+    """Refuse roles of the wrong kind; `named` are their key and their prompt."""
+    key, side = named
+    form = "[message, start, end]" if is_chat(prompt) else "[start, end]"
+    n = form.count(",") + 1
+    spans = roles.items() if isinstance(roles, Mapping) else [("", None)]
+    if not all(isinstance(name, str) and _is_span(span, n) for name, span in spans):
+        raise PromptError(
+            f"{where}: {key} must be {{name: {form}}}, got {shown(roles)}. They say where "
+            f"in the {side} prompt a word stands. Correct it."
         )
     unsafe = [name for name, _ in spans if not is_safe(name)]
     if unsafe:
         raise PromptError(
-            f"{where}: names of roles must be text without control characters, got "
+            f"{where}: names of {key} must be text without control characters, got "
             f"{shown(unsafe[0])}. Reports show them. Correct it."
         )
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """Return whether it is text that can be encoded: without halves of characters."""
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
-def _are_ids(value: object) -> bool:
+def _are_ids(value: object) -> TypeGuard[Collection[int]]:
     return _is_list(value) and all(map(_is_id, value))
 
 
@@ -108,8 +124,8 @@ def _is_list(value: object) -> TypeGuard[Collection[Any]]:
     return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping | Set)
 
 
-def _is_span(value: object) -> bool:
-    return _is_list(value) and len(value) == 2 and all(map(_is_id, value))
+def _is_span(value: object, n: int) -> bool:
+    return _is_list(value) and len(value) == n and all(map(_is_id, value))
 
 
 def _are_answers(values: object) -> bool:

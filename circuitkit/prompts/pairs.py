@@ -1,9 +1,10 @@
 """Prompt pairs: what a task supplies, and the same pairs as the padded tensors that runs read.
 
 Clean and corrupted prompts of a pair are compared position by position, so they have equally many
-tokens. Position ids count real tokens only, so a padded prompt gives the same numbers as an
-unpadded one. `circuitkit.prompts.tokenization` makes the second from the first. Answers of several
-tokens are read behind the prompt, in branches (prompts/answers.py).
+tokens, or name the spans that have not (alignment.py). Position ids count real tokens only, so a
+padded prompt gives the same numbers as an unpadded one. `circuitkit.prompts.tokenization` makes the
+second from the first. Answers of several tokens are read behind the prompt, in branches
+(prompts/answers.py).
 """
 
 import hashlib
@@ -18,10 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from circuitkit.prompts.answers import Branches, Spelled
+from circuitkit.prompts.pieces import Piece, is_unequal, stand_ins
 from circuitkit.work.notebook import Shown
 from circuitkit.work.text import brief, shown
 
 Span = tuple[int, int]
+MessageSpan = tuple[int, int, int]  # which message, then the span in its content
+Message = Mapping[str, str]  # {"role": ..., "content": ...}
+Prompt = str | Sequence[int] | Sequence[Message]
 Answer = str | int | Sequence[int]
 END = "END"
 ANSWERS = "ANSWERS"  # the role of the answers' tokens behind a prompt, where there are any
@@ -32,39 +37,50 @@ MAX_PAIRS = 50_000  # of a split: more would take minutes to draw, and say no mo
 class PromptPair:
     """One clean and one corrupted prompt, with the answers expected after the clean one.
 
-    Prompts are text, or token ids. `roles` names spans of the clean prompt, end exclusive: of
-    characters for text, of tokens for token ids. The answer is read after the role `answer_after`;
-    the role END (the last token) always exists. An answer is text of one or more tokens, a token
-    id, or a sequence of them. With several roles in `answer_after`, `answers` and `wrong_answers`
-    hold a sequence for each. Pairs of one `template` have equally many tokens.
+    Prompts are text, token ids, or messages that the model's chat template renders (chat.py).
+    `roles` names spans of the clean prompt, end exclusive: of characters for text, of tokens for
+    token ids, (message, start, end) in characters of its content for messages. The answer is read
+    after the role `answer_after`; the role END (the last token) always exists. An answer is text of
+    one or more tokens, a token id, or a sequence of them. With several roles in `answer_after`,
+    `answers` and `wrong_answers` hold a sequence for each. Pairs of one `template` have equally
+    many tokens.
     Pairs of one `cluster` are not independent: they share a fact or a wording, say. None leaves it
-    to their contents (prompts/clusters.py).
+    to their contents (prompts/clusters.py). `corrupted_roles` names spans of the corrupted prompt;
+    with a rule `align` the spans that both name may have unequal lengths (prompts/alignment.py).
     """
 
-    clean: str | Sequence[int]
-    corrupted: str | Sequence[int]
+    clean: Prompt
+    corrupted: Prompt
     answers: Sequence[Answer] | Sequence[Sequence[Answer]]
     wrong_answers: Sequence[Answer] | Sequence[Sequence[Answer]] = ()
-    roles: Mapping[str, Span] = field(default_factory=dict)
+    roles: Mapping[str, Span | MessageSpan] = field(default_factory=dict)
     template: str = ""
     answer_after: str | Sequence[str] = END
     cluster: str | None = None
+    corrupted_roles: Mapping[str, Span | MessageSpan] = field(default_factory=dict)
+    align: str = ""
 
     def __repr__(self) -> str:
         prompts = f"{shown(self.clean, 60)} / {shown(self.corrupted, 60)}"
         return brief(f"PromptPair({prompts} -> {shown(list(self.answers), 40)})")
 
-    def contents(self) -> tuple[str | tuple[int, ...], str | tuple[int, ...]]:
+    def contents(self) -> tuple[str | tuple[object, ...], str | tuple[object, ...]]:
         """Return both prompts in a form that can be compared and hashed."""
-        clean = self.clean if isinstance(self.clean, str) else tuple(self.clean)
-        corrupted = self.corrupted if isinstance(self.corrupted, str) else tuple(self.corrupted)
-        return clean, corrupted
+        return _hashable(self.clean), _hashable(self.corrupted)
 
     def right_answers(self) -> list[Hashable]:
         """Return the right answers, of all places, in a form that can be compared and hashed."""
         several = not isinstance(self.answer_after, str)
         flat = [each for some in self.answers for each in some] if several else self.answers  # type: ignore[union-attr]
         return [each if isinstance(each, str | int) else tuple(each) for each in flat]
+
+
+def _hashable(prompt: Prompt) -> str | tuple[object, ...]:
+    if isinstance(prompt, str):
+        return prompt
+    return tuple(
+        tuple(sorted(part.items())) if isinstance(part, Mapping) else part for part in prompt
+    )
 
 
 def fill(template: str, **words: str) -> tuple[str, dict[str, Span]]:
@@ -143,7 +159,8 @@ class PromptBatch:
 
     The answer is read at `label_pos`, and at the columns `further` where there are several places
     or tokens (prompts/answers.py). `labels` are there for the model to check that it has such
-    answers; a run does not need them.
+    answers; a run does not need them. `stand_ins` are there if the clean prompts have other
+    lengths: how much of each position here stands for each position of theirs.
     """
 
     tokens: Int[Tensor, "row pos"]
@@ -152,6 +169,7 @@ class PromptBatch:
     labels: Labels | None = None
     further: Int[Tensor, "row further"] | None = None
     branches: Branches | None = None
+    stand_ins: Float[Tensor, "row pos pos"] | None = None
 
     def __repr__(self) -> str:
         n_rows, n_pos = self.tokens.shape
@@ -185,6 +203,7 @@ class PromptBatch:
             None if self.labels is None else self.labels.repeated(n),
             None if self.further is None else self.further.repeat(n, 1),
             None if self.branches is None else self.branches.map(lambda x: x.repeat(n, 1)),
+            None if self.stand_ins is None else self.stand_ins.repeat(n, 1, 1),
         )
 
 
@@ -205,6 +224,8 @@ class PromptPairs(Shown):
     `bos` says what was done about the beginning-of-sequence token: "added" in front of text,
     "present" in the text, "none", "as given" of token ids; several where prompts differ.
     `n_dropped` pairs were misaligned, `n_repeats` had the contents of another: both are left out.
+    Where some pair has unequal lengths, `corrupted_mask` and `pieces` are there: the real tokens of
+    the corrupted prompts, and which of their columns stand for which of the clean ones.
     """
 
     clean: Int[Tensor, "pair pos"]
@@ -221,6 +242,8 @@ class PromptPairs(Shown):
     n_repeats: int = 0
     further: Int[Tensor, "pair further"] | None = None
     branches: Branches | None = None
+    corrupted_mask: Bool[Tensor, "pair pos"] | None = None
+    pieces: tuple[tuple[Piece, ...], ...] = ()
 
     def __repr__(self) -> str:
         first = f"; the first: {self.pairs[0]!r}" if self.pairs else ""
@@ -237,11 +260,42 @@ class PromptPairs(Shown):
     @property
     def corrupted_batch(self) -> PromptBatch:
         """The corrupted prompts, ready to run; the answers behind them are the same."""
-        return self._batch(self.corrupted)
+        if self.corrupted_mask is None:
+            return self._batch(self.corrupted)
+        stand_ins = self._stand_ins()
+        read = stand_ins[torch.arange(len(self)), self.label_pos].argmax(-1)
+        labels = self.labels.ids_alone()
+        return PromptBatch(self.corrupted, self.corrupted_mask, read, labels, stand_ins=stand_ins)
 
     def _batch(self, tokens: Int[Tensor, "pair pos"]) -> PromptBatch:
         labels = self.labels.ids_alone()
         return PromptBatch(tokens, self.mask, self.label_pos, labels, self.further, self.branches)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the clean and the corrupted prompt of every pair have equal lengths."""
+        return self.corrupted_mask is None
+
+    @property
+    def align(self) -> str:
+        """The rules by which pairs of unequal length were aligned, empty where there is none."""
+        both = zip(self.pairs, self.pieces, strict=bool(self.pieces))
+        return ", ".join(sorted({pair.align for pair, own in both if any(map(is_unequal, own))}))
+
+    @property
+    def differs(self) -> Bool[Tensor, "pair pos"]:
+        """Where the token of the clean prompt is another than the one that stands for it."""
+        if self.is_level:
+            return self.clean != self.corrupted
+        weights = self._stand_ins()
+        at = weights.argmax(-1)
+        is_single = weights.gather(-1, at.unsqueeze(-1))[..., 0] == 1
+        return self.mask & ~(is_single & (self.clean == self.corrupted.gather(1, at)))
+
+    def _stand_ins(self) -> Float[Tensor, "pair pos pos"]:
+        width = self.clean.shape[1]
+        both = zip(self.pieces, self.pairs, strict=True)
+        return torch.stack([stand_ins(own, pair.align, width) for own, pair in both])
 
     @property
     def first_read(self) -> int:
@@ -318,6 +372,8 @@ class PromptPairs(Shown):
             labels += self.labels.spelled.tensors
         for tensor in (self.clean, self.corrupted, self.mask, *labels):
             hashed.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
+        if not self.is_level:
+            hashed.update(repr((self.pieces, [pair.align for pair in self.pairs])).encode())
         return hashed.hexdigest()[:16]
 
     @property
@@ -327,8 +383,12 @@ class PromptPairs(Shown):
 
     def pair_digests(self) -> list[tuple[str, str]]:
         """Return the digests of the clean and the corrupted prompt of each pair."""
-        rows = zip(self.clean, self.corrupted, self.prompt_mask, strict=True)
-        return [(_digest(clean[real]), _digest(corrupted[real])) for clean, corrupted, real in rows]
+        theirs = self.prompt_mask if self.corrupted_mask is None else self.corrupted_mask
+        rows = zip(self.clean, self.prompt_mask, self.corrupted, theirs, strict=True)
+        return [
+            (_digest(clean[real]), _digest(corrupted[their_real]))
+            for clean, real, corrupted, their_real in rows
+        ]
 
     def contents(self) -> list[tuple[object, ...]]:
         """Return what the model sees of each pair: prompts, the answer's place, the answers."""
@@ -382,6 +442,8 @@ class PromptPairs(Shown):
             templates=tuple(self.templates[i] for i in rows),
             pairs=tuple(self.pairs[i] for i in rows),
             cluster_names=tuple(self.cluster_names[i] for i in rows),
+            corrupted_mask=None if self.corrupted_mask is None else self.corrupted_mask[at],
+            pieces=tuple(self.pieces[i] for i in rows) if self.pieces else (),
         )
 
     def batches(self, size: int) -> Iterator["PromptPairs"]:

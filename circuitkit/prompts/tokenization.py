@@ -1,22 +1,24 @@
 """From prompt pairs to token tensors: alignment, padding, and every check on the way."""
 
 import hashlib
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AlignmentError, PromptError
+from circuitkit.prompts.alignment import Side, checked_rule, pieces_of, require_one_token
 from circuitkit.prompts.answers import Layout, branches_of, further_columns, laid_out, spelled
 from circuitkit.prompts.clusters import cluster_names
 from circuitkit.prompts.encoding import SHOWN, checked_bos, encode, pieces, shown
 from circuitkit.prompts.expected import Expected, expected_from, expected_of
 from circuitkit.prompts.pairs import ANSWERS, END, Labels, PromptPair, PromptPairs, Span
+from circuitkit.prompts.pieces import Piece, shifted
+from circuitkit.prompts.spans import token_roles
 
 MANY = 600  # characters that a message shows of a prompt's tokens
 
@@ -39,6 +41,8 @@ class Encoded:
     roles: dict[str, Span]
     expected: Expected
     bos: tuple[str, str]  # what was done about that of the clean and of the corrupted prompt
+    corrupted_roles: dict[str, Span]
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def template(self) -> str:
@@ -68,10 +72,14 @@ def tokenize_pairs(
     bos = checked_bos(bos)
     known: dict[str, tuple[int, ...]] = {}
     encoded = [encode_pair(pair, tokenizer, bos, known) for pair in pairs]
-    aligned = [e for e in encoded if len(e.clean) == len(e.corrupted)]
+    aligned = []
+    for each in encoded:
+        try:
+            aligned.append(_aligned(each, tokenizer))
+        except AlignmentError:
+            if not drop_misaligned:
+                raise
     n_dropped = len(encoded) - len(aligned)
-    if n_dropped and not drop_misaligned:
-        raise _misaligned(next(e for e in encoded if len(e.clean) != len(e.corrupted)), tokenizer)
     if not aligned:
         raise PromptError(
             f"prompts: at least one aligned pair is needed, got {len(pairs)} pairs of which "
@@ -97,9 +105,7 @@ def encode_pair(
     """
     _require_kinds(pair)
     clean, corrupted = (encode(p, tokenizer, bos) for p in (pair.clean, pair.corrupted))
-    roles = {
-        name: _token_span(name, span, clean.offsets, pair) for name, span in pair.roles.items()
-    }
+    roles = token_roles(pair.clean, pair.roles, clean)
     last = (len(clean.ids) - 1, len(clean.ids))
     if roles.setdefault(END, last) != last:
         raise PromptError(
@@ -108,12 +114,36 @@ def encode_pair(
             "elsewhere. Give the span another name, and name it in `answer_after`."
         )
     expected = expected_of(pair, roles, tokenizer, {} if known is None else known)
-    return Encoded(pair, clean.ids, corrupted.ids, roles, expected, (clean.bos, corrupted.bos))
+    theirs = token_roles(pair.corrupted, pair.corrupted_roles, corrupted, "corrupted")
+    done = clean.bos, corrupted.bos
+    return Encoded(pair, clean.ids, corrupted.ids, roles, expected, done, theirs)
+
+
+def _aligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> Encoded:
+    """Return a pair with what stands for what, if its prompts can be compared.
+
+    Raises:
+        AlignmentError: its lengths differ, and no spans are named that say where.
+    """
+    clean, corrupted = encoded.clean, encoded.corrupted
+    rule = checked_rule(encoded.pair.align, f"prompt {shown(encoded.pair.clean)}: ")
+    if not rule:
+        if len(clean) != len(corrupted):
+            raise _misaligned(encoded, tokenizer)
+        return encoded
+    sides = (
+        Side(pieces(clean, tokenizer), encoded.roles),
+        Side(pieces(corrupted, tokenizer), encoded.corrupted_roles),
+    )
+    found = pieces_of(*sides)
+    for place in encoded.expected.places:
+        require_one_token(place, found, rule, encoded.roles)
+    return replace(encoded, pieces=found)
 
 
 def _require_kinds(pair: PromptPair) -> None:
     """Refuse fields of a kind that nothing below could read."""
-    kinds = {"roles": Mapping, "template": str}
+    kinds = {"roles": Mapping, "corrupted_roles": Mapping, "template": str}
     for field, kind in kinds.items():
         value = getattr(pair, field)
         if not isinstance(value, kind):
@@ -128,38 +158,15 @@ def _require_kinds(pair: PromptPair) -> None:
         )
 
 
-def _token_span(name: str, span: Span, offsets: list[Span], pair: PromptPair) -> Span:
-    try:
-        start, end = (operator.index(edge) for edge in span)
-    except (TypeError, ValueError) as error:
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: role {name!r} must be a span (start, end) of whole "
-            f"numbers, got {shown(span)}. It names tokens. Correct the span."
-        ) from error
-    if not 0 <= start < end <= len(pair.clean):
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: role {name!r} must lie in the clean prompt, of length "
-            f"{len(pair.clean)}, got the span {shown(span)}. It names tokens: (start, end), in "
-            "characters for text and in tokens for token ids. Correct the span."
-        )
-    touched = [place for place, (s, e) in enumerate(offsets) if s < end and e > start]
-    if not touched:
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: role {name!r} must cover a token, got the span {span}. "
-            "Spans are (start, end) in the clean prompt, in characters for text and in tokens "
-            "for token ids. Correct the span."
-        )
-    return touched[0], touched[-1] + 1
-
-
 def _misaligned(encoded: Encoded, tokenizer: PreTrainedTokenizerBase | None) -> AlignmentError:
     return AlignmentError(
         "prompt pair: clean and corrupted must have equally many tokens, got "
         f"{len(encoded.clean)} and {len(encoded.corrupted)}:\n"
         f"  clean     {shown(pieces(encoded.clean[:SHOWN], tokenizer), MANY)}\n"
         f"  corrupted {shown(pieces(encoded.corrupted[:SHOWN], tokenizer), MANY)}\n"
-        "Activations are compared position by position. Use words of equal length in tokens, or "
-        "set `drop_misaligned = True` on the task to drop and count such pairs."
+        "Activations are compared position by position. Use words of equal length in tokens, name "
+        "the spans that differ and a rule (`roles`, `corrupted_roles`, `align`), or set "
+        "`drop_misaligned = True` on the task to drop and count such pairs."
     )
 
 
@@ -179,28 +186,24 @@ def _check_templates(encoded: Sequence[Encoded]) -> None:
 def _pad(
     encoded: Sequence[Encoded], side: Literal["left", "right"], pad_token: int, n_dropped: int
 ) -> PromptPairs:
-    expected = [e.expected for e in encoded]
     layouts = [laid_out(len(e.clean), e.expected.places, e.expected.entries) for e in encoded]
-    lengths = [len(e.clean) for e in encoded]
-    n_tokens = [n + len(layout.tokens) for n, layout in zip(lengths, layouts, strict=True)]
-    width = max(n_tokens)
-    shifts = [width - n if side == "left" else 0 for n in n_tokens]
-
-    def padded(ids: list[int], layout: Layout, shift: int) -> list[int]:
-        row = ids + layout.tokens
-        return [pad_token] * shift + row + [pad_token] * (width - len(row) - shift)
-
-    rows = list(zip(encoded, layouts, shifts, strict=True))
-    mask = [[s <= p < s + n for p in range(width)] for s, n in zip(shifts, n_tokens, strict=True)]
+    clean, corrupted = (
+        [ids + layout.tokens for ids, layout in zip(prompts, layouts, strict=True)]
+        for prompts in ([e.clean for e in encoded], [e.corrupted for e in encoded])
+    )
+    width = max(map(len, clean + corrupted))
+    shifts, their_shifts = (
+        [width - len(ids) if side == "left" else 0 for ids in rows] for rows in (clean, corrupted)
+    )
+    expected, lengths = [e.expected for e in encoded], [len(e.clean) for e in encoded]
     is_plain = all(each.is_plain for each in expected)
-    return PromptPairs(
-        clean=torch.tensor([padded(e.clean, layout, shift) for e, layout, shift in rows]),
-        corrupted=torch.tensor([padded(e.corrupted, layout, shift) for e, layout, shift in rows]),
-        mask=torch.tensor(mask),
+    rows = list(zip(encoded, layouts, shifts, strict=True))
+    found = PromptPairs(
+        clean=_padded(clean, shifts, width, pad_token),
+        corrupted=_padded(corrupted, their_shifts, width, pad_token),
+        mask=_real(clean, shifts, width),
         labels=_labels(expected, None if is_plain else layouts),
-        label_pos=torch.tensor(
-            [each.places[0] + shift for each, shift in zip(expected, shifts, strict=True)]
-        ),
+        label_pos=torch.tensor([e.expected.places[0] + shift for e, _, shift in rows]),
         roles=tuple(_shifted(e, layout, shift) for e, layout, shift in rows),
         templates=tuple(e.template for e in encoded),
         pairs=tuple(e.pair for e in encoded),
@@ -210,6 +213,7 @@ def _pad(
         further=None if is_plain else further_columns(layouts, shifts, width),
         branches=None if is_plain else branches_of(layouts, lengths, shifts, width),
     )
+    return _with_pieces(found, encoded, shifts, their_shifts)
 
 
 def _labels(expected: Sequence[Expected], layouts: Sequence[Layout] | None) -> Labels:
@@ -255,6 +259,7 @@ def _encoded(pairs: PromptPairs, row: int) -> Encoded:
         roles,
         expected_from(pairs.labels, row, labelled),
         (pairs.bos, pairs.bos),
+        {},
     )
 
 
@@ -275,6 +280,47 @@ def _clusters(encoded: Sequence[Encoded]) -> tuple[str, ...]:
         [e.pair.cluster for e in encoded],
         [e.corrupted for e in encoded],
     )
+
+
+def _with_pieces(
+    pairs: PromptPairs, encoded: Sequence[Encoded], shifts: list[int], their_shifts: list[int]
+) -> PromptPairs:
+    """Return the pairs with what stands for what, if some have unequal lengths."""
+    if all(ours == theirs for e in encoded for ours, theirs in e.pieces):
+        return pairs
+    if pairs.labels.spelled is not None:
+        raise AlignmentError(
+            "prompt pairs: with answers of several tokens or places, clean and corrupted prompts "
+            "must have equally many tokens, got pairs that are aligned span by span. The answers "
+            "stand behind both. Use answers of one token, or prompts of equal length."
+        )
+    pieces = tuple(
+        # of a pair without spans, each token stands for itself
+        shifted(e.pieces or (((0, len(e.clean)),) * 2,), *both)
+        for e, both in zip(encoded, zip(shifts, their_shifts, strict=True), strict=True)
+    )
+    mask = _real([e.corrupted for e in encoded], their_shifts, pairs.corrupted.shape[1])
+    return replace(pairs, corrupted_mask=mask, pieces=pieces)
+
+
+def _padded(
+    prompts: Sequence[list[int]], shifts: Sequence[int], width: int, pad_token: int
+) -> Int[Tensor, "pair pos"]:
+    """Return prompts as rows, each behind so many columns of padding."""
+    rows = torch.full((len(prompts), width), pad_token)
+    for row, ids, shift in zip(rows, prompts, shifts, strict=True):
+        row[shift : shift + len(ids)] = torch.tensor(ids)
+    return rows
+
+
+def _real(
+    prompts: Sequence[list[int]], shifts: Sequence[int], width: int
+) -> Bool[Tensor, "pair pos"]:
+    """Return which columns of such rows hold the prompts."""
+    starts = torch.tensor(shifts).unsqueeze(1)
+    ends = starts + torch.tensor([[len(ids)] for ids in prompts])
+    columns = torch.arange(width)
+    return (starts <= columns) & (columns < ends)
 
 
 def _ragged(rows: Sequence[Sequence[int]]) -> Int[Tensor, "row entry"]:

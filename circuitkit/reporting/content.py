@@ -281,9 +281,18 @@ def provenance_table(record: RunRecord) -> TableText:
         ("pairs dropped", str(info.n_dropped)),
         ("repeated pairs, counted once", str(info.n_repeats)),
         ("independent pairs for validation", str(info.n_clusters or "not counted")),
+        *_aligned(info.align),
         ("versions", versions),
     )
     return TableText(("", "value"), rows)
+
+
+def _aligned(rule: str) -> list[tuple[str, str]]:
+    """Return the row that says how pairs of unequal length were aligned, if there are any."""
+    stands = {"last": "its last token", "mean": "its mean"}
+    told = " or ".join(stands.get(each, each) for each in rule.split(", "))
+    value = f"{rule}: for a span of the clean prompt stands {told} in the corrupted one"
+    return [("pairs of unequal length, aligned by", value)] if rule else []
 
 
 def heat_map_files(heat_maps: Iterable[HeatMap]) -> tuple[str, ...]:

@@ -245,6 +245,7 @@ def _info(subject: Subject, found: Found) -> RunInfo:
         n_dropped=splits.discovery.n_dropped + splits.validation.n_dropped,
         n_repeats=splits.discovery.n_repeats + splits.validation.n_repeats,
         n_clusters=splits.validation.n_clusters,
+        align=", ".join(sorted({splits.discovery.align, splits.validation.align} - {""})),
         n_edges_selected=recipe.selection.n_selected,
         command=subject.command,
         versions=installed_versions(),

@@ -55,6 +55,7 @@ def pairs_recipe_of(subject: Subject) -> PairsRecipe:
         metric=subject.metric.name,
         bos=asked.bos,
         digest=discovery.digest,
+        align=discovery.align,
         task_digest="" if subject.source is None else subject.source.source_digest,
     )
 

@@ -56,7 +56,8 @@ class RunInfo:
     `n_repeats` pairs had the contents of another and were left out. The validation pairs are
     `n_clusters` independent ones, 0 where an earlier version did not count them. `choices` says in
     sentences what was chosen of how to find the circuit, and why. `identity` is that of
-    run_place.py, empty where it was not asked for.
+    run_place.py, empty where it was not asked for. `align` is the rule by which pairs of unequal
+    length were aligned, empty where there is none.
     """
 
     task: str
@@ -80,6 +81,7 @@ class RunInfo:
     n_clusters: int = 0
     choices: tuple[str, ...] = ()
     identity: str = ""
+    align: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Judgement:
     """What `circuitkit validate` says of one circuit: the thresholds, then what was measured.
 
     `n_pairs` validation pairs, in `n_clusters` independent ones, after `n_repeats` were left out.
+    `align` is the rule by which those of unequal length were aligned, empty where there is none.
     """
 
     thresholds: Thresholds
@@ -129,6 +132,7 @@ class Judgement:
     n_pairs: int = 0
     n_repeats: int = 0
     n_clusters: int = 0
+    align: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from circuitkit.validation.criteria import CRITERIA, Thresholds, read_thresholds
 from circuitkit.work.checkpoint import open_checkpoint
 from tests.conftest import random_pairs
 from tests.fuzz.odd import FUZZ, TEXTS, VALUES, damaged, json_text, mutated, refusal
+from tests.prompts.tokenizers import fast_bytes
 
 SEEDS = st.integers(0, 10**6)
 TOY = ComponentGraph(n_layers=2, n_heads=3, d_model=8)
@@ -82,6 +83,40 @@ def test_a_prompt_file_with_one_odd_part_is_used_or_refused(folder, seed, value)
     text = "\n".join(map(json_text, lines)).encode()
     text = damaged(text, rng) if rng.random() < 0.3 else text
     refusal(pairs_of_file, written(folder, "odd.jsonl", text))
+
+
+CHATS = [
+    {
+        "clean": [{"role": "user", "content": f"Is {word} here?"}, {"role": "a", "content": "So"}],
+        "corrupted": [
+            {"role": "user", "content": f"Is {word} gone?"},
+            {"role": "a", "content": "So"},
+        ],
+        "answers": ["Y"],
+        "roles": {"A": [0, 3, 5]},
+        "answer_after": "user",
+    }
+    for word in ("he", "it", "me", "no", "we", "us")
+]
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    made = fast_bytes()
+    made.chat_template = "{% for m in messages %}{{ m.role ~ m.content | trim }}{% endfor %}"
+    return made
+
+
+@FUZZ
+@given(seed=SEEDS, value=VALUES)
+def test_a_file_of_messages_with_one_odd_part_is_used_or_refused(folder, tokenizer, seed, value):
+    text = "\n".join(map(json_text, mutated(CHATS, random.Random(seed), value)))
+
+    def pairs(path):
+        return splits_of(read_prompt_file(path), tokenizer, seed=0)
+
+    found = refusal(pairs, written(folder, "chat.jsonl", text))
+    assert isinstance(found, Splits | str)
 
 
 # circuit files

@@ -5,9 +5,12 @@ import random
 
 import pytest
 
-from circuitkit.errors import PromptError
-from circuitkit.prompts.file import read_prompt_file, splits_of
+from circuitkit.errors import AlignmentError, PromptError
+from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
 
+from .test_chat import chat_tokenizer
+
+CHAT = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi Mary"}]
 GOOD = {"clean": [1, 2], "corrupted": [1, 3], "answers": [4]}
 
 
@@ -40,6 +43,18 @@ def read(tmp_path):
         ({"answers": [-(2**70)]}, "answers must be a list"),
         ({"answers": ["\udfff"]}, "answers must be a list"),
         ({"split": ["discovery"]}, "split one of"),
+        ({"answer_after": 5}, "answer_after must be text without control characters, got 5"),
+        ({"corrupted_roles": {"A": [0, 1, 2]}}, r"corrupted_roles must be \{name: \[start, end\]"),
+        ({"corrupted_roles": {"\ufffe": [0, 1]}}, "names of corrupted_roles"),
+        ({"align": 5}, "align must be text without control characters, got 5"),
+        ({"align": "first"}, "align must be one of last, mean, or empty, got 'first'"),
+        ({"clean": [{"role": "user"}]}, "clean: message 0 must hold role and content alone"),
+        ({"corrupted": [1, {"role": "user"}]}, "corrupted: message 0 must hold role and content"),
+        ({"clean": {"role": "user", "content": "Hi"}}, "clean must be text .* messages are writ"),
+        ({"clean": CHAT, "roles": {"A": [0, 1]}}, r"roles must be \{name: \[message, start, end\]"),
+        ({"roles": {"A": [0, 0, 1]}}, r"roles must be \{name: \[start, end\]\}"),
+        ({"clean": [CHAT[0]] * 1_001}, "clean: must hold at most 1000 messages, got 1001"),
+        ({"clean": [CHAT[0] | {"content": "x" * 100_001}]}, "at most 100000 characters or ids"),
         ({"x" * 1_600_000: 1}, r"characters\)\. A misspelt key"),
     ],
 )
@@ -155,3 +170,33 @@ def test_lines_that_share_a_prompt_with_a_discovery_line_go_there(read):
 def test_a_file_that_cannot_be_dealt_says_how_many_prompts_are_needed(read, lines, message):
     with pytest.raises(PromptError, match=message):
         splits_of(read(*lines), None, seed=0)
+
+
+def test_a_line_of_messages_is_rendered_by_the_tokenizer_and_its_roles_are_placed(read):
+    tokenizer = chat_tokenizer("llama-3")
+    other = [CHAT[0], {"role": "user", "content": "Hi John"}]
+    chat = {"clean": CHAT, "corrupted": other, "answers": ["A"], "roles": {"who": [1, 3, 7]}}
+    found = discovery_pairs(read(chat), tokenizer)
+    [roles] = found.roles
+    assert tokenizer.decode(found.clean[0, slice(*roles["who"])]) == "Mary"
+    assert tokenizer.decode(found.corrupted[0, slice(*roles["who"])]) == "John"
+    assert tokenizer.decode(found.clean[0, slice(*roles["system"])]) == "Be brief"
+    assert found.bos == "present"
+
+
+def test_a_line_says_after_which_role_the_answer_is_read(read):
+    first = GOOD | {"roles": {"A": [0, 1]}, "answer_after": "A"}
+    assert discovery_pairs(read(first), None).label_pos.tolist() == [0]
+    assert discovery_pairs(read(GOOD), None).label_pos.tolist() == [1]
+    with pytest.raises(PromptError, match="answer_after must be a role, got 'B'"):
+        discovery_pairs(read(first | {"answer_after": "B"}), None)
+
+
+def test_a_line_of_unequal_lengths_says_its_spans_and_its_rule(read):
+    spans = {"roles": {"A": [0, 2]}, "corrupted_roles": {"A": [0, 1]}}
+    unequal = {"clean": [1, 2, 3], "corrupted": [4, 3], "answers": [5], "align": "mean", **spans}
+    found = discovery_pairs(read(unequal), None)
+    assert found.align == "mean"
+    assert found.corrupted_batch.stand_ins[0, :2].argmax(1).tolist() == [1, 1]
+    with pytest.raises(AlignmentError, match="got 3 and 2"):
+        discovery_pairs(read(unequal | {"align": ""}), None)

@@ -17,6 +17,7 @@ from circuitkit.reporting.content import (
     component_list,
     counts_table,
     edges_table,
+    provenance_table,
     questions_table,
     title_of,
     verdict_sentences,
@@ -290,6 +291,16 @@ def test_numbers_keep_three_digits_and_line_up(value, text):
 def test_provenance_and_command_are_there(page):
     for words in ("0123abcd", "circuitkit run toy --model tiny --seed 11", "torch 2.13.0", "eap"):
         assert words in page.text
+
+
+def test_a_report_says_how_pairs_of_unequal_length_were_aligned_and_nothing_where_none_were(record):
+    def rows(rule):
+        return dict(provenance_table(replace(record, info=replace(record.info, align=rule))).rows)
+
+    told = "pairs of unequal length, aligned by"
+    assert told not in rows("")
+    assert rows("last")[told].startswith("last: for a span of the clean prompt stands its last")
+    assert "its last token or its mean" in rows("last, mean")[told]
 
 
 def test_two_calls_give_the_same_page(interpreted, drawn_anew):

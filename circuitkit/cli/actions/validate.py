@@ -92,4 +92,5 @@ def _judgement(path: Path, subject: Subject, settings: Settings, verdict: Verdic
         n_pairs=len(subject.splits.validation),
         n_repeats=subject.splits.validation.n_repeats,
         n_clusters=subject.splits.validation.n_clusters,
+        align=subject.splits.validation.align,
     )

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from circuitkit.errors import MethodError, PromptError
+from circuitkit.errors import AlignmentError, MethodError, PromptError
 from circuitkit.interpretation.directions.probes import Examples
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.model import SubjectModel
@@ -97,7 +97,16 @@ def activations_at(
     roles: Sequence[str],
     memory: int | None,
 ) -> Float[Tensor, "point role side pair d_model"]:
-    """Return what stands at the points and roles, on clean prompts, then on corrupted ones."""
+    """Return what stands at the points and roles, on clean prompts, then on corrupted ones.
+
+    Raises:
+        AlignmentError: the prompts of a pair have unequal lengths.
+    """
+    if not pairs.is_level:
+        raise AlignmentError(
+            "directions: clean and corrupted prompts must have equally many tokens, got pairs that "
+            "are aligned span by span. Both are read at one place. Use pairs of equal length."
+        )
     shape = (len(points), len(roles), 2, len(pairs), model.graph.d_model)
     kept = torch.zeros(shape, dtype=torch.float64)
     places = torch.stack([last_positions(pairs, role) for role in roles])

@@ -50,6 +50,7 @@ from circuitkit.interpretation.section import Column, Section, Table
 from circuitkit.interventions.recorded import Direction
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
+from circuitkit.prompts.chat import ASSISTANT_PREFIX, INSTRUCTION_END
 from circuitkit.prompts.pairs import END, PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate, ratio_of_means
 from circuitkit.validation.case import Case
@@ -347,9 +348,15 @@ def says(is_encoded: bool, is_used: bool) -> str:
 
 
 def _common_roles(splits: dict[str, PromptPairs]) -> tuple[str, ...]:
-    """Return the roles that all pairs have, in the order of their places."""
+    """Return the roles that all pairs have, in the order of their places.
+
+    Those of a chat template's own text end where the last token or another content does.
+    """
     every = [roles for pairs in splits.values() for roles in pairs.roles]
-    common = set.intersection(*(set(roles) for roles in every))
+    common = set.intersection(*(set(roles) for roles in every)) - {
+        INSTRUCTION_END,
+        ASSISTANT_PREFIX,
+    }
     return tuple(sorted(common, key=lambda name: (sum(r[name][1] for r in every), name)))
 
 

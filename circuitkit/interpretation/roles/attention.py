@@ -34,6 +34,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import norm
 from torch import Tensor
 
+from circuitkit.prompts.columns import own_places
 from circuitkit.prompts.pairs import END, PromptPairs
 from circuitkit.statistics.bootstrap import Values
 
@@ -140,11 +141,11 @@ def _from_the_end(
     at_end = torch.arange(n_pos)[None, :, None] == pairs.label_pos[:, None, None]
     from_end = earlier & at_end
     spans: dict[str, Tensor] = {}
-    for row, roles in enumerate(pairs.roles):
-        for name, span in roles.items():
+    for row in range(len(pairs)):
+        for name, places in own_places(pairs, row).items():
             if name != END:
                 mask = spans.setdefault(AT + name, torch.zeros_like(pairs.mask))
-                mask[row, slice(*span)] = True
+                mask[row, places] = True
     answers = {ANSWER: pairs.labels.answers, WRONG_ANSWER: pairs.labels.wrong_answers}
     for name, ids in answers.items():
         spans[name] = (pairs.clean[:, :, None] == ids[:, None, :]).any(-1) & pairs.mask

@@ -61,10 +61,12 @@ def subject_noise(
 def default_subject(pairs: PromptPairs) -> str:
     """Return the first role, by place, whose tokens differ in every pair of prompts.
 
+    A role that messages have by themselves (`user`) is taken only where no other differs.
+
     Raises:
         PromptError: there is none.
     """
-    differs = pairs.clean != pairs.corrupted
+    differs = pairs.differs
     known = set.intersection(*(set(roles) for roles in pairs.roles))
     names = [
         name
@@ -76,7 +78,12 @@ def default_subject(pairs: PromptPairs) -> str:
             f"causal tracing: some role must differ between the prompts of every pair, got none "
             f"among {sorted(known)}. It would be taken for the subject. Name the subject's role."
         )
-    return min(names, key=lambda name: (sum(roles[name][0] for roles in pairs.roles), name))
+    named = {name for pair in pairs.pairs for name in pair.roles}
+
+    def place(name: str) -> tuple[bool, int, str]:
+        return name not in named, sum(roles[name][0] for roles in pairs.roles), name
+
+    return min(names, key=place)
 
 
 def _tokens_at(pairs: PromptPairs, role: str) -> Tensor:

@@ -24,6 +24,7 @@ from circuitkit.interpretation.directions.search import (
     NEITHER,
     USED_ONLY,
     Asked,
+    _common_roles,
     _Place,
     measure_directions,
     says,
@@ -59,6 +60,7 @@ from circuitkit.zoo.planted.blueprint import (
     width_of_heads,
 )
 from tests.conftest import fingerprint, random_pairs
+from tests.prompts.test_chat import asking, chat_tokenizer
 
 METRIC = LogitDifference()
 PLACES = [hook_points.resid_pre(0), hook_points.resid_post(0), hook_points.resid_post(1)]
@@ -540,3 +542,10 @@ def test_without_scikit_learn_the_error_says_what_to_install(flagged, monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DependencyError, match=r"directions: .*'circuitkit-mi\[probes\]'"):
         directions_of(flagged, flag_pairs(32, 0), flag_pairs(20, 1), METRIC)
+
+
+def test_directions_are_searched_at_no_role_of_the_template_itself():
+    """They end where the last token does, or where a prefill begins."""
+    pairs = tokenize_pairs([asking("Paris", "Turin")], chat_tokenizer("llama-3"))
+    assert {"instruction-end", "assistant-prefix"} < pairs.roles[0].keys()
+    assert _common_roles({"discovery": pairs}) == ("system", "city", "user", "END")

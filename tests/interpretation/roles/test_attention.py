@@ -15,6 +15,7 @@ from circuitkit.interpretation.roles.attention import (
 from circuitkit.interpretation.roles.claims import _look, twice
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
+from tests.prompts.test_chat import asking, chat_tokenizer
 
 N = 20
 
@@ -204,3 +205,12 @@ def test_what_counts_as_twice_chance_stays_in_reach():
     assert twice(0.05) == pytest.approx(0.0975)
     assert twice(0.5) == 0.75
     assert all(null < twice(null) < 1 for null in (0.1, 0.5, 0.9, 0.99))
+
+
+def test_what_a_pair_names_inside_what_the_user_says_is_a_source_of_its_own():
+    pairs = tokenize_pairs([asking("Paris", "Turin")], chat_tokenizer("llama-3"))
+    found = role_sources(pairs)
+    user, city = (found[f"at-{name}"][0].any(0) for name in ("user", "city"))
+    assert int(city.sum()) == 5
+    assert int(user.sum()) == len("Where is ?")
+    assert not (user & city).any()

@@ -30,6 +30,7 @@ from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import facts
 from tests.conftest import fingerprint, random_pairs
 from tests.families import make_family
+from tests.prompts.test_chat import asking, chat_tokenizer
 
 
 def roles_of(pair, **roles):
@@ -325,6 +326,15 @@ def test_the_default_subject_is_the_first_role_that_differs_in_every_pair():
         PromptError, match=r"must differ .* got none among \['A', 'B', 'END', 'Z'\]"
     ):
         default_subject(tokenize_pairs([pair([1, 2, 3, 4, 5], [9, 2, 3, 4, 5])]))
+
+
+def test_the_default_subject_of_a_chat_is_a_role_that_the_pairs_name_before_one_they_have():
+    tokenizer = chat_tokenizer("zephyr")
+    pairs = tokenize_pairs([asking("Paris", "Turin")], tokenizer)
+    assert default_subject(pairs) == "city"
+    assert (
+        default_subject(tokenize_pairs([asking("Paris", "Turin", roles={})], tokenizer)) == "user"
+    )
 
 
 def test_a_role_that_is_not_there_names_those_that_are(toy, pairs, metric):

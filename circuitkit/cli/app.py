@@ -13,6 +13,7 @@ from circuitkit.cli import main as main
 from circuitkit.cli.bench_discovery import bench_discovery
 from circuitkit.cli.bench_validation import bench_validation
 from circuitkit.cli.check import check
+from circuitkit.cli.circuits import circuits
 from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
 from circuitkit.cli.crossfit import crossfit
@@ -44,6 +45,7 @@ for command in (
     run,
     tasks,
     models,
+    circuits,
     patch,
     path,
     discover,

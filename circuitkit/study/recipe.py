@@ -56,6 +56,7 @@ def pairs_recipe_of(subject: Subject) -> PairsRecipe:
         bos=asked.bos,
         digest=discovery.digest,
         task_digest="" if subject.source is None else subject.source.source_digest,
+        prompt_format=asked.prompt_format,
     )
 
 
@@ -120,6 +121,7 @@ def request_of(recipe: Recipe, model: str) -> Request:
         discovery_only=pairs.whole_file,
         bos=pairs.bos,
         task_digest=pairs.task_digest,
+        prompt_format=pairs.prompt_format,
     )
 
 

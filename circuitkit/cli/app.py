@@ -24,6 +24,7 @@ from circuitkit.cli.export import export
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
+from circuitkit.cli.new_task import new_task
 from circuitkit.cli.patch import patch
 from circuitkit.cli.path import path
 from circuitkit.cli.push import push
@@ -46,6 +47,7 @@ for command in (
     tasks,
     models,
     circuits,
+    new_task,
     patch,
     path,
     discover,

@@ -57,9 +57,9 @@ ColumnsOption = Annotated[
     str,
     typer.Option(
         "--columns",
-        help="What the columns of the prompt file are: clean=...,answer=..., and corrupted, wrong, "
-        "template, cluster, split.",
-        metavar="NAME=COLUMN,...",
+        help="What the columns of the prompt file are, as clean=prompt,answer=target; corrupted, "
+        "wrong, template, cluster and split may be named too.",
+        metavar="NAMES",
     ),
 ]
 MetricOption = Annotated[

@@ -11,7 +11,8 @@ CITATION = (
 URL = "https://arxiv.org/abs/2305.00586"
 SOURCES = (
     "github.com/hannamw/gpt2-greater-than: circuit_discovery.py",
-    "github.com/UFO-101/auto-circuit: official_circuits/circuits/greaterthan_official.py",
+    "github.com/UFO-101/auto-circuit: official_circuits/circuits/greaterthan_official.py, which "
+    "has a6.h1, and neither a5.h1 nor a8.h8",
 )
 CLASSES = {
     "early head": ("a0.h3", "a0.h5"),

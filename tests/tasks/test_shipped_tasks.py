@@ -8,12 +8,13 @@ import random
 import re
 from collections import defaultdict
 
+import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
 from circuitkit.prompts.splits import sample_held_out, sample_splits
 from circuitkit.prompts.tokenization import tokenize_pairs
-from circuitkit.task import find_task
+from circuitkit.task import find_task, registered_tasks
 from circuitkit.tasks import colour, country_capital, successor
 from circuitkit.tasks.sycophantic_agreement import CAPITAL
 from circuitkit.zoo.lexicon import COUNTRIES, words_of
@@ -43,6 +44,12 @@ def task(request):
 @pytest.fixture(scope="module", params=["its own", "other wordings"])
 def stream(request, task):
     return (task if request.param == "its own" else task.held_out()).pairs
+
+
+def test_every_task_that_is_registered_is_tried_here_or_with_pico():
+    others = {"ioi", "ioi-abc", "induction", "factual-recall"}
+    english = {name for name in registered_tasks() if not name.startswith("planted-")}
+    assert english == {*NAMES, *others}
 
 
 def drawn(stream, n=150):
@@ -86,7 +93,11 @@ def test_runs_of_the_usual_size_have_enough_independent_pairs_of_every_kind(task
     splits = sample_splits(task, gpt2, n=80, seed=0)
     assert len(splits.discovery) == len(splits.validation) == 80
     assert splits.discovery.n_dropped == splits.validation.n_dropped == 0
-    assert min(splits.discovery.n_clusters, splits.validation.n_clusters) >= 32
+    for split in (splits.discovery, splits.validation):
+        counts = np.bincount(split.clusters)
+        assert len(counts) == split.n_clusters >= 32
+        assert counts.sum() ** 2 / (counts**2).sum() >= 25  # as many as that, if all were alike
+        assert split.n_repeats == 0
     held_out = sample_held_out(task, gpt2, splits, n=32, seed=0)
     pairs, reference = held_out["wordings"]
     assert len(pairs) == 32

@@ -73,9 +73,9 @@ def test_a_set_of_nodes_is_every_edge_between_them(name):
         (
             "ioi-wang-edges",
             "a9.h9->logits a2.h2->a5.h5<k> a3.h0->a8.h6<v> a7.h9->a10.h7<q> input->a9.h6<k> m0->m5 "
-            "a0.h1->m0 m3->a9.h9<q> input->m0 a6.h9->a7.h3<k>",
+            "a0.h1->m0 m3->a9.h9<q> input->m0 a6.h9->a7.h3<k> input->a8.h6<q>",
             "a2.h2->a5.h5<q> a5.h5->logits a9.h9->a10.h0<q> input->a9.h6<q> a7.h9->a10.h7<k> "
-            "a2.h2->a9.h9<v> a8.h0->logits",
+            "a2.h2->a9.h9<v> a8.h0->logits input->a8.h6<k>",
         ),
         (
             "greater-than-hanna-edges",

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import threading
 
 import pyarrow
 import pyarrow.parquet
@@ -427,6 +429,17 @@ def test_own_files_are_read_as_before(tmp_path):
         assert dealt(found, seed=0, n=1) == found.lines
     with pytest.raises(PromptError, match="must hold clean, corrupt"):
         read_prompts(as_lines(tmp_path / "bad.jsonl", [{"clean": "x"}]))
+
+
+def test_a_pipe_is_read_once_as_a_file_of_the_own_format(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    row = {"clean": [1, 2], "corrupted": [1, 3], "answers": [4]}
+    writer = threading.Thread(target=pipe.write_text, args=(json.dumps(row),), daemon=True)
+    writer.start()
+    found = read_prompts(pipe)
+    writer.join(5)
+    assert [line.pair.clean for line in found.lines] == [[1, 2]]
 
 
 def many(tmp_path, n=40, split=None):

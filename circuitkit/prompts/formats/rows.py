@@ -168,16 +168,18 @@ def _listed(data: Any) -> Sequence[Any]:
 def _of_directory(path: Path) -> Iterator[Row]:
     """Yield the rows of what `datasets` saved, or of the tables below a folder."""
     if (path / DICT).is_file():
-        for name in parse_json(read_text_file(path / DICT))["splits"]:
-            yield from _of_saved(path / str(name), SPLIT_OF.get(str(name), ""))
+        for split in parse_json(read_text_file(path / DICT))["splits"]:
+            name = Path(str(split)).name  # of a folder that is inside
+            yield from _of_saved(path / name, SPLIT_OF.get(name, ""))
         return
     if (path / STATE).is_file():
         yield from _of_saved(path, "")
         return
-    for file in sorted(path.rglob("*")):
-        if file.suffix in (*TABLES, *TEXTS) and file.is_file():
-            split = next((SPLIT_OF[w] for w in _words(file, path) if w in SPLIT_OF), "")
-            yield from _of_file(file, f"prompt file {shown(str(file))}", split)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    tables = [file for file in files if file.suffix in TABLES]
+    for file in tables or [file for file in files if file.suffix in TEXTS]:
+        split = next((SPLIT_OF[w] for w in _words(file, path) if w in SPLIT_OF), "")
+        yield from _of_file(file, f"prompt file {shown(str(file))}", split)
 
 
 def _words(file: Path, root: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Prompt files of other programs: small samples with the same layout give the pairs they mean."""
 
 import csv
+import itertools
 import json
 import os
 import threading
@@ -67,6 +68,11 @@ def fact(subject, place, relation="P36", frame="The capital of {} is"):
         "target_new": {"str": "Oslo", "id": "Q2"},
     }
     return {"case_id": 0, "requested_rewrite": rewrite, "paraphrase_prompts": []}
+
+
+def blimp(good, bad, **more):
+    one = {"one_prefix_method": True, "two_prefix_method": False, "UID": "agreement"}
+    return one | {"sentence_good": good, "sentence_bad": bad} | more
 
 
 def as_lines(path, rows):
@@ -250,11 +256,6 @@ def test_counterfact_is_asked_against_another_subject_of_the_same_relation(tmp_p
     assert peru.cluster == "P36 of Peru"
 
 
-def blimp(good, bad, **more):
-    one = {"one_prefix_method": True, "two_prefix_method": False, "UID": "agreement"}
-    return one | {"sentence_good": good, "sentence_bad": bad} | more
-
-
 def test_blimp_with_one_prefix_takes_the_corrupted_prompt_from_a_row_with_the_words_exchanged(
     tmp_path,
 ):
@@ -332,6 +333,7 @@ def test_a_folder_of_parquet_files_tells_splits_by_their_names(tmp_path):
         rows = [SUM_ROW | {"prompt": f"{split} 12 plus 30"}]
         file = tmp_path / "data" / f"{split}-00000-of-00001.parquet"
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    (tmp_path / "dataset_infos.json").write_text('{"no": "rows"}')  # beside tables, none is read
     found = read_prompts(tmp_path)
     assert [line.split for line in found.lines] == ["discovery", "validation"]
     assert found.lines[0].pair.answers == ["42"]
@@ -403,6 +405,36 @@ def test_a_damaged_table_is_refused_in_a_sentence(tmp_path, name, content, says)
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(PromptError, match=says):
         read_prompts(path)
+
+
+ODD = [None, True, -1, 1.5, float("nan"), "", "x" * 3, [], [[]], ["a", 2], {}, {"label": 3}, "\x1b"]
+SAMPLES = {
+    "mib": [IOI_ROW, SUM_ROW, MCQA_ROW],
+    "eap-ig": [{"clean": "a", "corrupted": "b", "correct_idx": 3, "incorrect_idx": 4}],
+    "acdc": [{"clean_prompt": "a", "corrupt_prompt": {"x": "b"}, "correct_answers": [" c"]}],
+    "auto-circuit": [{"clean": "a", "corrupt": "b", "answers": [" c"], "wrong_answers": []}],
+    "feature-circuits": [
+        {"clean_prefix": "a", "patch_prefix": "b", "clean_answer": "c", "patch_answer": "d"}
+    ],
+    "counterfact": [fact("Peru", "Lima"), fact("Cuba", "Havana")],
+    "blimp": [blimp("a b c", "a d c"), blimp("a b c", "d b c", two_prefix_method=True)],
+    "clean=q,answer=a,split=s,template=t": [{"q": "a b", "a": " c", "s": "train", "t": "x"}],
+}
+
+
+@pytest.mark.parametrize("format", SAMPLES)
+def test_a_row_with_any_odd_value_gives_pairs_or_is_refused_in_a_sentence(tmp_path, format):
+    refusals = []
+    for row in SAMPLES[format]:
+        for key, value in itertools.product(row, ODD):
+            path = tmp_path / "t.json"
+            path.write_text(json.dumps([row, row | {key: value}]))
+            try:
+                dealt(read_prompts(path, format), seed=0, n=5)
+            except PromptError as error:
+                refusals.append(str(error))
+    assert len(refusals) > 3
+    assert all(str(tmp_path / "t.json") in refusal for refusal in refusals)
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path):

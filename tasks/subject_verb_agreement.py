@@ -69,7 +69,7 @@ class OtherWordings(Task):
 
 
 class SubjectVerbAgreement(OtherWordings):
-    """Agreement through attractors: 'The keys near the old cabinet' -> are, not is."""
+    """Agreement through attractors: 'The teachers near the cabinet' -> are."""
 
     name = "subject-verb-agreement"
     frames = FRAMES

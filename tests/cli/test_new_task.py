@@ -75,6 +75,7 @@ def test_nothing_that_is_there_is_written_over(written):
         ("ioi", "must be free"),
         ("My Task", "small letters and digits"),
         ("../up", "small letters and digits"),
+        ("random", "none of a module of Python"),
         ("2nd", "small letters and digits"),
         ("a" * 51, "at most 50 long"),
     ],

@@ -1,6 +1,7 @@
 """What `new-task` does: write a task to fill in, and its test, where nothing is lost by it."""
 
 import re
+import sys
 from pathlib import Path
 
 from circuitkit.cli.actions.new_task_text import TASK, TEST
@@ -53,6 +54,11 @@ def _require_name(name: str) -> None:
             f"new-task: the name must be small letters and digits with hyphens between, as "
             f"my-task, and at most {LONGEST} long, got {shown_text(name)}. Files and a class are "
             "called after it. Choose another."
+        )
+    if name.replace("-", "_") in sys.stdlib_module_names:
+        raise TaskError(
+            f"new-task: the name must be none of a module of Python, got {shown_text(name)}. Beside "
+            "such a file, Python would import it instead of its own. Choose another."
         )
     if name in installed_names():
         raise TaskError(

@@ -57,8 +57,8 @@ def _require_name(name: str) -> None:
         )
     if name.replace("-", "_") in sys.stdlib_module_names:
         raise TaskError(
-            f"new-task: the name must be none of a module of Python, got {shown_text(name)}. Beside "
-            "such a file, Python would import it instead of its own. Choose another."
+            f"new-task: the name must be none of a module of Python, got {shown_text(name)}. "
+            "Beside such a file, Python would import it instead of its own. Choose another."
         )
     if name in installed_names():
         raise TaskError(

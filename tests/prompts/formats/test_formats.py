@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import threading
+import time
 
 import pyarrow
 import pyarrow.parquet
@@ -467,11 +468,14 @@ def test_a_pipe_is_read_once_as_a_file_of_the_own_format(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     row = {"clean": [1, 2], "corrupted": [1, 3], "answers": [4]}
-    writer = threading.Thread(target=pipe.write_text, args=(json.dumps(row),), daemon=True)
-    writer.start()
-    found = read_prompts(pipe)
-    writer.join(5)
-    assert [line.pair.clean for line in found.lines] == [[1, 2]]
+    found = []
+    works = (lambda: pipe.write_text(json.dumps(row)), lambda: found.append(read_prompts(pipe)))
+    for work in works:
+        threading.Thread(target=work, daemon=True).start()
+    for _ in range(100):  # a second reading would wait for ever
+        if not found:
+            time.sleep(0.05)
+    assert [line.pair.clean for line in found[0].lines] == [[1, 2]]
 
 
 def many(tmp_path, n=40, split=None):

@@ -34,6 +34,7 @@ KINDS = {
     "metric": "Metrics",
     "ablation": "Ablations",
     "role": "Roles of components",
+    "format": "Formats of prompt files",
     "choice": "Other choices of options",
     "place": "Places that are patched",
     "planted": "Planted models and difficulties",
@@ -170,6 +171,16 @@ CHOICES = {
     "last": ("the last token of a span stands for one of another length", UNEQUAL),
     "mean": ("the mean over a span stands for one of another length", UNEQUAL),
 }
+FORMATS = {
+    "circuitkit": "JSON Lines of clean, corrupted, answers: the format of its own",
+    "mib": "MIB's IOI, arithmetic, MCQA and ARC, with a counterfactual as corrupted prompt",
+    "eap-ig": "EAP-IG's tables of clean, corrupted, correct_idx and incorrect_idx",
+    "acdc": "ACDC's clean_prompt, corrupt_prompt, correct_answers and wrong_answers",
+    "auto-circuit": "auto-circuit's JSON of prompts: clean, corrupt, answers, wrong_answers",
+    "feature-circuits": "clean_prefix, patch_prefix, clean_answer and patch_answer",
+    "counterfact": "CounterFact's facts, each against another of the same relation",
+    "blimp": "BLiMP's minimal sentences, up to the word that decides",
+}
 CHOSEN = {  # what stands in the place of a method
     names.AUTO: (
         "EAP-IG, or what fits the time; ablation, size and trimming are chosen with it",
@@ -250,6 +261,10 @@ WORDS = {
     "node": ("a component seen as a point of the graph", PARTS),
     "pair": ("a clean and a corrupted prompt with right and wrong answers", PAIRS),
     "p-value": ("how often chance alone would show as much", "validation.md#what-a-check-says"),
+    "published": (
+        "a circuit that a paper gives, named as published:NAME in the place of a file",
+        "tasks.md#circuits-of-papers",
+    ),
     "receiver": ("where an edge enters: a head's query, key or value, an MLP, the logits", PARTS),
     "recipe": (
         "all that finds a circuit again: method, settings, seed, pairs",
@@ -339,6 +354,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_all("metric", METRICS, PAIRS),
     *_all("ablation", ABLATIONS, "concepts.md#ablation"),
     *_all("role", ROLES, "interpretation.md#roles"),
+    *_all("format", FORMATS, "tasks.md#prompt-files-of-others"),
     *_each("choice", CHOICES),
     *_all("place", names.SITES, "methods/activation-patching.md"),
     *_all("planted", PLANTED, "planted.md"),

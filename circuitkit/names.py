@@ -134,6 +134,17 @@ PLANTED_MODELS = (
 )
 DIFFICULTIES = ("plain", "decoys", "backup", "cancellation", "positions", "noise")
 EXPORT_FORMATS = ("graphml", "cytoscape", "dot", "neuronpedia", "circuitsvis", "json")
+OWN_FORMAT = "circuitkit"
+PROMPT_FORMATS = (  # of prompt files; every other table is read by --columns
+    OWN_FORMAT,
+    "mib",
+    "eap-ig",
+    "acdc",
+    "auto-circuit",
+    "feature-circuits",
+    "counterfact",
+    "blimp",
+)
 REPORT_FORMATS = ("html", "md", "svg", "png", "pdf")
 
 

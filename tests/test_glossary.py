@@ -37,6 +37,7 @@ IDENTIFIERS = {
     "choice": {*names.SELECTIONS, *names.COLUMNS, *names.BOS, *names.ALIGN, "noising", "denoising"}
     | {each.value for each in names.MLPs},
     "place": set(names.SITES),
+    "format": set(names.PROMPT_FORMATS),
     "planted": {*names.PLANTED_MODELS, *names.DIFFICULTIES} - {"backup"},  # which is a role
 }
 

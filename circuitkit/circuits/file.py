@@ -19,6 +19,7 @@ import torch
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.file_checks import require_graph, require_keys, require_origin
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.published.catalogue import is_published, published_circuit
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
 from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.files import write_whole
@@ -67,11 +68,15 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
 def load_circuit(path: str | Path) -> Circuit:
     """Return the circuit in a file written here, by EAP-IG or by MIB, or at hf://user/name.
 
+    `published:NAME` is the circuit of a paper (circuits/published/).
+
     Raises:
         CircuitFileError: the file is missing, truncated, of another schema or inconsistent.
         HubError: there is no such repository, no circuit.json in it, or no way to it.
     """
     where = f"circuit file {shown(str(path))}"
+    if is_published(path):
+        return published_circuit(path)
     if is_address(path):
         address = address_of(path)
         where, path = f"circuit file of {address}", fetched(address, CIRCUIT_FILE)

@@ -47,7 +47,8 @@ class PairsRecipe:
     `task` is a registered name or `file.py:Class`, or else `prompts` is a prompt file, all of it
     (`whole_file`) or its discovery lines. `n` counts pairs that were left out, as misaligned or as
     repeats, too: drawing that many again meets every pair that was seen. `n_validation` more were
-    drawn behind them, on which the reference pairs depend. `digest` is that of the discovery
+    drawn behind them, on which the reference pairs depend. `prompt_format` says how the prompt file
+    is read, empty where it is recognised. `digest` is that of the discovery
     pairs' tokens, and `task_digest` the SHA-256 of the task's file of Python, if it has one.
     `align` is the rule by which pairs of unequal length are aligned; the pairs themselves say it.
     """
@@ -63,6 +64,7 @@ class PairsRecipe:
     digest: str = ""
     task_digest: str = ""
     align: str = ""
+    prompt_format: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def recipe_from_json(data: Any) -> Recipe:
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as plain data."""
     data: dict[str, Any] = _CONVERTER.unstructure(recipe)
-    for key in ("task_digest", "align"):  # older readers do not know them, and few pairs have one
+    # older readers do not know them; few pairs need them
+    for key in ("task_digest", "align", "prompt_format"):
         if not data["pairs"][key]:
             del data["pairs"][key]
     return {**data, "unknown": list(recipe.unknown)}

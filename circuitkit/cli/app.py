@@ -13,6 +13,7 @@ from circuitkit.cli import main as main
 from circuitkit.cli.bench_discovery import bench_discovery
 from circuitkit.cli.bench_validation import bench_validation
 from circuitkit.cli.check import check
+from circuitkit.cli.circuits import circuits
 from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
 from circuitkit.cli.crossfit import crossfit
@@ -23,6 +24,7 @@ from circuitkit.cli.export import export
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
+from circuitkit.cli.new_task import new_task
 from circuitkit.cli.patch import patch
 from circuitkit.cli.path import path
 from circuitkit.cli.push import push
@@ -44,6 +46,8 @@ for command in (
     run,
     tasks,
     models,
+    circuits,
+    new_task,
     patch,
     path,
     discover,

@@ -37,7 +37,29 @@ MemoryOption = Annotated[
 PromptsOption = Annotated[
     Path | None,
     typer.Option(
-        "--prompts", help="JSON Lines file of prompt pairs, instead of TASK.", metavar="FILE"
+        "--prompts",
+        help="File of prompt pairs, instead of TASK: JSON Lines, CSV, parquet, or what `datasets` "
+        "saved.",
+        metavar="FILE",
+    ),
+]
+FormatOption = Annotated[
+    str,
+    choice(
+        "--format",
+        names=names.PROMPT_FORMATS,
+        help="Format of the prompt file (default: known by its columns); mib:NAME, eap-ig:NAME and "
+        "acdc:NAME choose the corrupted prompt",
+        kind="format",
+    ),
+]
+ColumnsOption = Annotated[
+    str,
+    typer.Option(
+        "--columns",
+        help="What the columns of the prompt file are, as clean=prompt,answer=target; corrupted, "
+        "wrong, template, cluster and split may be named too.",
+        metavar="NAMES",
     ),
 ]
 MetricOption = Annotated[
@@ -123,11 +145,19 @@ class What:
     n: NOption = 100
     seed: SeedOption = 0
     bos: BosOption = "auto"
+    format: FormatOption = ""
+    columns: ColumnsOption = ""
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
         require_seed(self.seed)
         require_bos(self.bos)
+        prompt_format(self.format, self.columns)
+
+    @property
+    def prompt_format(self) -> str:
+        """How the prompt file is read."""
+        return prompt_format(self.format, self.columns)
 
 
 @dataclass(frozen=True)
@@ -169,11 +199,19 @@ class Ground:
     bos: BosOption = "auto"
     ablation: AblationOption = "mean"
     allow_task_code: AllowTaskCode = False
+    format: FormatOption = ""
+    columns: ColumnsOption = ""
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
         require_seed(self.seed)
         require_bos(self.bos)
+        prompt_format(self.format, self.columns)
+
+    @property
+    def prompt_format(self) -> str:
+        """How the prompt file is read."""
+        return prompt_format(self.format, self.columns)
 
 
 @dataclass(frozen=True)
@@ -345,3 +383,22 @@ def require_bos(bos: str) -> None:
             f"--bos: must be one of {', '.join(names.BOS)}, got {bos!r}. It says whether prompts "
             "begin with the tokenizer's BOS token. Choose one."
         )
+
+
+def prompt_format(format: str, columns: str) -> str:
+    """Return how a prompt file is read: by the name of a format, or by its columns.
+
+    Raises:
+        MethodError: both are given, or columns in the place of a format.
+    """
+    if "=" in format or (format and columns):
+        raise MethodError(
+            f"--format: must be a name, and the only rule, got {format!r} with --columns "
+            f"{columns!r}. Each says what columns mean. Leave one out."
+        )
+    if columns and "=" not in columns:
+        raise MethodError(
+            f"--columns: must name columns as clean=prompt,answer=target, got {columns!r}. It says "
+            "what the columns mean. Write name=column."
+        )
+    return format or columns

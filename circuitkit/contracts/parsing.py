@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.circuits.file_checks import MAX_SEED
+from circuitkit.circuits.published.catalogue import is_published
 from circuitkit.contracts.contract import DRIFT, Contract, Drift, Requirement
 from circuitkit.errors import ContractError
 from circuitkit.interventions.ablation import require_ablation
@@ -122,8 +123,8 @@ def located_model(name: str, root: Path) -> str:
 
 
 def _circuit(name: str, root: Path) -> Path:
-    """Return a circuit file below `root`, or the address of one on the Hub."""
-    return Path(name) if is_address(name) else root / name
+    """Return a circuit file below `root`, the address of one on the Hub, or a published one."""
+    return Path(name) if is_address(name) or is_published(name) else root / name
 
 
 def _task(spec: str, root: Path) -> str:

@@ -75,6 +75,7 @@ def splits_of(
     *,
     seed: int,
     bos: str = "auto",
+    drop_misaligned: bool = False,
 ) -> Splits:
     """Return the file's pairs in three splits.
 
@@ -92,7 +93,9 @@ def splits_of(
         if not chosen[split]:
             raise PromptError(_empty(split, lines))
     tokenized = {
-        split: without_repeats(tokenize_pairs(chosen[split], tokenizer, bos=bos))
+        split: without_repeats(
+            tokenize_pairs(chosen[split], tokenizer, drop_misaligned=drop_misaligned, bos=bos)
+        )
         for split in SPLITS
     }
     _require_disjoint("discovery", "validation", tokenized)
@@ -141,7 +144,11 @@ def _sharing(pairs: Sequence[PromptPair]) -> list[list[PromptPair]]:
 
 
 def discovery_pairs(
-    lines: Sequence[PromptLine], tokenizer: PreTrainedTokenizerBase | None, *, bos: str = "auto"
+    lines: Sequence[PromptLine],
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    bos: str = "auto",
+    drop_misaligned: bool = False,
 ) -> PromptPairs:
     """Return all pairs that are not given to another split.
 
@@ -149,7 +156,8 @@ def discovery_pairs(
         PromptError: there is none.
     """
     pairs = [line.pair for line in lines if line.split in ("", "discovery")]
-    return without_repeats(tokenize_pairs(pairs, tokenizer, bos=bos))
+    read = tokenize_pairs(pairs, tokenizer, drop_misaligned=drop_misaligned, bos=bos)
+    return without_repeats(read)
 
 
 def _require_disjoint(one: str, other: str, chosen: Mapping[str, PromptPairs]) -> None:

@@ -57,6 +57,7 @@ def pairs_recipe_of(subject: Subject) -> PairsRecipe:
         digest=discovery.digest,
         align=discovery.align,
         task_digest="" if subject.source is None else subject.source.source_digest,
+        prompt_format=asked.prompt_format,
     )
 
 
@@ -121,6 +122,7 @@ def request_of(recipe: Recipe, model: str) -> Request:
         discovery_only=pairs.whole_file,
         bos=pairs.bos,
         task_digest=pairs.task_digest,
+        prompt_format=pairs.prompt_format,
     )
 
 

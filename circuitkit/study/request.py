@@ -29,6 +29,7 @@ class Overrides:
     bos: str = ""
     allow_task_code: bool = False  # run the file of Python that the circuit names, if unchanged
     trust_remote_code: bool = False
+    prompt_format: str = ""
 
 
 def request_for(
@@ -66,6 +67,7 @@ def request_for(
         bos=asked.bos or own.bos,
         task_digest=own.task_digest if is_own else "",
         trust_remote_code=asked.trust_remote_code,
+        prompt_format=own.prompt_format if is_own else asked.prompt_format,
     )
 
 

@@ -8,11 +8,12 @@ from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import ABLATIONS, Ablation, ablation_named
 from circuitkit.metrics import LogitDifference, Metric, metric_named
 from circuitkit.model import SubjectModel
-from circuitkit.prompts.file import discovery_pairs, read_prompt_file, splits_of
+from circuitkit.prompts.file import discovery_pairs, splits_of
+from circuitkit.prompts.formats.read import dealt, read_prompts
 from circuitkit.prompts.splits import Splits, sample_held_out, sample_splits
 from circuitkit.task import Task, find_task
 from circuitkit.validation.case import HeldOut
-from circuitkit.work.text import brief
+from circuitkit.work.text import brief, shown
 from circuitkit.zoo import load_model
 
 
@@ -34,6 +35,7 @@ class Request:
     bos: str = "auto"  # which prompts begin with the beginning-of-sequence token
     task_digest: str = ""  # of the task's file of Python: another is not run; empty: any
     trust_remote_code: bool = False  # run the Python files of the model's directory or page
+    prompt_format: str = ""  # of the prompt file, as read_prompts takes it; empty: recognised
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
         )
     if request.prompts is not None:
         return _subject_of_file(request, request.prompts, loaded)
+    if request.prompt_format:
+        raise MethodError(
+            f"--format: must come with a prompt file, got {shown(request.prompt_format)} with task "
+            f"{shown(request.task)}. It says how a file is read. Give --prompts FILE, or leave "
+            "--format and --columns out."
+        )
     task = find_task(request.task, digest=request.task_digest)
     metric = metric_of(task, request.metric)
     model = loaded or _loaded(request)
@@ -155,13 +163,15 @@ def subject_of_task(task: Task, metric: Metric, model: SubjectModel, request: Re
 
 def _subject_of_file(request: Request, path: Path, loaded: SubjectModel | None) -> Subject:
     metric = metric_named(request.metric) if request.metric else LogitDifference()
-    lines = read_prompt_file(path)
+    found = read_prompts(path, request.prompt_format)
+    lines = dealt(found, seed=request.seed, n=request.n, n_validation=request.n_validation)
     model = loaded or _loaded(request)
+    tokenizer, bos, drops = model.tokenizer, request.bos, found.is_foreign
     if request.discovery_only:
-        pairs = discovery_pairs(lines, model.tokenizer, bos=request.bos)
+        pairs = discovery_pairs(lines, tokenizer, bos=bos, drop_misaligned=drops)
         splits = Splits(pairs, pairs, pairs)
     else:
-        splits = splits_of(lines, model.tokenizer, seed=request.seed, bos=request.bos)
+        splits = splits_of(lines, tokenizer, seed=request.seed, bos=bos, drop_misaligned=drops)
     model.require_vocabulary(splits.discovery, splits.validation, splits.reference)
     return Subject(
         path.stem,

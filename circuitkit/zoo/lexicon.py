@@ -8,11 +8,12 @@ one `{subject}` slot and stop right before the answer.
 from dataclasses import dataclass
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of a text, as lists of words are written here."""
     return tuple(text.split())
 
 
-NAMES = _words(
+NAMES = words_of(
     """
     Mary John Tom James Dan Martin Amy Alice Paul Mark Anna Emma Laura Peter David Sarah Kate Jack
     Adam Rachel Jane Simon Lisa Eric Kevin Brian Susan Karen Nancy Linda Robert Michael William
@@ -23,7 +24,7 @@ NAMES = _words(
     """
 )
 
-SURNAMES = _words(
+SURNAMES = words_of(
     """
     Smith Baker Johnson Brown Jones Miller Davis Wilson Anderson Taylor Moore Jackson Thompson
     White Harris Clark Lewis Robinson Walker Young Wright Hill Green Nelson Carter Mitchell Turner
@@ -31,28 +32,28 @@ SURNAMES = _words(
     """
 )
 
-PLACES = _words(
+PLACES = words_of(
     """
     store market school park garden station library museum office restaurant theater hospital
     beach hotel church airport bakery cafe zoo farm castle harbor bridge stadium
     """
 )
 
-OBJECTS = _words(
+OBJECTS = words_of(
     """
     book drink ring letter key ball cake flower hat watch phone map pen box ticket gift coin lamp
     bottle basket bag cup camera necklace
     """
 )
 
-SPAN_NOUNS = _words(
+SPAN_NOUNS = words_of(
     """
     war siege trip study strike festival meeting project storm drought voyage tour reign debate
     trial conflict campaign expedition rebellion
     """
 )
 
-SEQUENCE_WORDS = _words(
+SEQUENCE_WORDS = words_of(
     """
     table chair window door wall floor roof stone metal glass paper cotton silk leather gold silver
     copper salt sugar butter bread cheese milk honey rice corn wheat bean soup meat fish bird horse

@@ -81,7 +81,12 @@ def _run_both(
 
 
 def _asked(ground: CommonGround, machine: Machine) -> Request:
-    what = What(ground.task, ground.model, ground.prompts, ground.metric, ground.n, bos=ground.bos)
+    what = What(
+        *(ground.task, ground.model, ground.prompts, ground.metric, ground.n),
+        bos=ground.bos,
+        format=ground.format,
+        columns=ground.columns,
+    )
     return request_of(what, machine, n_validation=ground.n)
 
 

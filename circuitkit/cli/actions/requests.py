@@ -33,6 +33,7 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
         dtype=machine.dtype,
         bos=what.bos,
         trust_remote_code=machine.trust_remote_code,
+        prompt_format=what.prompt_format,
         command=typed_command(),
         **more,
     )
@@ -125,6 +126,7 @@ def subject_of_file(
             ground.bos,
             ground.allow_task_code,
             machine.trust_remote_code,
+            ground.prompt_format,
         ),
         anyway=ground.anyway,
     )

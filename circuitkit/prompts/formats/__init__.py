@@ -1,0 +1,1 @@
+"""Prompt files of other programs and of benchmarks, read as prompt pairs."""

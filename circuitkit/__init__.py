@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
         Metric,
         ProbabilityDifference,
     )
-    from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
+    from circuitkit.model import Reading, SubjectModel, from_bridge, from_hf, load_state_dict
     from circuitkit.prompts.columns import all_positions, by_position, by_role
     from circuitkit.prompts.pairs import PromptPair, PromptPairs, fill, next_word
     from circuitkit.prompts.splits import Splits, sample_splits
@@ -159,6 +159,7 @@ __all__ = [
     "fill",
     "find_task",
     "from_bridge",
+    "from_hf",
     "import_circuit",
     "judge",
     "judge_circuit",
@@ -249,7 +250,7 @@ _PLACES = {
         "Metric",
         "ProbabilityDifference",
     ),
-    "model": ("Reading", "SubjectModel", "from_bridge", "load_state_dict"),
+    "model": ("Reading", "SubjectModel", "from_bridge", "from_hf", "load_state_dict"),
     "prompts.columns": ("all_positions", "by_position", "by_role"),
     "prompts.pairs": ("PromptPair", "PromptPairs", "fill", "next_word"),
     "prompts.splits": ("Splits", "sample_splits"),

@@ -18,7 +18,6 @@ MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}  # where import and pack
 INDIRECT = {
     "graphviz-pure": "a program, not a module",
     **dict.fromkeys(("wandb", "mlflow-skinny", "trackio"), "reporting/loggers.py, by name"),
-    "safetensors": "transformers reads weights by it",
 }
 
 

@@ -84,6 +84,31 @@ DirectionOption = Annotated[
 ]
 
 
+RevisionOption = Annotated[
+    str,
+    typer.Option(
+        "--revision", help="Branch, tag or commit of a Hugging Face name.", metavar="REVISION"
+    ),
+]
+SubfolderOption = Annotated[
+    str,
+    typer.Option("--subfolder", help="Directory of the weights within the model.", metavar="DIR"),
+]
+AdapterOption = Annotated[
+    str,
+    typer.Option(
+        "--adapter", help="Directory of a LoRA adapter, merged into the weights.", metavar="DIR"
+    ),
+]
+ReadingOption = Annotated[
+    str,
+    typer.Option(
+        "--reading",
+        help="TOML file that says what the shapes in a file of weights alone do not.",
+        metavar="FILE",
+    ),
+]
+
 AllowTaskCode = Annotated[
     bool,
     typer.Option(
@@ -115,7 +140,10 @@ class What:
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="Zoo name, local directory or Hugging Face name.", metavar="MODEL"
+            "--model",
+            help="Zoo name, local directory or Hugging Face name; a .gguf file, or a file of "
+            "weights with --reading.",
+            metavar="MODEL",
         ),
     ] = "pico"
     prompts: PromptsOption = None
@@ -123,6 +151,10 @@ class What:
     n: NOption = 100
     seed: SeedOption = 0
     bos: BosOption = "auto"
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -169,6 +201,10 @@ class Ground:
     bos: BosOption = "auto"
     ablation: AblationOption = "mean"
     allow_task_code: AllowTaskCode = False
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -240,8 +276,14 @@ class Machine:
 
     device: DeviceOption = "cpu"
     dtype: Annotated[
-        str, choice("--dtype", names=names.DTYPES, help="Number type of the weights.")
-    ] = "float32"
+        str,
+        choice(
+            "--dtype",
+            names=names.DTYPES,
+            help="Number type of the weights; auto: that of their files, or in which the circuit "
+            "was found.",
+        ),
+    ] = "auto"
     memory: MemoryOption = ""
     trust_remote_code: TrustRemoteCode = False
 

@@ -128,7 +128,7 @@ class Attention:
     def weight(self, read: str) -> Float[Tensor, "read_head d_model d_head"]:
         """Return W' of a read: the norm in front is folded in here, and nothing kept."""
         folded = self.norm.fold_weight(self.reads[READS.index(read)])
-        return folded.unflatten(1, (-1, self.d_head)).transpose(0, 1)
+        return folded.view(len(folded), -1, self.d_head).transpose(0, 1)
 
     @property
     def w(self) -> Float[Tensor, "d_model out"]:
@@ -140,7 +140,7 @@ class Attention:
         return self._biases()[READS.index(read)].reshape(-1, self.d_head)
 
     def _biases(self) -> tuple[Tensor, ...]:
-        return self.b.split([read.shape[1] for read in self.reads])
+        return torch.split(self.b, [read.shape[1] for read in self.reads])
 
     def project(self, x: Float[Tensor, "row pos d_model"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v, [row, pos, head or group, d_head], of the residual stream."""

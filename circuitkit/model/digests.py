@@ -54,6 +54,16 @@ def value_digest(tensors: Mapping[str, Tensor], rules: str = "") -> str:
     return _combined([("rules", rules.encode()), *found.items()])
 
 
+def stored_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the digest of the files that would hold these tensors as they are."""
+    return _combined((name, _of_stored(tensor)) for name, tensor in tensors.items())
+
+
+def joined_digest(base: str, adapter: str) -> str:
+    """Return the digest of weights with an adapter merged in."""
+    return _combined([("base", base.encode()), ("adapter", adapter.encode())])
+
+
 def legacy_digest(module: nn.Module, rules: str = "") -> str:
     """Return the older form: SHA-256 of names, shapes and values as float32."""
     digest = hashlib.sha256(rules.encode())
@@ -111,12 +121,12 @@ def _safetensors(file: Path) -> Digests:
 def _pickled(file: Path) -> Digests:
     """Return the digests of all tensors in a file of torch's own format; no code of it is run."""
     tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    return {
-        name: _of_bytes(
-            STORED.get(tensor.dtype, str(tensor.dtype)), list(tensor.shape), _bytes_of(tensor)
-        )
-        for name, tensor in tensors.items()
-    }
+    return {name: _of_stored(tensor) for name, tensor in tensors.items()}
+
+
+def _of_stored(tensor: Tensor) -> bytes:
+    kind = STORED.get(tensor.dtype, str(tensor.dtype))
+    return _of_bytes(kind, list(tensor.shape), _bytes_of(tensor))
 
 
 def _of_bytes(dtype: str, shape: list[int], stored: Any) -> bytes:

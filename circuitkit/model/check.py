@@ -119,8 +119,15 @@ def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) 
     return found
 
 
-def check_against(model: SubjectModel, batch: PromptBatch, references: list[Reference]) -> None:
-    """Refuse a model whose parts do not add up to what its own code computes.
+def check_against(
+    model: SubjectModel,
+    batch: PromptBatch,
+    references: list[Reference],
+    allowed: float | None = None,
+) -> float:
+    """Refuse a model whose parts do not add up to what its own code computes; return the gap.
+
+    `allowed` is the largest relative gap; None: as the type of the weights is.
 
     Raises:
         DecompositionError: naming the first block that differs, and the relative gap.
@@ -143,12 +150,20 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
         ) from error
     if not all(bool(torch.isfinite(reference.logits).all()) for reference in references):
         record(model, batch)  # names the layer and the prompt
+    allowed = allowed or RELATIVE_GAP.get(model.dtype, COARSE_GAP)
+    gaps = [0.0]
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
         for layer, theirs in enumerate(reference.residuals):
-            _require_close(found[layer][row][real], theirs, model, _block(model, layer))
-        place = "the last block or the unembedding"
-        _require_close(logits[row], reference.logits, model, place)
+            gaps.append(_gap(found[layer][row][real], theirs))
+            _require_close(gaps[-1], allowed, model, _block(model, layer))
+        gaps.append(_gap(logits[row], reference.logits))
+        _require_close(gaps[-1], allowed, model, "the last block or the unembedding")
+    return max(gaps)
+
+
+def _gap(mine: Tensor, theirs: Tensor) -> float:
+    return float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
 
 
 def _block(model: SubjectModel, layer: int) -> str:
@@ -156,9 +171,7 @@ def _block(model: SubjectModel, layer: int) -> str:
     return f"block {layer} ({kind})"
 
 
-def _require_close(mine: Tensor, theirs: Tensor, model: SubjectModel, place: str) -> None:
-    allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
-    gap = float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
+def _require_close(gap: float, allowed: float, model: SubjectModel, place: str) -> None:
     if not gap <= allowed:
         raise DecompositionError(
             f"model {model.name!r}, {place}: taken apart it must compute what its own code "

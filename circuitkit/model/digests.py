@@ -45,6 +45,12 @@ def file_digest(directory: Path) -> str | None:
     return None
 
 
+def whole_digest(file: Path) -> str:
+    """Return the digest of a file of another format: of all its bytes."""
+    hashed = blake3.blake3(max_threads=blake3.blake3.AUTO)
+    return FORM + hashed.update_mmap(file).hexdigest()[:N_DIGITS]
+
+
 def value_digest(tensors: Mapping[str, Tensor], rules: str = "") -> str:
     """Return the digest of weights that no file holds; `rules` says what else is computed with.
 

@@ -1,6 +1,7 @@
 """Making a model ready to be studied: from files, from an object in memory, or from a bridge."""
 
 import copy
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,17 +24,26 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from circuitkit.errors import DecompositionError, ModelError
+from circuitkit.errors import DecompositionError, ModelError, PrecisionWarning
 from circuitkit.model import hook_points
 from circuitkit.model.adapters import merge, read_adapter
-from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
+from circuitkit.model.check import (
+    COARSE_GAP,
+    Reference,
+    check_against,
+    probe,
+    references_of,
+    references_of_bridge,
+)
 from circuitkit.model.digests import (
     file_digest,
     joined_digest,
     legacy_digest,
     stored_digest,
     value_digest,
+    whole_digest,
 )
+from circuitkit.model.quantised import is_plain, is_quantised, make_dense
 from circuitkit.model.refusals import checked_device, first_line, refusing
 from circuitkit.model.source import ModelSource, source_of
 from circuitkit.model.subject import SubjectModel
@@ -44,6 +54,7 @@ from circuitkit.model.weight_files import (
     read_weights,
     require_heads,
 )
+from circuitkit.prompts.pairs import PromptBatch
 from circuitkit.work.text import shown
 
 AUTO_DTYPE = "auto"
@@ -121,14 +132,13 @@ def from_hf(
     """
     where = f"model {shown(name)}" if name else "model in memory"
     _require_language_model(hf_model, where)
-    digest = stored_digest(_as_saved(hf_model))
     called = Called(name or "in memory", where, tokenizer)
     with quiet():
         with refusing(where, hf_model, type(hf_model).__name__):
             twin = _sharing_weights(hf_model)
             twin.set_attn_implementation("eager")
         legacy = partial(legacy_digest, hf_model)
-        return _taken_apart(twin, called, digest, legacy=legacy)
+        return _taken_apart(twin, called, "", legacy=legacy)
 
 
 def _require_language_model(hf_model: Any, where: str) -> None:
@@ -165,9 +175,13 @@ def _require_language_model(hf_model: Any, where: str) -> None:
 
 
 def _sharing_weights(hf_model: PreTrainedModel) -> PreTrainedModel:
-    """Return the same model in modules of its own: no tensor of them is copied."""
+    """Return the same model in modules of its own: no tensor of them is copied.
+
+    Quantised ones are: some packages move their values about when they are first run.
+    """
     tensors = chain(hf_model.parameters(), hf_model.buffers())
-    twin: PreTrainedModel = copy.deepcopy(hf_model, {id(tensor): tensor for tensor in tensors})
+    shared = {id(tensor): tensor for tensor in tensors if is_plain(tensor)}
+    twin: PreTrainedModel = copy.deepcopy(hf_model, shared)
     return twin
 
 
@@ -184,20 +198,53 @@ def _as_saved(hf_model: PreTrainedModel) -> dict[str, Tensor]:
 def _taken_apart(
     hf_model: PreTrainedModel, called: Called, digest: str, *, legacy: Any = None
 ) -> SubjectModel:
-    """Return the model, wrapped and compared with its own code."""
+    """Return the model, wrapped and compared with its own code.
+
+    No digest: that of the weights as they are here, as files would hold them.
+    """
     _require_dtype(hf_model, called.where)
     kind = type(hf_model).__name__
     with refusing(called.where, hf_model, kind):
         if hf_model.dtype == torch.float64 and hasattr(hf_model, "set_experts_implementation"):
             hf_model.set_experts_implementation("eager")  # the fused one has no float64
         batch = probe(_n_vocab(hf_model, called.where), _n_ctx(hf_model.config))
-        references = references_of(hf_model, batch)
+        references = _asked(hf_model, batch, called.where)
+        quantised = is_quantised(hf_model)
+        if quantised:
+            make_dense(hf_model, hf_model.dtype, called.where)
+        digest = digest or stored_digest(_as_saved(hf_model))
         bridge = _booted(hf_model, called)
         bridge.eval()
     model = SubjectModel(bridge, called.name, digest, called.tokenizer, legacy=legacy)
     with refusing(called.where, hf_model, kind):
-        check_against(model, batch, references)
+        gap = check_against(model, batch, references, COARSE_GAP if quantised else None)
+    if quantised:
+        _say_gap(model, gap, called.where)
     return model
+
+
+def _asked(hf_model: PreTrainedModel, batch: PromptBatch, where: str) -> list[Reference]:
+    """Return what the model's own code computes."""
+    try:
+        return references_of(hf_model, batch)
+    except (RuntimeError, ImportError, ValueError) as error:
+        if not is_quantised(hf_model):
+            raise
+        raise ModelError(
+            f"{where}: its quantised weights must run here, got {type(error).__name__}: "
+            f"{first_line(error)}. Nothing could be compared with the model's own code. Try "
+            "--device cuda, where their kernels run, or use weights in bfloat16."
+        ) from error
+
+
+def _say_gap(model: SubjectModel, gap: float, where: str) -> None:
+    warnings.warn(
+        f"{where}: the weights are studied as the numbers that they stand for, in {model.dtype}. "
+        f"What their own kernels compute on a random prompt differs by up to {gap:.2g} of the "
+        "largest value. A circuit is one of these numbers.",
+        PrecisionWarning,
+        stacklevel=2,
+    )
 
 
 def _require_dtype(hf_model: PreTrainedModel, where: str) -> None:
@@ -303,7 +350,7 @@ def _n_vocab(hf_model: PreTrainedModel, where: str) -> int:
 def _digest_of(files: ModelFiles) -> str | None:
     """Return the digest of the files that are loaded; None where it is that of the values."""
     if files.source.is_gguf:
-        return None
+        return whole_digest(Path(files.source.name))
     options = {k: v for k, v in files.options.items() if k in ("revision", "subfolder")}
     try:
         config = cached_file(files.place, "config.json", local_files_only=True, **options)

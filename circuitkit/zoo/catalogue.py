@@ -80,7 +80,12 @@ def load_model(
     """
     kind = dtype_named(dtype)
     given = {"revision": revision, "subfolder": subfolder, "adapter": adapter, "reading": reading}
-    source = source_of(name).with_parts(**given)
+    return _loaded(source_of(name).with_parts(**given), device, kind, trust_remote_code)
+
+
+def _loaded(
+    source: ModelSource, device: str, kind: torch.dtype | None, trust_remote_code: bool
+) -> SubjectModel:
     if source.name.startswith(PREFIX):
         return _planted_model(source, device, kind or torch.float32)
     if source.is_state_dict:

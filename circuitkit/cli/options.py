@@ -163,6 +163,32 @@ class What:
 
 
 @dataclass(frozen=True)
+class AnyModel:
+    """A model alone, and how many pairs would be run on it."""
+
+    title: ClassVar[str] = "What is asked about"
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="The model whose cost is shown: any that --model takes elsewhere.",
+            metavar="MODEL",
+        ),
+    ] = ""
+    n: Annotated[int, typer.Option("--n", help="Pairs of prompts.", metavar="N")] = 100
+    seed: SeedOption = 0
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
 class WhatOrRun(What):
     """What is studied, perhaps as a run.toml says."""
 
@@ -340,6 +366,18 @@ class Shown:
     def has_bars(self) -> bool:
         """Whether progress is shown."""
         return not (self.quiet or self.as_json)
+
+
+@dataclass(frozen=True)
+class Plannable(Shown):
+    """What is shown, by a command that may take long."""
+
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Say what it would take in memory and time on this device, and stop."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

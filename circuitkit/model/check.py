@@ -9,7 +9,7 @@ scores.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -151,15 +151,32 @@ def check_against(
     if not all(bool(torch.isfinite(reference.logits).all()) for reference in references):
         record(model, batch)  # names the layer and the prompt
     allowed = allowed or RELATIVE_GAP.get(model.dtype, COARSE_GAP)
-    gaps = [0.0]
+    return max(_gaps(model, batch, references, (found, logits), allowed))
+
+
+def _gaps(
+    model: SubjectModel,
+    batch: PromptBatch,
+    references: list[Reference],
+    ours: tuple[list[Tensor], Tensor],
+    allowed: float,
+) -> Iterator[float]:
+    """Yield the relative gap after every block of every prompt; the first that is too large ends.
+
+    Raises:
+        DecompositionError: naming it.
+    """
+    residuals, logits = ours
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
-        for layer, theirs in enumerate(reference.residuals):
-            gaps.append(_gap(found[layer][row][real], theirs))
-            _require_close(gaps[-1], allowed, model, _block(model, layer))
-        gaps.append(_gap(logits[row], reference.logits))
-        _require_close(gaps[-1], allowed, model, "the last block or the unembedding")
-    return max(gaps)
+        places = [_block(model, layer) for layer in range(len(reference.residuals))]
+        places.append("the last block or the unembedding")
+        mine = [*(residuals[layer][row][real] for layer in range(len(places) - 1)), logits[row]]
+        theirs = (*reference.residuals, reference.logits)
+        for place, my, their in zip(places, mine, theirs, strict=True):
+            gap = _gap(my, their)
+            _require_close(gap, allowed, model, place)
+            yield gap
 
 
 def _gap(mine: Tensor, theirs: Tensor) -> float:

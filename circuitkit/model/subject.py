@@ -226,7 +226,7 @@ class SubjectModel:
         Raises:
             PromptError: the prompts are longer than the model's context, or name other tokens.
         """
-        self._check_length(batch)
+        self.require_length(batch)
         self._check_vocabulary(batch)
         entering, arguments = block_arguments(self.bridge, batch, self.device)
         real, places = batch.mask.to(self.device), batch.position_ids.to(self.device)
@@ -246,7 +246,12 @@ class SubjectModel:
             layers.append(LayerContext(masks[window], shared[key]))
         return entering, Context(tuple(layers), batch.label_pos.to(self.device))
 
-    def _check_length(self, batch: PromptBatch) -> None:
+    def require_length(self, batch: PromptBatch) -> None:
+        """Refuse prompts for which the model has no positions.
+
+        Raises:
+            PromptError: they are longer than its context.
+        """
         longest = int(batch.mask.sum(1).max())
         if longest > self.n_ctx:
             raise PromptError(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.cli.options import BatchedMachine, CircuitGround, Ground, Machine, What
+from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Ground, Machine, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
@@ -40,7 +40,7 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
     )
 
 
-def model_of(what: What | Ground) -> str:
+def model_of(what: What | Ground | AnyModel) -> str:
     """Return which model is meant, as one line of text that loads it again.
 
     Raises:

@@ -136,7 +136,7 @@ def main() -> None:
             {way: one(way, directory, options) for way in WAYS} for _ in range(options.repeats)
         ]
     seconds = {way: [each[way][0] for each in rounds] for way in WAYS}
-    ratios = {way: [a / b for a, b in zip(seconds["ours"], seconds[way])] for way in WAYS[:2]}
+    ratios = {way: [each["ours"][0] / each[way][0] for each in rounds] for way in WAYS[:2]}
     told = {
         "parameters": n_parameters,
         "dtype": options.dtype,

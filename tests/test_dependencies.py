@@ -17,6 +17,7 @@ MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}  # where import and pack
 # declared, but not imported by us: why
 INDIRECT = {
     "graphviz-pure": "a program, not a module",
+    "gguf": "transformers reads files of that format by it",
     **dict.fromkeys(("wandb", "mlflow-skinny", "trackio"), "reporting/loggers.py, by name"),
 }
 

@@ -54,7 +54,7 @@ def load_state_file(
         raise ModelError(
             f"{where}: a file of weights alone must come with a reading and nothing else, got "
             f"{got}. Its shapes do not tell the activation, the norms or the heads. Add --reading "
-            "reading.toml (docs/architectures.md says what is in it)."
+            "reading.toml (docs/models.md says what is in it)."
         )
     said = read_reading(Path(source.reading), where)
     tensors = _tensors_of(Path(source.name), where)

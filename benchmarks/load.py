@@ -4,15 +4,14 @@
     python benchmarks/load.py --dtype float32          converted while it is read
     python benchmarks/load.py --layers 4 --cold        smaller; files dropped from the page cache
 
-A random model is written to a temporary directory. It is loaded in turns, each time in a process of
-its own: by `from_pretrained` alone; by it, with one run of the prompt that the check uses (where
+A random model is written to a temporary directory. It is loaded in turns: by `from_pretrained` alone; by it, with one run of the prompt that the check uses (where
 weights are mapped into memory, nothing has been read before); and by `load_model`, digest and check
 included. Memory is the largest growth of what is not mapped from files, over the weights' bytes.
 """
 
 import argparse
+import gc
 import json
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -79,10 +78,9 @@ def load_plainly(directory: Path, dtype: str, *, runs: bool) -> Any:
     return model
 
 
-def measure(way: str, directory: Path, dtype: str, threads: int, queue: Any) -> None:
-    """Load once, and put what it took into the queue."""
-    torch.set_num_threads(threads)
-    load_model("pico")  # imports, and what is made once
+def measure(way: str, directory: Path, dtype: str) -> tuple[float, int]:
+    """Load once; return the seconds, and the bytes that memory grew by at most."""
+    gc.collect()
     peak = Peak()
     peak.start()
     start = time.perf_counter()
@@ -93,7 +91,7 @@ def measure(way: str, directory: Path, dtype: str, threads: int, queue: Any) -> 
     seconds = time.perf_counter() - start
     peak.on = False
     del model
-    queue.put((seconds, peak.most))
+    return seconds, peak.most
 
 
 def drop(directory: Path) -> None:
@@ -106,17 +104,10 @@ def drop(directory: Path) -> None:
 
 
 def one(way: str, directory: Path, options: argparse.Namespace) -> tuple[float, int]:
-    """Return seconds and bytes of one load in a process of its own."""
+    """Return seconds and bytes of one load."""
     if options.cold:
         drop(directory)
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    arguments = (way, directory, options.dtype, options.threads, queue)
-    process = context.Process(target=measure, args=arguments)
-    process.start()
-    found: tuple[float, int] = queue.get()
-    process.join()
-    return found
+    return measure(way, directory, options.dtype)
 
 
 def main() -> None:
@@ -128,6 +119,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cold", action="store_true", help="read the files from the disk")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    load_model("pico")  # imports, and what is made once
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         n_parameters = written(directory, options.layers)

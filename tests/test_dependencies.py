@@ -51,7 +51,16 @@ def imported():
     }
 
 
-OPTIONS = ("probes", "bench", "frames", "circuitsvis", "log-wandb", "log-mlflow", "log-trackio")
+OPTIONS = (
+    "probes",
+    "bench",
+    "frames",
+    "gguf",
+    "circuitsvis",
+    "log-wandb",
+    "log-mlflow",
+    "log-trackio",
+)
 MAIN = {name_of(each) for each in PROJECT["dependencies"]}
 OPTIONAL = {name_of(each) for extra in OPTIONS for each in EXTRAS[extra]}
 

@@ -4,9 +4,10 @@
     python benchmarks/load.py --dtype float32          converted while it is read
     python benchmarks/load.py --layers 4 --cold        smaller; files dropped from the page cache
 
-A random model is written to a temporary directory. It is loaded in turns: by `from_pretrained` alone; by it, with one run of the prompt that the check uses (where
-weights are mapped into memory, nothing has been read before); and by `load_model`, digest and check
-included. Memory is the largest growth of what is not mapped from files, over the weights' bytes.
+A random model is written to a temporary directory and loaded in turns: by `from_pretrained` alone;
+by it, with one run of the prompt that the check uses (where weights are mapped into memory, nothing
+has been read before); and by `load_model`, digest and check included. Memory is the largest growth
+of what is not mapped from files, over the weights' bytes.
 """
 
 import argparse

@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
         Metric,
         ProbabilityDifference,
     )
-    from circuitkit.model import Reading, SubjectModel, from_bridge, load_state_dict
+    from circuitkit.model import Reading, SubjectModel, from_bridge, from_hf, load_state_dict
     from circuitkit.prompts.columns import all_positions, by_position, by_role
     from circuitkit.prompts.messages import fill_chat
     from circuitkit.prompts.pairs import PromptPair, PromptPairs, fill, next_word
@@ -161,6 +161,7 @@ __all__ = [
     "fill_chat",
     "find_task",
     "from_bridge",
+    "from_hf",
     "import_circuit",
     "judge",
     "judge_circuit",
@@ -251,7 +252,7 @@ _PLACES = {
         "Metric",
         "ProbabilityDifference",
     ),
-    "model": ("Reading", "SubjectModel", "from_bridge", "load_state_dict"),
+    "model": ("Reading", "SubjectModel", "from_bridge", "from_hf", "load_state_dict"),
     "prompts.columns": ("all_positions", "by_position", "by_role"),
     "prompts.messages": ("fill_chat",),
     "prompts.pairs": ("PromptPair", "PromptPairs", "fill", "next_word"),

@@ -121,7 +121,7 @@ SITES = {
     "pattern": "attention pattern of each head",
     "neurons": "neurons of each MLP, all at once",
 }
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
 BOS = ("auto", "always", "never")
 ALIGN = ("last", "mean")
 PLANTED_MODELS = (

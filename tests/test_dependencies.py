@@ -17,8 +17,8 @@ MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}  # where import and pack
 # declared, but not imported by us: why
 INDIRECT = {
     "graphviz-pure": "a program, not a module",
+    "gguf": "transformers reads files of that format by it",
     **dict.fromkeys(("wandb", "mlflow-skinny", "trackio"), "reporting/loggers.py, by name"),
-    "safetensors": "transformers reads weights by it",
 }
 
 
@@ -51,7 +51,16 @@ def imported():
     }
 
 
-OPTIONS = ("probes", "bench", "frames", "circuitsvis", "log-wandb", "log-mlflow", "log-trackio")
+OPTIONS = (
+    "probes",
+    "bench",
+    "frames",
+    "gguf",
+    "circuitsvis",
+    "log-wandb",
+    "log-mlflow",
+    "log-trackio",
+)
 MAIN = {name_of(each) for each in PROJECT["dependencies"]}
 OPTIONAL = {name_of(each) for extra in OPTIONS for each in EXTRAS[extra]}
 

@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.options import BatchedMachine, Plannable, What
 from circuitkit.cli.rules import Search
 
 
@@ -16,7 +16,7 @@ def crossfit(
     what: What,
     search: Search,
     machine: BatchedMachine,
-    shown: Shown,
+    shown: Plannable,
     folds: Annotated[
         int, typer.Option("--folds", min=2, help="Folds of the pairs.", metavar="K")
     ] = 5,

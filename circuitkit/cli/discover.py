@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.options import BatchedMachine, Plannable, What
 from circuitkit.cli.rules import SearchOrAll
 
 
@@ -16,7 +16,7 @@ def discover(
     what: What,
     search: SearchOrAll,
     machine: BatchedMachine,
-    shown: Shown,
+    shown: Plannable,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import CircuitGround, Machine, Shown
+from circuitkit.cli.options import CircuitGround, Machine, Plannable
 
 
 @command
@@ -20,7 +20,7 @@ def interpret(
     ],
     ground: CircuitGround,
     machine: Machine,
-    shown: Shown,
+    shown: Plannable,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Directory for interpretation.json.", metavar="DIR"),

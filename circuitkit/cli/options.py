@@ -106,6 +106,31 @@ DirectionOption = Annotated[
 ]
 
 
+RevisionOption = Annotated[
+    str,
+    typer.Option(
+        "--revision", help="Branch, tag or commit of a Hugging Face name.", metavar="REVISION"
+    ),
+]
+SubfolderOption = Annotated[
+    str,
+    typer.Option("--subfolder", help="Directory of the weights within the model.", metavar="DIR"),
+]
+AdapterOption = Annotated[
+    str,
+    typer.Option(
+        "--adapter", help="Directory of a LoRA adapter, merged into the weights.", metavar="DIR"
+    ),
+]
+ReadingOption = Annotated[
+    str,
+    typer.Option(
+        "--reading",
+        help="TOML file that says what the shapes in a file of weights alone do not.",
+        metavar="FILE",
+    ),
+]
+
 AllowTaskCode = Annotated[
     bool,
     typer.Option(
@@ -137,7 +162,10 @@ class What:
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="Zoo name, local directory or Hugging Face name.", metavar="MODEL"
+            "--model",
+            help="Zoo name, local directory or Hugging Face name; a .gguf file, or a file of "
+            "weights with --reading.",
+            metavar="MODEL",
         ),
     ] = "pico"
     prompts: PromptsOption = None
@@ -147,6 +175,10 @@ class What:
     bos: BosOption = "auto"
     format: FormatOption = ""
     columns: ColumnsOption = ""
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -158,6 +190,32 @@ class What:
     def prompt_format(self) -> str:
         """How the prompt file is read."""
         return prompt_format(self.format, self.columns)
+
+
+@dataclass(frozen=True)
+class AnyModel:
+    """A model alone, and how many pairs would be run on it."""
+
+    title: ClassVar[str] = "What is asked about"
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="The model whose cost is shown: any that --model takes elsewhere.",
+            metavar="MODEL",
+        ),
+    ] = ""
+    n: Annotated[int, typer.Option("--n", help="Pairs of prompts.", metavar="N")] = 100
+    seed: SeedOption = 0
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -201,6 +259,10 @@ class Ground:
     allow_task_code: AllowTaskCode = False
     format: FormatOption = ""
     columns: ColumnsOption = ""
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
 
     def __post_init__(self) -> None:
         """Require a seed that every generator takes."""
@@ -278,8 +340,14 @@ class Machine:
 
     device: DeviceOption = "cpu"
     dtype: Annotated[
-        str, choice("--dtype", names=names.DTYPES, help="Number type of the weights.")
-    ] = "float32"
+        str,
+        choice(
+            "--dtype",
+            names=names.DTYPES,
+            help="Number type of the weights; auto: that of their files, or in which the circuit "
+            "was found.",
+        ),
+    ] = "auto"
     memory: MemoryOption = ""
     trust_remote_code: TrustRemoteCode = False
 
@@ -336,6 +404,18 @@ class Shown:
     def has_bars(self) -> bool:
         """Whether progress is shown."""
         return not (self.quiet or self.as_json)
+
+
+@dataclass(frozen=True)
+class Plannable(Shown):
+    """What is shown, by a command that may take long."""
+
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Say what it would take in memory and time on this device, and stop."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import FewPairs, HeatMapFile, Machine, Shown
+from circuitkit.cli.options import FewPairs, HeatMapFile, Machine, Plannable
 from circuitkit.cli.sweeps import Sweep
 
 
 @command
 def patch(
-    what: FewPairs, sweep: Sweep, machine: Machine, shown: Shown, output: HeatMapFile = None
+    what: FewPairs, sweep: Sweep, machine: Machine, shown: Plannable, output: HeatMapFile = None
 ) -> None:
     """Measure exact effects by activation patching, as a heat map.
 

@@ -2,13 +2,13 @@
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import FewPairs, HeatMapFile, Machine, Shown
+from circuitkit.cli.options import FewPairs, HeatMapFile, Machine, Plannable
 from circuitkit.cli.sweeps import Paths
 
 
 @command
 def path(
-    what: FewPairs, paths: Paths, machine: Machine, shown: Shown, output: HeatMapFile = None
+    what: FewPairs, paths: Paths, machine: Machine, shown: Plannable, output: HeatMapFile = None
 ) -> None:
     """Measure what senders do to receivers along given paths, other heads frozen.
 

@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, WhatOrRun
+from circuitkit.cli.options import BatchedMachine, Plannable, RunPlace, WhatOrRun
 from circuitkit.cli.rules import SearchOrAuto
 
 
@@ -30,7 +30,7 @@ def run(
     what: WhatOrRun,
     search: SearchOrAuto,
     machine: BatchedMachine,
-    shown: Shown,
+    shown: Plannable,
     where: Kept,
     explained: Annotated[
         bool, typer.Option("--explain", help="Also say what each component does: `interpret`.")

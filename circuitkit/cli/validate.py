@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import CircuitGround, Machine, Shown
+from circuitkit.cli.options import CircuitGround, Machine, Plannable
 from circuitkit.cli.rules import Bounds
 
 
@@ -19,7 +19,7 @@ def validate(
     ground: CircuitGround,
     bounds: Bounds,
     machine: Machine,
-    shown: Shown,
+    shown: Plannable,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Write the judgement here as JSON.", metavar="FILE"),

@@ -190,7 +190,8 @@ def run_name(task: str, prompts: Path | None, model: str, method: str) -> str:
     """Return <task>--<model>--<method>, safe as a directory name."""
     path, _, class_name = task.partition(":")
     what = prompts.stem if prompts is not None else class_name or Path(path).stem
-    parts = (what, Path(model).name, method)
+    weights = "-".join(Path(part).name for part in re.split("[?&]", model))
+    parts = (what, weights, method)
     return "--".join(re.sub(r"[^\w.-]+", "-", part) or "unnamed" for part in parts)
 
 

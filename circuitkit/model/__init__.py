@@ -2,6 +2,7 @@
 
 from circuitkit.model.forward import Hook as Hook
 from circuitkit.model.loading import from_bridge as from_bridge
+from circuitkit.model.loading import from_hf as from_hf
 from circuitkit.model.loading import load_directory as load_directory
 from circuitkit.model.norms import Norm as Norm
 from circuitkit.model.state_dicts import Reading as Reading

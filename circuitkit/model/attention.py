@@ -1,6 +1,6 @@
 """One layer's attention, from what its heads read to what they write.
 
-    q, k, v  =  x_hat W' + c'                       (model/norms.py; the norm in front folded in)
+    q, k, v  =  (x_hat w) W + c'                    (model/norms.py; w: the weight of the norm)
     pattern  =  softmax(scale * rotated(q) . rotated(k), soft-capped, masked)
     z        =  pattern v
     write    =  z / s W_O                           s: scale of the norm behind attention, or 1
@@ -98,8 +98,8 @@ class Attention:
     """The weights of one layer's attention and the rules of its scores."""
 
     norm: Norm
-    w: Float[Tensor, "d_model out"]  # q of every head, then k, then v of every group; folded
-    b: Float[Tensor, " out"]
+    reads: tuple[Float[Tensor, "d_model _"], ...]  # W_Q, W_K, W_V: the model's own, not copied
+    b: Float[Tensor, " out"]  # q of every head, then k, then v of every group; c', folded
     w_out: Float[Tensor, "head d_head d_model"]  # the weight of a norm behind it folded in
     b_out: Float[Tensor, " d_model"]
     n_kv_heads: int
@@ -126,23 +126,29 @@ class Attention:
         return self.n_heads if read == "q" else self.n_kv_heads
 
     def weight(self, read: str) -> Float[Tensor, "read_head d_model d_head"]:
-        """Return W' of a read, as a view."""
-        part = self._part(self.w, read)
-        return part.view(len(part), -1, self.d_head).transpose(0, 1)
+        """Return W' of a read: the norm in front is folded in here, and nothing kept."""
+        folded = self.norm.fold_weight(self.reads[READS.index(read)])
+        return folded.view(len(folded), -1, self.d_head).transpose(0, 1)
+
+    @property
+    def w(self) -> Float[Tensor, "d_model out"]:
+        """W' of q of every head, then of k, then of v of every group; made here, and not kept."""
+        return self.norm.fold_weight(torch.cat(self.reads, 1))
 
     def bias(self, read: str) -> Float[Tensor, "read_head d_head"]:
         """Return c' of a read, as a view."""
-        return self._part(self.b.unsqueeze(0), read).reshape(-1, self.d_head)
+        return self._biases()[READS.index(read)].reshape(-1, self.d_head)
 
-    def _part(self, x: Tensor, read: str) -> Tensor:
-        sizes = [self.n_read_heads(r) * self.d_head for r in READS]
-        return torch.split(x, sizes, dim=1)[READS.index(read)]
+    def _biases(self) -> tuple[Tensor, ...]:
+        return torch.split(self.b, [read.shape[1] for read in self.reads])
 
     def project(self, x: Float[Tensor, "row pos d_model"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v, [row, pos, head or group, d_head], of the residual stream."""
-        flat = torch.addmm(self.b, self.norm.x_hat(x).flatten(0, 1), self.w)
-        heads = flat.reshape(*x.shape[:2], -1, self.d_head)
-        q, k, v = heads.split([self.n_read_heads(read) for read in READS], dim=2)
+        read = self.norm.weighted(x).flatten(0, 1)
+        q, k, v = (
+            torch.addmm(bias, read, weight).view(*x.shape[:2], -1, self.d_head)
+            for weight, bias in zip(self.reads, self._biases(), strict=True)
+        )
         return q, k, v
 
     def attend(

@@ -1,20 +1,22 @@
 """Does the model taken apart compute what the model's own code computes? Asked once, when loading.
 
-Two random prompts of different length go through both: through the model's own code one by one,
-through the parts as a padded batch. (In float64 Hugging Face's own attention gives NaN for padded
-batches: its mask overflows in a float32 softmax.) The residual stream after every block and the
-logits must agree: so an architecture with a part that is not understood is refused, naming the
-first block that differs and by how much, instead of giving wrong scores.
+A random prompt and its beginning go through both: through the model's own code without padding (in
+a causal model one run holds both), through the parts as a padded batch. (In float64 Hugging Face's
+own attention gives NaN for padded batches: its mask overflows in a float32 softmax.) The residual
+stream after every block and the logits must agree: so an architecture with a part that is not
+understood is refused, naming the first block that differs and by how much, instead of giving wrong
+scores.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from circuitkit.errors import CircuitkitError, DecompositionError
 from circuitkit.model import hook_points
@@ -39,12 +41,14 @@ class Reference:
 
 
 def probe(vocab: int, n_ctx: int) -> PromptBatch:
-    """Return two random prompts, the second one shorter and padded on the left."""
+    """Return a random prompt, and its beginning padded on the left to the same length."""
     length = min(PROBE_LENGTH, n_ctx)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(0, vocab, (2, length), generator=generator)
     mask = torch.ones(2, length, dtype=torch.bool)
-    mask[1, : min(PROBE_PADDING, length - 1)] = False
+    padding = min(PROBE_PADDING, length - 1)
+    mask[1, :padding] = False
+    tokens[1, padding:] = tokens[0, : length - padding]
     return PromptBatch(tokens, mask, torch.full((2,), length - 1))
 
 
@@ -63,14 +67,38 @@ def one_by_one(batch: PromptBatch) -> list[PromptBatch]:
 
 def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
     """Return what a plain Hugging Face model computes, before anything wraps it."""
-    found = []
-    for prompt in one_by_one(batch):
-        with torch.no_grad():
-            output = hf_model(**model_inputs(prompt, hf_model.device), output_hidden_states=True)
-        # the last hidden state is already normalised, so the logits stand for it
-        residuals = tuple(x[0] for x in output.hidden_states[1:-1])
-        found.append(Reference(residuals, output.logits[0, -1]))
-    return found
+    prompts = one_by_one(batch)
+    lengths = [prompt.tokens.shape[1] for prompt in prompts]
+    if _is_causal(hf_model):  # the beginning of a prompt never sees the rest
+        residuals, logits = _own_run(hf_model, prompts[0], [length - 1 for length in lengths])
+        return [
+            Reference(tuple(x[:length] for x in residuals), logits[row])
+            for row, length in enumerate(lengths)
+        ]
+    return [
+        Reference(residuals, logits[0])
+        for residuals, logits in (_own_run(hf_model, p, [p.tokens.shape[1] - 1]) for p in prompts)
+    ]
+
+
+def _is_causal(hf_model: nn.Module) -> bool:
+    """Whether the model's own attention says, everywhere, that no position sees a later one."""
+    said = {module.is_causal for module in hf_model.modules() if hasattr(module, "is_causal")}
+    return said == {True}
+
+
+def _own_run(
+    hf_model: Any, prompt: PromptBatch, places: list[int]
+) -> tuple[tuple[Tensor, ...], Float[Tensor, "place vocab"]]:
+    """Return the residual stream after each block but the last, and the logits at some places."""
+    inputs = model_inputs(prompt, hf_model.device)
+    keeps = "logits_to_keep" in inspect.signature(hf_model.forward).parameters
+    kept = {"logits_to_keep": torch.tensor(places, device=hf_model.device)} if keeps else {}
+    with torch.no_grad():
+        output = hf_model(**inputs, **kept, output_hidden_states=True)
+    # the last hidden state is already normalised, so the logits stand for it
+    residuals = tuple(x[0] for x in output.hidden_states[1:-1])
+    return residuals, output.logits[0] if keeps else output.logits[0, places]
 
 
 def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) -> list[Reference]:
@@ -91,8 +119,15 @@ def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) 
     return found
 
 
-def check_against(model: SubjectModel, batch: PromptBatch, references: list[Reference]) -> None:
-    """Refuse a model whose parts do not add up to what its own code computes.
+def check_against(
+    model: SubjectModel,
+    batch: PromptBatch,
+    references: list[Reference],
+    allowed: float | None = None,
+) -> float:
+    """Refuse a model whose parts do not add up to what its own code computes; return the gap.
+
+    `allowed` is the largest relative gap; None: as the type of the weights is.
 
     Raises:
         DecompositionError: naming the first block that differs, and the relative gap.
@@ -115,12 +150,37 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
         ) from error
     if not all(bool(torch.isfinite(reference.logits).all()) for reference in references):
         record(model, batch)  # names the layer and the prompt
+    allowed = allowed or RELATIVE_GAP.get(model.dtype, COARSE_GAP)
+    return max(_gaps(model, batch, references, (found, logits), allowed))
+
+
+def _gaps(
+    model: SubjectModel,
+    batch: PromptBatch,
+    references: list[Reference],
+    ours: tuple[list[Tensor], Tensor],
+    allowed: float,
+) -> Iterator[float]:
+    """Yield the relative gap after every block of every prompt; the first that is too large ends.
+
+    Raises:
+        DecompositionError: naming it.
+    """
+    residuals, logits = ours
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
-        for layer, theirs in enumerate(reference.residuals):
-            _require_close(found[layer][row][real], theirs, model, _block(model, layer))
-        place = "the last block or the unembedding"
-        _require_close(logits[row], reference.logits, model, place)
+        places = [_block(model, layer) for layer in range(len(reference.residuals))]
+        places.append("the last block or the unembedding")
+        mine = [*(residuals[layer][row][real] for layer in range(len(places) - 1)), logits[row]]
+        theirs = (*reference.residuals, reference.logits)
+        for place, my, their in zip(places, mine, theirs, strict=True):
+            gap = _gap(my, their)
+            _require_close(gap, allowed, model, place)
+            yield gap
+
+
+def _gap(mine: Tensor, theirs: Tensor) -> float:
+    return float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
 
 
 def _block(model: SubjectModel, layer: int) -> str:
@@ -128,9 +188,7 @@ def _block(model: SubjectModel, layer: int) -> str:
     return f"block {layer} ({kind})"
 
 
-def _require_close(mine: Tensor, theirs: Tensor, model: SubjectModel, place: str) -> None:
-    allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
-    gap = float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
+def _require_close(gap: float, allowed: float, model: SubjectModel, place: str) -> None:
     if not gap <= allowed:
         raise DecompositionError(
             f"model {model.name!r}, {place}: taken apart it must compute what its own code "

@@ -45,6 +45,12 @@ def file_digest(directory: Path) -> str | None:
     return None
 
 
+def whole_digest(file: Path) -> str:
+    """Return the digest of a file of another format: of all its bytes."""
+    hashed = blake3.blake3(max_threads=blake3.blake3.AUTO)
+    return FORM + hashed.update_mmap(file).hexdigest()[:N_DIGITS]
+
+
 def value_digest(tensors: Mapping[str, Tensor], rules: str = "") -> str:
     """Return the digest of weights that no file holds; `rules` says what else is computed with.
 
@@ -52,6 +58,16 @@ def value_digest(tensors: Mapping[str, Tensor], rules: str = "") -> str:
     """
     found = {name: _of_values(name, tensor) for name, tensor in tensors.items()}
     return _combined([("rules", rules.encode()), *found.items()])
+
+
+def stored_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the digest of the files that would hold these tensors as they are."""
+    return _combined((name, _of_stored(tensor)) for name, tensor in tensors.items())
+
+
+def joined_digest(base: str, adapter: str) -> str:
+    """Return the digest of weights with an adapter merged in."""
+    return _combined([("base", base.encode()), ("adapter", adapter.encode())])
 
 
 def legacy_digest(module: nn.Module, rules: str = "") -> str:
@@ -111,12 +127,12 @@ def _safetensors(file: Path) -> Digests:
 def _pickled(file: Path) -> Digests:
     """Return the digests of all tensors in a file of torch's own format; no code of it is run."""
     tensors = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
-    return {
-        name: _of_bytes(
-            STORED.get(tensor.dtype, str(tensor.dtype)), list(tensor.shape), _bytes_of(tensor)
-        )
-        for name, tensor in tensors.items()
-    }
+    return {name: _of_stored(tensor) for name, tensor in tensors.items()}
+
+
+def _of_stored(tensor: Tensor) -> bytes:
+    kind = STORED.get(tensor.dtype, str(tensor.dtype))
+    return _of_bytes(kind, list(tensor.shape), _bytes_of(tensor))
 
 
 def _of_bytes(dtype: str, shape: list[int], stored: Any) -> bytes:

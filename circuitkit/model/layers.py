@@ -113,14 +113,13 @@ def _attention_of(
     wo, b_out = matrix_of(weights["o"], where)
     norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
     parts = [matrix_of(weights[read], where) for read in READS]
-    w, b = norm.fold(torch.cat([w for w, _ in parts], 1), torch.cat([b for _, b in parts]))
     post_norm = _post_norm(block, "ln1_post", b_out, wo, where)
     n_heads = wo.shape[0] // d_head
     w_out = wo if post_norm is None else wo * post_norm.weight
     return Attention(
         norm=norm,
-        w=w.contiguous(),
-        b=b,
+        reads=tuple(weight for weight, _ in parts),
+        b=torch.cat([norm.fold_bias(weight, bias) for weight, bias in parts]),
         w_out=w_out.reshape(n_heads, d_head, d_model),
         b_out=b_out,
         n_kv_heads=parts[1][0].shape[1] // d_head,

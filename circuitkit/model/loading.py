@@ -1,24 +1,22 @@
-"""Loading a model from a local directory or, where there is a network, by its Hugging Face name."""
+"""Making a model ready to be studied: from files, from an object in memory, or from a bridge."""
 
-import logging
-import re
+import copy
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,72 +24,236 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from circuitkit.errors import DecompositionError, ModelError
+from circuitkit.errors import DecompositionError, ModelError, PrecisionWarning
 from circuitkit.model import hook_points
-from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
-from circuitkit.model.digests import file_digest, legacy_digest, value_digest
+from circuitkit.model.adapters import merge, read_adapter
+from circuitkit.model.check import (
+    COARSE_GAP,
+    Reference,
+    check_against,
+    probe,
+    references_of,
+    references_of_bridge,
+)
+from circuitkit.model.digests import (
+    file_digest,
+    joined_digest,
+    legacy_digest,
+    stored_digest,
+    value_digest,
+    whole_digest,
+)
+from circuitkit.model.quantised import is_plain, is_quantised, make_dense
 from circuitkit.model.refusals import checked_device, first_line, refusing
+from circuitkit.model.source import ModelSource, source_of
 from circuitkit.model.subject import SubjectModel
+from circuitkit.model.weight_files import (
+    ModelFiles,
+    quiet,
+    read_tokenizer,
+    read_weights,
+    require_heads,
+)
+from circuitkit.prompts.pairs import PromptBatch
 from circuitkit.work.text import shown
 
-TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model")
-# Masks and tables that older files store beside the weights.
-BUFFERS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|inv_freq$|position_ids$")
-# Families whose blocks do not split into heads that read and write one residual stream.
-NO_HEADS = {
-    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "state-space blocks"),
-    **dict.fromkeys(("jamba", "bamba", "zamba", "zamba2", "falcon_h1"), "some state-space blocks"),
-    "recurrent_gemma": "recurrent blocks",
-}
+AUTO_DTYPE = "auto"
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """Where a model is read from, what messages call it, and whether its own code may be run."""
+class Called:
+    """What a model is called, by its user and in messages, and what its tokenizer is."""
 
-    source: str
+    name: str
     where: str
+    tokenizer: PreTrainedTokenizerBase | None
     trust_remote_code: bool = False
 
 
 def load_directory(
-    source: str | Path,
+    source: str | Path | ModelSource,
     *,
     name: str = "",
     device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     trust_remote_code: bool = False,
 ) -> SubjectModel:
     """Return the model in a directory of Hugging Face files, or the one of that name on the hub.
 
-    A directory without tokenizer files works for prompts of token ids. Files of Python that come
-    with the model are run only with `trust_remote_code`; weights are read as data alone.
+    `dtype` None: as the weights are stored. A directory without tokenizer files works for prompts
+    of token ids. Files of Python that come with the model are run only with `trust_remote_code`;
+    weights are read as data alone.
 
     Raises:
         ModelError: no such model, or weights that are missing, truncated or do not fit.
         DecompositionError: the architecture cannot be taken apart, or not exactly.
     """
-    where = f"model {shown(str(source))}"
+    place = source if isinstance(source, ModelSource) else source_of(source)
+    files = ModelFiles(place, trust_remote_code)
     device = checked_device(device)
-    files = ModelFiles(str(source), where, trust_remote_code)
-    with _quiet():
-        hf_model = _load_weights(files, dtype)
-        tokenizer = _load_tokenizer(files)
-        digest = _digest_of(str(source), hf_model, where)
-        kind = type(hf_model).__name__
-        with refusing(where, hf_model, kind):
+    adapter = read_adapter(Path(place.adapter), files.where) if place.adapter else None
+    with quiet(), ThreadPoolExecutor(1) as beside:
+        # reading the files a second time, for their digest, takes as long as all else
+        early = beside.submit(_digest_of, files) if files.directory is not None else None
+        hf_model = read_weights(files, AUTO_DTYPE if dtype is None else dtype)
+        called = Called(name or str(place), files.where, read_tokenizer(files), trust_remote_code)
+        with refusing(files.where, hf_model, type(hf_model).__name__):
             hf_model.to(device)
-            if dtype == torch.float64 and hasattr(hf_model, "set_experts_implementation"):
-                hf_model.set_experts_implementation("eager")  # the fused one has no float64
-            batch = probe(_n_vocab(hf_model, where), _n_ctx(hf_model.config))
-            references = references_of(hf_model, batch)
-            bridge = _booted(files, hf_model, tokenizer or _stand_in_tokenizer())
-            bridge.eval()
-    legacy = partial(_legacy_digest_of, files)
-    model = SubjectModel(bridge, name or str(source), digest, tokenizer, legacy=legacy)
-    with refusing(where, hf_model, kind):
-        check_against(model, batch, references)
+        found = early.result() if early is not None else _digest_of(files)
+        digest = value_digest(hf_model.state_dict()) if found is None else found
+        legacy = partial(_legacy_digest_of, files)
+        if adapter is None:
+            return _taken_apart(hf_model, called, digest, legacy=legacy)
+        merge(adapter, hf_model, files.where)
+        return _taken_apart(hf_model, called, joined_digest(digest, adapter.digest))
+
+
+def from_hf(
+    hf_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    name: str = "",
+) -> SubjectModel:
+    """Return a Hugging Face model that is in memory, to be studied. Its weights are not copied.
+
+    The object stays as it is: a second tree of modules is wrapped, which shares every weight with
+    it. So what trains or edits the object changes the model that is studied, but not its digest,
+    which is that of the weights now: that of the files which `save_pretrained` would write. The
+    model is computed with eager attention, in the type and on the device that its weights have.
+
+    `name`: what circuits call the model. With the directory or Hugging Face name that holds the
+    same weights, commands find it again.
+
+    Raises:
+        ModelError: it is no Hugging Face language model, is in training mode, is wrapped by a
+            library of adapters, or its weights are spread over devices.
+        DecompositionError: its architecture cannot be taken apart.
+    """
+    where = f"model {shown(name)}" if name else "model in memory"
+    _require_language_model(hf_model, where)
+    called = Called(name or "in memory", where, tokenizer)
+    with quiet():
+        with refusing(where, hf_model, type(hf_model).__name__):
+            twin = _sharing_weights(hf_model)
+            twin.set_attn_implementation("eager")
+        legacy = partial(legacy_digest, hf_model)
+        return _taken_apart(twin, called, "", legacy=legacy)
+
+
+def _require_language_model(hf_model: Any, where: str) -> None:
+    """Refuse objects that are no language model of one's own machine, ready to be run."""
+    if not isinstance(hf_model, PreTrainedModel):
+        wrapped = hasattr(hf_model, "merge_and_unload")
+        raise ModelError(
+            f"{where}: must be a Hugging Face model (PreTrainedModel), got "
+            f"{type(hf_model).__name__}. "
+            + (
+                "Adapters must be part of the weights. Call .merge_and_unload() first."
+                if wrapped
+                else "Its parts are found by its class. For a TransformerBridge use from_bridge, "
+                "for a dictionary of tensors load_state_dict."
+            )
+        )
+    require_heads(hf_model.config, where)
+    if hf_model.get_output_embeddings() is None:
+        raise ModelError(
+            f"{where}: must have logits, got {type(hf_model).__name__} without an unembedding. "
+            "Nothing can be asked of it. Load it with AutoModelForCausalLM."
+        )
+    if hf_model.training:
+        raise ModelError(
+            f"{where}: must be in evaluation mode, got training mode. Dropout would make every "
+            "measurement random. Call .eval() on it first."
+        )
+    devices = sorted({str(p.device) for p in hf_model.parameters()})
+    if len(devices) > 1 or "meta" in devices:
+        raise ModelError(
+            f"{where}: its weights must be on one device, got {', '.join(devices)}. Layers are run "
+            "one by one, and nothing moves between devices. Load it with one device_map entry."
+        )
+
+
+def _sharing_weights(hf_model: PreTrainedModel) -> PreTrainedModel:
+    """Return the same model in modules of its own: no tensor of them is copied.
+
+    Quantised ones are: some packages move their values about when they are first run.
+    """
+    tensors = chain(hf_model.parameters(), hf_model.buffers())
+    shared = {id(tensor): tensor for tensor in tensors if is_plain(tensor)}
+    twin: PreTrainedModel = copy.deepcopy(hf_model, shared)
+    return twin
+
+
+def _as_saved(hf_model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the weights by name, without second names of tied ones, as files hold them."""
+    tensors: dict[str, Tensor] = hf_model.state_dict()
+    for name, first in getattr(hf_model, "all_tied_weights_keys", {}).items():
+        both = first in tensors and name in tensors
+        if both and tensors[name].data_ptr() == tensors[first].data_ptr():
+            del tensors[name]
+    return tensors
+
+
+def _taken_apart(
+    hf_model: PreTrainedModel, called: Called, digest: str, *, legacy: Any = None
+) -> SubjectModel:
+    """Return the model, wrapped and compared with its own code.
+
+    No digest: that of the weights as they are here, as files would hold them.
+    """
+    _require_dtype(hf_model, called.where)
+    kind = type(hf_model).__name__
+    with refusing(called.where, hf_model, kind):
+        if hf_model.dtype == torch.float64 and hasattr(hf_model, "set_experts_implementation"):
+            hf_model.set_experts_implementation("eager")  # the fused one has no float64
+        batch = probe(_n_vocab(hf_model, called.where), _n_ctx(hf_model.config))
+        references = _asked(hf_model, batch, called.where)
+        quantised = is_quantised(hf_model)
+        if quantised:
+            make_dense(hf_model, hf_model.dtype, called.where)
+        digest = digest or stored_digest(_as_saved(hf_model))
+        bridge = _booted(hf_model, called)
+        bridge.eval()
+    model = SubjectModel(bridge, called.name, digest, called.tokenizer, legacy=legacy)
+    with refusing(called.where, hf_model, kind):
+        gap = check_against(model, batch, references, COARSE_GAP if quantised else None)
+    if quantised:
+        _say_gap(model, gap, called.where)
     return model
+
+
+def _asked(hf_model: PreTrainedModel, batch: PromptBatch, where: str) -> list[Reference]:
+    """Return what the model's own code computes."""
+    try:
+        return references_of(hf_model, batch)
+    except (RuntimeError, ImportError, ValueError) as error:
+        if not is_quantised(hf_model):
+            raise
+        raise ModelError(
+            f"{where}: its quantised weights must run here, got {type(error).__name__}: "
+            f"{first_line(error)}. Nothing could be compared with the model's own code. Try "
+            "--device cuda, where their kernels run, or use weights in bfloat16."
+        ) from error
+
+
+def _say_gap(model: SubjectModel, gap: float, where: str) -> None:
+    warnings.warn(
+        f"{where}: the weights are studied as the numbers that they stand for, in {model.dtype}. "
+        f"What their own kernels compute on a random prompt differs by up to {gap:.2g} of the "
+        "largest value. A circuit is one of these numbers.",
+        PrecisionWarning,
+        stacklevel=2,
+    )
+
+
+def _require_dtype(hf_model: PreTrainedModel, where: str) -> None:
+    if hf_model.dtype not in DTYPES:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        raise ModelError(
+            f"{where}: its weights must be of a type that is computed with ({names}), got "
+            f"{hf_model.dtype}. No effect can be measured in it. Use --dtype bfloat16."
+        )
 
 
 def from_bridge(
@@ -113,7 +275,7 @@ def from_bridge(
     if not isinstance(bridge, TransformerBridge):
         raise ModelError(
             f"model {name!r}: must be a TransformerBridge, got {type(bridge).__name__}. Its parts "
-            "are found by the bridge. Wrap it, or give load_model its directory."
+            "are found by the bridge. Wrap it, use from_hf, or give load_model its directory."
         )
     cfg = bridge.cfg
     names = ("act_fn", "attention_dir", "eps", "normalization_type", "attn_scale")
@@ -148,21 +310,19 @@ def mixed_patterns(bridge: TransformerBridge, share: float) -> Iterator[None]:
         yield
 
 
-def _booted(
-    files: ModelFiles, hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> TransformerBridge:
+def _booted(hf_model: PreTrainedModel, called: Called) -> TransformerBridge:
     try:
         return TransformerBridge.boot_transformers(
-            files.source,
-            trust_remote_code=files.trust_remote_code,
+            called.name,
+            trust_remote_code=called.trust_remote_code,
             hf_model=hf_model,
-            tokenizer=tokenizer,
+            tokenizer=called.tokenizer or _stand_in_tokenizer(),
             dtype=hf_model.dtype,
             device=str(hf_model.device),
         )
     except Exception as error:  # the bridge raises many kinds for architectures it lacks
         raise DecompositionError(
-            f"{files.where}: its architecture ({hf_model.config.model_type!r}) must be one that "
+            f"{called.where}: its architecture ({hf_model.config.model_type!r}) must be one that "
             f"TransformerBridge knows, got {type(error).__name__}: {first_line(error)}. Its parts "
             "cannot be found. Use another model."
         ) from error
@@ -187,108 +347,25 @@ def _n_vocab(hf_model: PreTrainedModel, where: str) -> int:
     )
 
 
-def _digest_of(source: str, hf_model: PreTrainedModel, where: str) -> str:
-    """Return the digest of the files that were just loaded, else of the values."""
+def _digest_of(files: ModelFiles) -> str | None:
+    """Return the digest of the files that are loaded; None where it is that of the values."""
+    if files.source.is_gguf:
+        return whole_digest(Path(files.source.name))
+    options = {k: v for k, v in files.options.items() if k in ("revision", "subfolder")}
     try:
-        config = cached_file(source, "config.json", local_files_only=True)
-        found = file_digest(Path(config).parent)
+        config = cached_file(files.place, "config.json", local_files_only=True, **options)
+        return file_digest(Path(config).parent)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"{where}: its weight files must be readable twice, got {type(error).__name__}: "
+            f"{files.where}: its weight files must be readable twice, got {type(error).__name__}: "
             f"{first_line(error)}. They say which weights a circuit belongs to. Get them again."
         ) from error
-    return value_digest(hf_model.state_dict()) if found is None else found
 
 
 def _legacy_digest_of(files: ModelFiles) -> str:
     """Return the digest that older circuit files have: of the weights loaded as float32."""
-    with _quiet():
-        return legacy_digest(_load_weights(files, torch.float32))
-
-
-def _load_weights(files: ModelFiles, dtype: torch.dtype) -> PreTrainedModel:
-    where, trusted = files.where, files.trust_remote_code
-    try:
-        config = AutoConfig.from_pretrained(files.source, trust_remote_code=trusted)
-        _require_heads(config, where)
-        loaded, report = AutoModelForCausalLM.from_pretrained(
-            files.source,
-            dtype=dtype,
-            attn_implementation="eager",
-            output_loading_info=True,
-            trust_remote_code=trusted,
-            weights_only=True,
-        )
-    except DecompositionError:
-        raise
-    except Exception as error:  # the loaders raise many kinds: missing, cut short, not JSON
-        _require_no_remote_code(error, files)
-        raise ModelError(
-            f"{where}: must be a readable model directory, a zoo name or a Hugging Face name, got "
-            f"{type(error).__name__}: {first_line(error)}. Without its weights there is nothing "
-            "to study. Check the path, or run `circuitkit models` for the models that ship."
-        ) from error
-    _require_all_weights(report, where)
-    return loaded.eval()
-
-
-def _require_no_remote_code(error: Exception, files: ModelFiles) -> None:
-    """Say that a model would run code of its own, where that is why it could not be loaded."""
-    if files.trust_remote_code or "trust_remote_code" not in str(error):
-        return
-    raise ModelError(
-        f"{files.where}: must be of an architecture that transformers has, got one that its own "
-        "files of Python define. Loading it would run them. If you have read and trust that code, "
-        "add --trust-remote-code (in Python: trust_remote_code=True)."
-    ) from error
-
-
-def _require_all_weights(report: dict[str, Any], where: str) -> None:
-    """Refuse weight files that are not exactly what config.json describes."""
-    missing, unfit = sorted(report["missing_keys"]), sorted(report["mismatched_keys"], key=str)
-    if missing or unfit:
-        raise ModelError(
-            f"{where}: the weight file must hold every weight, got none that fits for "
-            f"{(missing or unfit)[:3]}. They would be random. Get the complete file."
-        )
-    unused = sorted(key for key in report["unexpected_keys"] if not BUFFERS.search(key))
-    if unused:
-        raise ModelError(
-            f"{where}: config.json must describe every weight in the file, got {len(unused)} that "
-            f"it has no place for: {', '.join(unused[:3])}. It would be a part of the model only. "
-            "Get the config.json that belongs to the weights."
-        )
-
-
-def _require_heads(config: PreTrainedConfig, where: str) -> None:
-    kind = config.model_type
-    if config.is_encoder_decoder:
-        reason = "an encoder and a decoder"
-    elif kind in NO_HEADS:
-        reason = NO_HEADS[kind]
-    else:
-        return
-    raise DecompositionError(
-        f"{where}: its architecture must be a transformer decoder, got {kind!r} with {reason}. Its "
-        "residual stream cannot be taken apart into heads and MLPs. Use another model."
-    )
-
-
-def _load_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase | None:
-    directory = Path(files.source)
-    if directory.is_dir() and not any((directory / file).exists() for file in TOKENIZER_FILES):
-        return None
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            files.source, trust_remote_code=files.trust_remote_code
-        )
-    except Exception as error:
-        _require_no_remote_code(error, files)
-        raise ModelError(
-            f"{files.where}: its tokenizer must be readable, got {type(error).__name__}: "
-            f"{first_line(error)}. Prompts could not be read. Mend or remove the tokenizer files."
-        ) from error
-    return tokenizer
+    with quiet():
+        return legacy_digest(read_weights(files, torch.float32))
 
 
 def _stand_in_tokenizer() -> PreTrainedTokenizerBase:
@@ -297,21 +374,3 @@ def _stand_in_tokenizer() -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(
         tokenizer_object=words, unk_token="<none>", name_or_path="stand-in"
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the loaders' own bars and notices, and restore their settings."""
-    level = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    lens_level = logging.root.level
-    try:
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        logging.root.setLevel(logging.ERROR)
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
-        logging.root.setLevel(lens_level)
-        if bars:
-            transformers.logging.enable_progress_bar()

@@ -82,12 +82,26 @@ class Norm:
         self, weight: Float[Tensor, "d_model out"], bias: Float[Tensor, " out"]
     ) -> tuple[Float[Tensor, "d_model out"], Float[Tensor, " out"]]:
         """Return W' and c': a projection of x_hat that equals this projection of the norm."""
+        return self.fold_weight(weight), self.fold_bias(weight, bias)
+
+    def fold_weight(self, weight: Float[Tensor, "d_model out"]) -> Float[Tensor, "d_model out"]:
+        """Return W' alone."""
         if self.is_identity:
-            return weight, bias
+            return weight
         folded = weight * self.weight[:, None]
         if self.is_centred:
             folded -= folded.mean(0, keepdim=True)
-        return folded, bias + self.bias @ weight
+        return folded
+
+    def fold_bias(
+        self, weight: Float[Tensor, "d_model out"], bias: Float[Tensor, " out"]
+    ) -> Float[Tensor, " out"]:
+        """Return c' alone."""
+        return bias if self.is_identity else bias + self.bias @ weight
+
+    def weighted(self, x: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
+        """Return x_hat w: times W it is x_hat W', and no W' need be made."""
+        return x if self.is_identity else self.x_hat(x) * self.weight
 
 
 def identity(d_model: int, like: Tensor) -> Norm:

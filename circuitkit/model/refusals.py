@@ -56,7 +56,7 @@ def checked_device(device: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, not over 300 characters."""
-    return (str(error).strip() or "no message").splitlines()[0][:300]
+    return (str(error).strip() or "no message").splitlines()[0][:300].rstrip(". ")
 
 
 def _require_numbers(module: nn.Module, where: str) -> None:

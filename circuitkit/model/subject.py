@@ -237,7 +237,7 @@ class SubjectModel:
             PromptError: the prompts are longer than the model's context, name other tokens, or
                 have answers of several tokens that a later token would see.
         """
-        self._check_length(batch)
+        self.require_length(batch)
         self._check_vocabulary(batch)
         self._check_branches(batch)
         entering, arguments = block_arguments(self.bridge, batch, self.device)
@@ -261,7 +261,12 @@ class SubjectModel:
             layers.append(LayerContext(masks[window], shared[key]))
         return entering, Context(tuple(layers), batch.labelled.to(self.device))
 
-    def _check_length(self, batch: PromptBatch) -> None:
+    def require_length(self, batch: PromptBatch) -> None:
+        """Refuse prompts for which the model has no positions.
+
+        Raises:
+            PromptError: they are longer than its context.
+        """
         longest = int(batch.position_ids.max()) + 1
         if longest > self.n_ctx:
             raise PromptError(

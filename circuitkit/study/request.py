@@ -5,6 +5,7 @@ from pathlib import Path
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.errors import CircuitFileError
+from circuitkit.names import AUTO
 from circuitkit.study.cases import require_same_tokenizer
 from circuitkit.study.recipe import require_no_code
 from circuitkit.study.subject import Request, Subject, subject_of
@@ -24,7 +25,7 @@ class Overrides:
     n: int = 100
     seed: int | None = None
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str = "auto"
     command: str = ""
     bos: str = ""
     allow_task_code: bool = False  # run the file of Python that the circuit names, if unchanged
@@ -61,7 +62,7 @@ def request_for(
         n=own.n or asked.n,
         seed=own_seed(circuit) if asked.seed is None else asked.seed,
         device=asked.device,
-        dtype=asked.dtype,
+        dtype=_dtype_for(circuit, asked),
         n_validation=asked.n,
         command=asked.command,
         bos=asked.bos or own.bos,
@@ -69,6 +70,13 @@ def request_for(
         trust_remote_code=asked.trust_remote_code,
         prompt_format=own.prompt_format if is_own else asked.prompt_format,
     )
+
+
+def _dtype_for(circuit: Circuit, asked: Overrides) -> str:
+    """Return the type to compute in: that in which the circuit was found, where auto is asked."""
+    recipe = circuit.provenance.recipe
+    is_known = bool(recipe.method) and "dtype" not in recipe.unknown
+    return recipe.dtype if asked.dtype == AUTO and is_known else asked.dtype
 
 
 def _located(prompts: str, file: Path | None) -> Path:

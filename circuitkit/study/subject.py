@@ -28,7 +28,7 @@ class Request:
     n: int = 100
     seed: int = 0
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str = "auto"  # as the weights are stored
     n_validation: int | None = None
     discovery_only: bool = False  # all lines of a prompt file, none held back
     command: str = ""  # what to type to ask the same again

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.discover import able_subject
 from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
-from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.options import BatchedMachine, Plannable, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
 from circuitkit.study.folds import CrossFit, cross_fit
@@ -18,7 +19,7 @@ EXIT = {SUPPORTED: 0, REFUTED: EXIT_FAILED}
 
 
 def judge_folds(
-    what: What, search: Search, machine: BatchedMachine, shown: Shown, folds: int, output: Path
+    what: What, search: Search, machine: BatchedMachine, shown: Plannable, folds: int, output: Path
 ) -> int:
     """Find and judge the circuits, write and show what they keep, and return the exit code."""
     settings = search_settings(search, what.seed, machine)
@@ -26,6 +27,9 @@ def judge_folds(
     require_writable_file(output)
     announce_drawing(request.n, shown=shown.has_bars)
     subject = able_subject(request, search)
+    if shown.plan:
+        show_plan(subject, settings, subject.splits.discovery, shown)
+        return 0
     with bars(shown=shown.has_bars) as stage:
         found = cross_fit(subject, settings, folds, stage)
     told = {

@@ -10,7 +10,7 @@ from circuitkit.circuits.file import load_circuit
 from circuitkit.circuits.recipe import PairsRecipe
 from circuitkit.cli.actions.diff_tables import Side, facts_of, show_edges, show_swaps
 from circuitkit.cli.actions.pictures import picture_format
-from circuitkit.cli.actions.requests import request_of
+from circuitkit.cli.actions.requests import model_of, request_of
 from circuitkit.cli.options import CommonGround, Machine, Shown, What
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.errors import CircuitFileError, MethodError, TaskError
@@ -64,7 +64,7 @@ def _run_both(
     request = _completed(_asked(ground, machine), ground, a, b)
     subjects = [
         _subject_in(request, name, (a, b), is_own=not ground.model)
-        for name in _models(ground.model, a, b)
+        for name in _models(model_of(ground), a, b)
     ]
     with bars(shown=shown.has_bars) as stage:
         return [
@@ -82,7 +82,7 @@ def _run_both(
 
 def _asked(ground: CommonGround, machine: Machine) -> Request:
     what = What(
-        *(ground.task, ground.model, ground.prompts, ground.metric, ground.n),
+        *(ground.task, model_of(ground), ground.prompts, ground.metric, ground.n),
         bos=ground.bos,
         format=ground.format,
         columns=ground.columns,

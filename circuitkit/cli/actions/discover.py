@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -10,9 +10,10 @@ from pathlib import Path
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.selection import select_top
+from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
 from circuitkit.cli.actions.shown import show_circuit, show_comparison
-from circuitkit.cli.options import BatchedMachine, Shown, What
+from circuitkit.cli.options import BatchedMachine, Plannable, What
 from circuitkit.cli.rules import Search, SearchOrAll
 from circuitkit.cli.terminal import NOTES, bars
 from circuitkit.discovery.methods import DEFAULT, METHODS
@@ -35,7 +36,7 @@ def find_circuit(
     what: What,
     search: SearchOrAll,
     machine: BatchedMachine,
-    shown: Shown,
+    shown: Plannable,
     output: Path | None,
     checkpoint: Path | None,
 ) -> None:
@@ -59,18 +60,23 @@ def find_circuit(
     require_writable_file(output)
     announce_drawing(request.n, shown=shown.has_bars)
     subject = able_subject(request, search)
+    if shown.plan:
+        return show_plan(subject, settings, subject.splits.discovery, shown)
     with bars(shown=shown.has_bars) as stage:
         if search.compares:
-            _compare(subject, settings, output, stage, as_json=shown.as_json)
-            return
+            return _compare(subject, settings, output, stage, as_json=shown.as_json)
         announce(subject, settings, shown=shown.has_bars)
         circuit, _ = search_circuit(subject, settings, stage)
         parts = {} if columns is None else _by_column(subject, settings, columns, stage)
+    _save(circuit, parts, output)
+    forget_checkpoint(settings, checkpoint)
+    show_circuit(circuit, output, as_json=shown.as_json)
+
+
+def _save(circuit: Circuit, parts: Mapping[str, Circuit], output: Path) -> None:
     save_circuit(circuit, output)
     for name, part in zip(file_names(list(parts)), parts.values(), strict=True):
         save_circuit(part, output.with_suffix(f".{name}.json"))
-    forget_checkpoint(settings, checkpoint)
-    show_circuit(circuit, output, as_json=shown.as_json)
 
 
 def able_subject(request: Request, search: Search) -> Subject:

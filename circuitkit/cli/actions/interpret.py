@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from circuitkit.circuits.file import load_circuit
+from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.requests import (
     announce_drawing,
     ground_settings,
     subject_of_file,
 )
-from circuitkit.cli.options import CircuitGround, Machine, Shown
+from circuitkit.cli.options import CircuitGround, Machine, Plannable
 from circuitkit.cli.terminal import OUT, bars, show_json, show_table
 from circuitkit.interpretation.file import INTERPRETATION_FILE, save_interpretation
 from circuitkit.interpretation.findings import Card, Interpretation
@@ -21,7 +22,7 @@ from circuitkit.work.files import require_writable_directory
 
 
 def interpret_file(
-    circuit: Path, ground: CircuitGround, machine: Machine, shown: Shown, output: Path | None
+    circuit: Path, ground: CircuitGround, machine: Machine, shown: Plannable, output: Path | None
 ) -> None:
     """Interpret a circuit, write what was found, remake its report, and show it."""
     directory = output or (circuit if circuit.is_dir() else None)
@@ -34,6 +35,9 @@ def interpret_file(
         require_writable_directory(directory)
     announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(loaded, path, ground, machine)
+    if shown.plan:
+        show_plan(subject, settings, subject.splits.validation, shown)
+        return
     with bars(shown=shown.has_bars) as stage:
         found = explain(subject, loaded, settings, stage)
     if record is not None and directory == circuit:

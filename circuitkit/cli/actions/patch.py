@@ -6,9 +6,10 @@ import cattrs
 
 from circuitkit.circuits.circuit import kind_of
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.requests import announce_drawing, request_of
 from circuitkit.cli.actions.shown import show_heat_map
-from circuitkit.cli.options import Machine, Shown, What
+from circuitkit.cli.options import Machine, Plannable, What
 from circuitkit.cli.sweeps import Paths, Sweep
 from circuitkit.cli.terminal import bars, show_json
 from circuitkit.interpretation.section import HeatMap
@@ -18,12 +19,13 @@ from circuitkit.interventions.sites import site_named
 from circuitkit.prompts.columns import columns_at, columns_named
 from circuitkit.reporting.figures import heat_map_svg
 from circuitkit.study.pipeline import heat_map, path_map
+from circuitkit.study.settings import Settings
 from circuitkit.study.subject import subject_of
 from circuitkit.work.files import require_writable_file, write_whole
 
 
 def patch_everywhere(
-    what: What, sweep: Sweep, machine: Machine, shown: Shown, output: Path | None
+    what: What, sweep: Sweep, machine: Machine, shown: Plannable, output: Path | None
 ) -> None:
     """Patch each place of a kind, and show the effects."""
     site, columns = site_named(sweep.at), columns_named(sweep.by)
@@ -31,6 +33,9 @@ def patch_everywhere(
     announce_drawing(what.n, shown=shown.has_bars)
     subject = subject_of(request_of(what, machine))
     pairs = subject.splits.discovery
+    if shown.plan:
+        show_plan(subject, Settings(), pairs, shown)
+        return
     with bars(shown=shown.has_bars) as stage:
         effects = patch_activations(
             subject.model,
@@ -46,13 +51,16 @@ def patch_everywhere(
 
 
 def patch_along(
-    what: What, paths: Paths, machine: Machine, shown: Shown, output: Path | None
+    what: What, paths: Paths, machine: Machine, shown: Plannable, output: Path | None
 ) -> None:
     """Patch paths, and show the effects."""
     _require_drawable(output)
     announce_drawing(what.n, shown=shown.has_bars)
     subject = subject_of(request_of(what, machine))
     pairs = subject.splits.discovery
+    if shown.plan:
+        show_plan(subject, Settings(), pairs, shown)
+        return
     along = parse_paths(subject.model.graph, paths.senders, paths.to)
     with bars(shown=shown.has_bars) as stage:
         effects = patch_paths(
@@ -76,7 +84,7 @@ def _require_drawable(output: Path | None) -> None:
         require_writable_file(output)
 
 
-def _show(heat: HeatMap, n_pairs: int, shown: Shown, output: Path | None) -> None:
+def _show(heat: HeatMap, n_pairs: int, shown: Plannable, output: Path | None) -> None:
     if output is not None:
         write_whole(output, heat_map_svg(heat))
     if shown.as_json:

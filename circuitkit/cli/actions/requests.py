@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.cli.options import BatchedMachine, CircuitGround, Ground, Machine, What
+from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Ground, Machine, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
 from circuitkit.discovery.methods import method_named
+from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import require_ablation
+from circuitkit.model.source import PARTS, source_of
 from circuitkit.names import AUTO
 from circuitkit.study.pair_needs import shortfalls
 from circuitkit.study.request import Overrides, subject_of_circuit
@@ -26,7 +28,7 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
         task=what.task,
         prompts=what.prompts,
         metric=what.metric,
-        model=what.model,
+        model=model_of(what),
         n=what.n,
         seed=what.seed,
         device=machine.device,
@@ -37,6 +39,22 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
         command=typed_command(),
         **more,
     )
+
+
+def model_of(what: What | Ground | AnyModel) -> str:
+    """Return which model is meant, as one line of text that loads it again.
+
+    Raises:
+        MethodError: a part of a model that is not named.
+        ModelError: the line is none.
+    """
+    parts = {part: getattr(what, part) for part in PARTS if getattr(what, part)}
+    if parts and not what.model:
+        raise MethodError(
+            f"--{next(iter(parts))}: must be given with --model, got none. It says which weights "
+            "of a model are meant. Name the model too."
+        )
+    return str(source_of(what.model).with_parts(**parts)) if parts else what.model
 
 
 def announce_drawing(n: int, *, shown: bool) -> None:
@@ -117,7 +135,7 @@ def subject_of_file(
             ground.task,
             ground.prompts,
             ground.metric,
-            ground.model,
+            model_of(ground),
             ground.n,
             ground.seed,
             machine.device,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cattrs
 
+from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.discover import (
     announce,
     checkpoint_beside,
@@ -19,7 +20,7 @@ from circuitkit.cli.actions.requests import (
     search_settings,
 )
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
-from circuitkit.cli.options import BatchedMachine, RunPlace, Shown, What
+from circuitkit.cli.options import BatchedMachine, Plannable, RunPlace, What
 from circuitkit.cli.rules import SearchOrAuto
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import parse_seconds, run_name
@@ -54,7 +55,7 @@ class RunAsked:
 
 
 def find_and_judge(
-    what: What, search: SearchOrAuto, machine: BatchedMachine, shown: Shown, asked: RunAsked
+    what: What, search: SearchOrAuto, machine: BatchedMachine, shown: Plannable, asked: RunAsked
 ) -> None:
     """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
     budget = parse_seconds(search.budget)
@@ -70,6 +71,9 @@ def find_and_judge(
         settings = with_checkpoint(settings, None, checkpoint_beside(directory, request, settings))
     announce_drawing(request.n, shown=shown.has_bars)
     subject = _drawn(request, settings)
+    if shown.plan:
+        show_plan(subject, settings, subject.splits.discovery, shown)
+        return
     announce_pairs(subject, settings)
     identity = identity_of(subject, settings)
     is_asked = bool(where.output or where.name)
@@ -123,7 +127,7 @@ def _repeated(
     return repeated, settings_of(info.recipe, settings)
 
 
-def _show(record: RunRecord, subject: Subject, directory: Path, shown: Shown) -> None:
+def _show(record: RunRecord, subject: Subject, directory: Path, shown: Plannable) -> None:
     for sentence in (*record.info.choices, story_of(record).sentence):
         OUT.print(sentence, soft_wrap=True)
     show_baseline(record.validation.baseline, subject.task, subject.model.name)

@@ -5,6 +5,7 @@ from pathlib import Path
 import cattrs
 
 from circuitkit.circuits.file import load_circuit
+from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.requests import (
     announce_drawing,
     announce_pairs,
@@ -13,7 +14,7 @@ from circuitkit.cli.actions.requests import (
 )
 from circuitkit.cli.actions.shown import show_verdict
 from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
-from circuitkit.cli.options import CircuitGround, Machine, Shown
+from circuitkit.cli.options import CircuitGround, Machine, Plannable
 from circuitkit.cli.rules import Bounds
 from circuitkit.cli.terminal import bars, show_json
 from circuitkit.cli.values import parse_names
@@ -35,7 +36,7 @@ def judge_file(
     ground: CircuitGround,
     bounds: Bounds,
     machine: Machine,
-    shown: Shown,
+    shown: Plannable,
     output: Path | None,
 ) -> int:
     """Judge a circuit file, write and show the judgement, and return the exit code."""
@@ -50,6 +51,9 @@ def judge_file(
     )
     announce_drawing(ground.n, shown=shown.has_bars)
     subject = subject_of_file(circuit, path, ground, machine)
+    if shown.plan:
+        show_plan(subject, settings, subject.splits.validation, shown)
+        return 0
     announce_pairs(subject, settings)
     with bars(shown=shown.has_bars) as stage:
         verdict = judge(subject, circuit, settings, stage)

@@ -12,25 +12,56 @@ import torch
 from transformer_lens import TransformerBridgeConfig
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
+    ApertusConfig,
+    ArceeConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    BioGptConfig,
+    BloomConfig,
+    CodeGenConfig,
+    Cohere2Config,
+    CohereConfig,
+    Ernie4_5Config,
+    Exaone4Config,
     FalconConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
+    Glm4Config,
+    GlmConfig,
     GPT2Config,
+    GPTBigCodeConfig,
     GPTJConfig,
     GPTNeoConfig,
     GPTNeoXConfig,
+    GraniteConfig,
+    HeliumConfig,
+    HunYuanDenseV1Config,
     LlamaConfig,
+    Ministral3Config,
+    MinistralConfig,
     MistralConfig,
     MixtralConfig,
+    ModernBertConfig,
+    ModernBertDecoderConfig,
+    MptConfig,
+    NemotronConfig,
     Olmo2Config,
+    Olmo3Config,
     OlmoConfig,
+    OPTConfig,
     Phi3Config,
+    PhiConfig,
     PreTrainedConfig,
     Qwen2Config,
     Qwen3Config,
     Qwen3MoeConfig,
+    SeedOssConfig,
+    SmolLM3Config,
+    StableLmConfig,
+    Starcoder2Config,
+    XGLMConfig,
 )
 
 from circuitkit.model import SubjectModel, from_bridge
@@ -60,6 +91,18 @@ OLDER: dict[str, Any] = {
 }
 SLIDING = {"sliding_window": 4, "head_dim": 10, "query_pre_attn_scalar": 20}
 THREE_KINDS = ["sliding_attention", "full_attention", "sliding_attention"]
+N_LABELS = VOCAB + 4  # of classifiers: answers of the tests are below both
+
+
+def without(sizes: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return sizes but for those that a family calls otherwise."""
+    return {name: size for name, size in sizes.items() if name not in names}
+
+
+FALCON = without(COMMON, "intermediate_size")
+OTHER = {"vocab_size": VOCAB, "max_position_embeddings": N_CTX, **SPECIAL}
+BIGSCIENCE = {"vocab_size": VOCAB, "initializer_range": 0.3, **SPECIAL}
+MODERNBERT = COMMON | {"layer_types": THREE_KINDS, "cls_token_id": 0, "sep_token_id": 0}
 
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "gpt2": lambda: GPT2Config(**OLDER, scale_attn_by_inverse_layer_idx=True),
@@ -127,14 +170,116 @@ NATIVE: dict[str, dict[str, Any]] = {
     },
 }
 
+CONFIGS |= {
+    "granite": lambda: GraniteConfig(
+        **GROUPED,
+        embedding_multiplier=3.0,
+        residual_multiplier=0.4,
+        attention_multiplier=0.3,
+        logits_scaling=0.3,
+        attention_bias=True,
+    ),
+    "stablelm": lambda: StableLmConfig(**GROUPED, partial_rotary_factor=0.35),
+    "stablelm-parallel": lambda: StableLmConfig(
+        **GROUPED,
+        partial_rotary_factor=0.35,
+        use_parallel_residual=True,
+        qk_layernorm=True,
+        use_qkv_bias=True,
+    ),
+    "opt": lambda: OPTConfig(**without(COMMON, "intermediate_size"), ffn_dim=40, init_std=0.3),
+    "xglm": lambda: XGLMConfig(
+        **OTHER,
+        d_model=D_MODEL,
+        num_layers=N_LAYERS,
+        ffn_dim=40,
+        attention_heads=N_HEADS,
+        init_std=0.3,
+    ),
+    "biogpt": lambda: BioGptConfig(**COMMON),
+    "cohere": lambda: CohereConfig(**GROUPED, logit_scale=0.3, use_qk_norm=True),
+    "cohere-2": lambda: Cohere2Config(
+        **GROUPED, logit_scale=0.3, sliding_window=4, layer_types=THREE_KINDS
+    ),
+    "falcon-two-norms": lambda: FalconConfig(
+        **FALCON, new_decoder_architecture=True, num_kv_heads=N_GROUPS
+    ),
+    "falcon-one-norm": lambda: FalconConfig(
+        **FALCON,
+        new_decoder_architecture=True,
+        num_kv_heads=N_GROUPS,
+        num_ln_in_parallel_attn=1,
+        bias=True,
+    ),
+    "falcon-alibi": lambda: FalconConfig(
+        **FALCON, alibi=True, multi_query=False, parallel_attn=False, bias=True
+    ),
+    "bloom": lambda: BloomConfig(
+        **BIGSCIENCE, hidden_size=D_MODEL, n_layer=N_LAYERS, n_head=N_HEADS
+    ),
+    "mpt": lambda: MptConfig(
+        **BIGSCIENCE,
+        d_model=D_MODEL,
+        n_layers=N_LAYERS,
+        n_heads=N_HEADS,
+        max_seq_len=N_CTX,
+        expansion_ratio=2,
+        attn_config={"clip_qkv": 0.7},
+    ),
+    "olmo-clipped": lambda: OlmoConfig(**GROUPED, clip_qkv=0.7),
+    "olmo-3": lambda: Olmo3Config(**GROUPED, sliding_window=4, layer_types=THREE_KINDS),
+    "phi": lambda: PhiConfig(**GROUPED, partial_rotary_factor=0.7),
+    "starcoder-2": lambda: Starcoder2Config(**GROUPED, sliding_window=4),
+    "gpt-bigcode": lambda: GPTBigCodeConfig(**OLDER, multi_query=True),
+    "codegen": lambda: CodeGenConfig(**OLDER, rotary_dim=4),
+    "smollm-3": lambda: SmolLM3Config(**GROUPED, no_rope_layers=[1, 0, 1]),
+    "glm": lambda: GlmConfig(**GROUPED, head_dim=6),
+    "glm-4": lambda: Glm4Config(**GROUPED, head_dim=6),
+    "exaone-4": lambda: Exaone4Config(**GROUPED, sliding_window=4, layer_types=THREE_KINDS),
+    "nemotron": lambda: NemotronConfig(**GROUPED),
+    "seed-oss": lambda: SeedOssConfig(**GROUPED, head_dim=10),
+    "apertus": lambda: ApertusConfig(**GROUPED),
+    "ernie-4.5": lambda: Ernie4_5Config(**GROUPED, head_dim=10, use_bias=True),
+    "ministral": lambda: MinistralConfig(
+        **GROUPED, head_dim=10, sliding_window=4, layer_types=THREE_KINDS
+    ),
+    "ministral-3": lambda: Ministral3Config(**GROUPED, head_dim=10),
+    "helium": lambda: HeliumConfig(**GROUPED, head_dim=6),
+    "arcee": lambda: ArceeConfig(**GROUPED),
+    "hunyuan": lambda: HunYuanDenseV1Config(**GROUPED, head_dim=10),
+    "yarn": lambda: LlamaConfig(
+        **GROUPED,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 2.0,
+            "original_max_position_embeddings": 8,
+        },
+    ),
+    "modernbert": lambda: ModernBertConfig(**MODERNBERT, local_attention=6),
+    "modernbert-decoder": lambda: ModernBertDecoderConfig(**MODERNBERT, local_attention=8),
+    "gpt2-classifier": lambda: GPT2Config(**OLDER, num_labels=N_LABELS),
+    "gemma-2-classifier": lambda: Gemma2Config(
+        **GROUPED, **SLIDING, final_logit_softcapping=6.0, num_labels=N_LABELS
+    ),
+}
+CLASSES = {  # of models with another head than a causal language model's
+    "modernbert": AutoModelForMaskedLM,
+    "gpt2-classifier": AutoModelForSequenceClassification,
+    "gemma-2-classifier": AutoModelForSequenceClassification,
+}
+
 FAMILIES = (*CONFIGS, *NATIVE)
-PARALLEL = ("gpt-neox", "gpt-j", "falcon")
+PARALLEL = (
+    "gpt-neox", "gpt-j", "falcon", "falcon-two-norms", "falcon-one-norm", "stablelm-parallel",
+    "cohere", "cohere-2", "phi", "codegen",
+)  # fmt: skip
 
 
 def save_family(name: str, directory: Path, seed: int = 0) -> Path:
     """Save a random model of a Hugging Face family."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIGS[name]())
+    model = CLASSES.get(name, AutoModelForCausalLM).from_config(CONFIGS[name]())
     unsettle(model)
     model.save_pretrained(directory)
     return directory

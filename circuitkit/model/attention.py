@@ -1,7 +1,7 @@
 """One layer's attention, from what its heads read to what they write.
 
     q, k, v  =  x_hat W' + c'                       (model/norms.py; the norm in front folded in)
-    pattern  =  softmax(scale * rotated(q) . rotated(k), soft-capped, masked)
+    pattern  =  softmax(scale * rotated(q) . rotated(k), soft-capped, biased, masked)
     z        =  pattern v
     write    =  z / s W_O                           s: scale of the norm behind attention, or 1
 
@@ -51,11 +51,13 @@ class Rotary:
 class LayerContext:
     """What one layer's attention needs to know of the prompts: who sees whom, and where each is.
 
-    `mask` is added to the scores: zero where a destination sees a source.
+    `mask` is added to the scores: zero where a destination sees a source. So is `bias`, by which
+    heads prefer near sources (ALiBi).
     """
 
     mask: Float[Tensor, "row_or_one 1 destination source"]
     rotary: Rotary | None
+    bias: Float[Tensor, "row_or_one head 1 source"] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,23 @@ class KeysValues:
 
 @dataclass(frozen=True)
 class HeadNorm:
-    """A norm of queries or keys: over each head, or over all heads at once (`is_joint`)."""
+    """A norm of queries or keys: over each head, or over all heads at once (`is_joint`).
+
+    Heads share a weight of their width, or have one each, one after the other in the norm's.
+    """
 
     norm: Norm
     is_joint: bool
 
     def __call__(self, x: Float[Tensor, "row pos head d_head"]) -> Tensor:
         """Return the normalised heads; heads may be repeated within their groups."""
-        if not self.is_joint:
+        d_head = x.shape[-1]
+        if self.norm.weight.numel() == d_head and not self.is_joint:
             return self.norm(x)
         # repeating every head equally often leaves the joint scale as it is
-        d_head = x.shape[-1]
         weight, bias = (w.reshape(-1, d_head) for w in (self.norm.weight, self.norm.bias))
         times = x.shape[2] // weight.shape[0]
-        hat = self.norm.x_hat(x.flatten(2)).view_as(x)
+        hat = self.norm.x_hat(x.flatten(2)).view_as(x) if self.is_joint else self.norm.x_hat(x)
         return hat * weight.repeat_interleave(times, 0) + bias.repeat_interleave(times, 0)
 
 
@@ -110,6 +115,8 @@ class Attention:
     post_norm: Norm | None = None
     w_out_plain: Float[Tensor, "all_heads d_model"] | None = None  # given with post_norm
     softmax_share: float = 1.0  # pattern = share * softmax + (1 - share)
+    clip: float | None = None  # q, k and v lie within this of zero (OLMo, MPT)
+    rotates_before_norm: bool = False  # of queries and keys
 
     @property
     def n_heads(self) -> int:
@@ -159,15 +166,29 @@ class Attention:
 
         `past` are those of the positions before; k and v have one head per group or per head.
         """
-        q = (q if self.q_norm is None else self.q_norm(q)).transpose(1, 2)
-        k = (k if self.k_norm is None else self.k_norm(k)).transpose(1, 2)
-        if context.rotary is not None:
-            q, k = context.rotary(q), context.rotary(k)
+        q, k, v = self.clipped(q), self.clipped(k), self.clipped(v)
+        q, k = self._placed(q, self.q_norm, context), self._placed(k, self.k_norm, context)
         fresh = KeysValues(k, v.transpose(1, 2))
         pattern, values = self._pattern(q, _joined(past, fresh, self.n_heads), context)
         if on_pattern is not None:
             pattern = on_pattern(pattern)
         return torch.matmul(pattern, values).transpose(1, 2), fresh
+
+    def clipped(self, x: Float[Tensor, "row pos head d_head"]) -> Tensor:
+        """Return queries, keys or values as the scores and patterns see them."""
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+    def _placed(
+        self, x: Float[Tensor, "row pos head d_head"], norm: HeadNorm | None, context: LayerContext
+    ) -> Float[Tensor, "row head pos d_head"]:
+        """Return queries or keys normalised and rotated."""
+        if norm is not None and not self.rotates_before_norm:
+            x = norm(x)
+        x = x.transpose(1, 2)
+        x = x if context.rotary is None else context.rotary(x)
+        if norm is not None and self.rotates_before_norm:
+            x = norm(x.transpose(1, 2)).transpose(1, 2)
+        return x
 
     def _pattern(
         self, q: Tensor, sources: KeysValues, context: LayerContext
@@ -176,6 +197,8 @@ class Attention:
         scores = torch.matmul(q * self.scale, keys.transpose(-2, -1))
         if self.softcap is not None:
             scores = torch.tanh(scores / self.softcap) * self.softcap
+        if context.bias is not None:
+            scores = scores + context.bias
         scores = scores + context.mask
         if scores.dtype in HALF:
             pattern = scores.softmax(-1, dtype=torch.float32).to(scores.dtype)

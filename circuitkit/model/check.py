@@ -19,6 +19,7 @@ from torch import Tensor
 from circuitkit.errors import CircuitkitError, DecompositionError
 from circuitkit.model import hook_points
 from circuitkit.model.context import model_inputs
+from circuitkit.model.families import as_meant
 from circuitkit.model.recording import record
 from circuitkit.model.refusals import first_line
 from circuitkit.model.subject import SubjectModel
@@ -65,11 +66,11 @@ def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
     """Return what a plain Hugging Face model computes, before anything wraps it."""
     found = []
     for prompt in one_by_one(batch):
-        with torch.no_grad():
+        with torch.no_grad(), as_meant(hf_model):
             output = hf_model(**model_inputs(prompt, hf_model.device), output_hidden_states=True)
         # the last hidden state is already normalised, so the logits stand for it
         residuals = tuple(x[0] for x in output.hidden_states[1:-1])
-        found.append(Reference(residuals, output.logits[0, -1]))
+        found.append(Reference(residuals, _last(output.logits)))
     return found
 
 
@@ -87,8 +88,13 @@ def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) 
             for handle in handles:
                 handle.remove()
         logits = output if isinstance(output, Tensor) else output.logits
-        found.append(Reference(tuple(x[0] for x in residuals), logits[0, -1]))
+        found.append(Reference(tuple(x[0] for x in residuals), _last(logits)))
     return found
+
+
+def _last(logits: Float[Tensor, "row ..."]) -> Float[Tensor, " vocab"]:
+    """Return the logits of one prompt's last token, or of the one that a classifier reads."""
+    return logits[0, -1] if logits.ndim == 3 else logits[0]
 
 
 def check_against(model: SubjectModel, batch: PromptBatch, references: list[Reference]) -> None:

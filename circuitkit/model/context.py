@@ -65,6 +65,7 @@ class Context:
                 and Rotary(
                     once(layer.rotary.cos), once(layer.rotary.sin), layer.rotary.interleaved
                 ),
+                None if layer.bias is None else once(layer.bias),
             )
             for layer in self.layers
         )
@@ -75,14 +76,15 @@ def _from(layer: LayerContext, pos: int) -> LayerContext:
     rotary = layer.rotary and replace(
         layer.rotary, cos=layer.rotary.cos[:, pos:], sin=layer.rotary.sin[:, pos:]
     )
-    return LayerContext(layer.mask[:, :, pos:], rotary)
+    return LayerContext(layer.mask[:, :, pos:], rotary, layer.bias)
 
 
 def _until(layer: LayerContext, pos: int) -> LayerContext:
     rotary = layer.rotary and replace(
         layer.rotary, cos=layer.rotary.cos[:, :pos], sin=layer.rotary.sin[:, :pos]
     )
-    return LayerContext(layer.mask[:, :, :pos, :pos], rotary)
+    bias = None if layer.bias is None else layer.bias[..., :pos]
+    return LayerContext(layer.mask[:, :, :pos, :pos], rotary, bias)
 
 
 def attention_mask(

@@ -11,7 +11,7 @@ family's own forward pass is not assumed but checked when a model is loaded (mod
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
+from circuitkit.model.families import family_of, mlp_of
 from circuitkit.model.norms import Norm, norm_of
 from circuitkit.moved import old_names
 from circuitkit.work.text import error_text
@@ -35,6 +36,7 @@ class MLP:
     module: nn.Module
     post_norm: Norm | None
     out_module: nn.Module | None  # its last projection, whose input are the neurons
+    scale: float = 1.0  # of what it adds
 
     def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """Return what the MLP adds to the residual stream, given what it reads of it."""
@@ -43,7 +45,8 @@ class MLP:
         if isinstance(out, tuple):  # mixtures of experts may return their routing too
             out = out[0]
         out = out.reshape(x.shape)
-        return out if self.post_norm is None else self.post_norm(out)
+        out = out if self.post_norm is None else self.post_norm(out)
+        return out if self.scale == 1.0 else out * self.scale
 
     @contextmanager
     def hooked_neurons(self, hook: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -81,13 +84,18 @@ def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float =
     parallel = bool(bridge.cfg.parallel_attn_mlp)
     try:
         attention = _attention_of(bridge, block, index, where, softmax_share)
-        return Layer(attention, _mlp_of(block, attention, parallel, where), parallel)
+        mlp = _mlp_of(bridge, block, attention, parallel, where)
+        return Layer(attention, mlp, parallel)
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise DecompositionError(
             f"{where} ({type(block.original_component).__name__}): must come apart into heads and "
             f"an MLP, got {error_text(error)}. Some part of this architecture is not "
             "understood. Use another model."
         ) from error
+
+
+def _config(bridge: Any) -> Any:
+    return getattr(bridge.original_model, "config", bridge.cfg)
 
 
 def part(component: Any, name: str) -> Any:
@@ -108,9 +116,9 @@ def _attention_of(
             f"parts {sorted(block._modules)}. State-space blocks, convolutions and fused variants "
             "do not split into heads. Use a transformer decoder."
         )
-    cfg, module = bridge.cfg, attn.original_component
-    d_head, d_model = int(cfg.d_head), int(cfg.d_model)
-    wo, b_out = matrix_of(weights["o"], where)
+    config, module = _config(bridge), attn.original_component
+    d_head, d_model = int(bridge.cfg.d_head), int(bridge.cfg.d_model)
+    wo, b_out = _scaled(matrix_of(weights["o"], where), family_of(config).residual_scale(config))
     norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
     parts = [matrix_of(weights[read], where) for read in READS]
     w, b = norm.fold(torch.cat([w for w, _ in parts], 1), torch.cat([b for _, b in parts]))
@@ -124,22 +132,32 @@ def _attention_of(
         w_out=w_out.reshape(n_heads, d_head, d_model),
         b_out=b_out,
         n_kv_heads=parts[1][0].shape[1] // d_head,
-        scale=_scale(module, d_head, index, getattr(bridge.original_model, "config", cfg)),
+        scale=_scale(module, d_head, index, config),
         softcap=_softcap(module),
-        q_norm=_head_norm(attn, "q_norm", d_head, wo, where),
-        k_norm=_head_norm(attn, "k_norm", d_head, wo, where),
+        q_norm=_head_norm(part(attn, "q_norm"), d_head, wo, f"{where}, q_norm"),
+        k_norm=_head_norm(part(attn, "k_norm"), d_head, wo, f"{where}, k_norm"),
         post_norm=post_norm,
         w_out_plain=None if post_norm is None else wo,
         softmax_share=softmax_share,
+        clip=family_of(config).clip(module),
+        rotates_before_norm=family_of(config).rotates_before_norm,
     )
 
 
-def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP | None:
+def _scaled(pair: tuple[Tensor, Tensor], by: float) -> tuple[Tensor, Tensor]:
+    return pair if by == 1.0 else (pair[0] * by, pair[1] * by)
+
+
+def _mlp_of(
+    bridge: Any, block: Any, attention: Attention, parallel: bool, where: str
+) -> MLP | None:
     component = block._modules.get("mlp")
-    module = None if component is None else component.original_component
-    if module is None:
+    if component is None or component.original_component is None:
         return None
-    _require_one_input(module, f"{where} ({type(block.original_component).__name__})")
+    config = _config(bridge)
+    family, inner = family_of(config), block.original_component
+    module = mlp_of(family, inner, component.original_component)
+    _require_one_input(module, f"{where} ({type(inner).__name__})")
     like, width = attention.w_out, attention.w_out.shape[-1]
     own = part(block, "ln2")
     if own is None and parallel:
@@ -148,7 +166,7 @@ def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP
         norm = norm_of(own, width, like, f"{where}, norm before the MLP")
     post_norm = _post_norm(block, "ln2_post", None, like, where)
     out = component._modules.get("out")
-    return MLP(norm, module, post_norm, out)
+    return MLP(norm, module, post_norm, out, family.residual_scale(config))
 
 
 def _require_one_input(module: Any, where: str) -> None:
@@ -199,13 +217,35 @@ def _post_norm(block: Any, name: str, bias: Tensor | None, like: Tensor, where: 
     return norm
 
 
-def _head_norm(attn: Any, name: str, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
-    module = part(attn, name)
+def _head_norm(module: Any, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
     if module is None:
         return None
-    width = int(module.weight.numel()) if getattr(module, "weight", None) is not None else d_head
-    norm = norm_of(module, width, like, f"{where}, {name}")
-    return HeadNorm(norm, is_joint=width != d_head)
+    weight = getattr(module, "weight", None)
+    if hasattr(module, "norms"):  # StableLM: a module for each head
+        by_head = list(module.norms)
+    elif weight is not None and weight.ndim == 2:  # Cohere: a row of weights for each head
+        by_head = [_RowOfNorm(module, row) for row in range(len(weight))]
+    else:
+        width = d_head if weight is None else int(weight.numel())
+        return HeadNorm(norm_of(module, width, like, where), is_joint=width != d_head)
+    norms = [norm_of(one, d_head, like, where) for one in by_head]
+    weight, bias = (torch.cat([getattr(n, x) for n in norms]) for x in ("weight", "bias"))
+    return HeadNorm(replace(norms[0], weight=weight, bias=bias), is_joint=False)
+
+
+class _RowOfNorm:
+    """A norm of several heads, as that of one of them."""
+
+    def __init__(self, module: Any, row: int) -> None:
+        self.module, self.row, self.weight, self.bias = module, row, module.weight[row], None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def __call__(self, x: Float[Tensor, " d_head"]) -> Float[Tensor, " d_head"]:
+        """Return the norm of what this head has."""
+        normed: Tensor = self.module(x)
+        return normed[self.row]
 
 
 def _scale(module: Any, d_head: int, index: int, config: Any) -> float:
@@ -213,8 +253,9 @@ def _scale(module: Any, d_head: int, index: int, config: Any) -> float:
     kind = getattr(config, "model_type", "")
     if kind == "gpt_neo":
         return 1.0
-    if hasattr(module, "scaling"):
-        return float(module.scaling)
+    for name in ("scaling", "softmax_scale"):
+        if hasattr(module, name):
+            return float(getattr(module, name))
     if hasattr(module, "scale_attn"):
         return 1 / float(module.scale_attn)
     if kind == "gpt2":

@@ -17,7 +17,6 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -28,8 +27,16 @@ from transformers.utils import cached_file
 
 from circuitkit.errors import DecompositionError, ModelError
 from circuitkit.model import hook_points
+from circuitkit.model.adapters import own_bridge
 from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
+from circuitkit.model.classifiers import (
+    as_language_model,
+    at_position_read,
+    auto_class,
+    position_read,
+)
 from circuitkit.model.digests import file_digest, legacy_digest, value_digest
+from circuitkit.model.families import require_residual_stream
 from circuitkit.model.refusals import checked_device, first_line, refusing
 from circuitkit.model.subject import SubjectModel
 from circuitkit.work.text import shown
@@ -85,6 +92,8 @@ def load_directory(
                 hf_model.set_experts_implementation("eager")  # the fused one has no float64
             batch = probe(_n_vocab(hf_model, where), _n_ctx(hf_model.config))
             references = references_of(hf_model, batch)
+            hf_model = as_language_model(hf_model, where)
+            batch = at_position_read(batch, position_read(hf_model))
             bridge = _booted(files, hf_model, tokenizer or _stand_in_tokenizer())
             bridge.eval()
     legacy = partial(_legacy_digest_of, files)
@@ -152,6 +161,9 @@ def _booted(
     files: ModelFiles, hf_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> TransformerBridge:
     try:
+        own = own_bridge(hf_model, tokenizer)
+        if own is not None:
+            return own
         return TransformerBridge.boot_transformers(
             files.source,
             trust_remote_code=files.trust_remote_code,
@@ -211,7 +223,8 @@ def _load_weights(files: ModelFiles, dtype: torch.dtype) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(files.source, trust_remote_code=trusted)
         _require_heads(config, where)
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        require_residual_stream(config, where)
+        loaded, report = auto_class(config).from_pretrained(
             files.source,
             dtype=dtype,
             attn_implementation="eager",

@@ -110,7 +110,7 @@ class HeldAttention(Attention):
 class RelevanceMLP(MLP):
     """An MLP that passes on relevance: activations by the identity rule, gates by the half rule."""
 
-    degree: int  # how many factors that depend on the input are multiplied
+    degree: int = 1  # how many factors that depend on the input are multiplied
 
     def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """Return what the MLP adds to the residual stream, of degree one to gradients."""

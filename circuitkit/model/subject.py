@@ -13,14 +13,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.errors import ModelError, PromptError
+from circuitkit.errors import DecompositionError, ModelError, PromptError
 from circuitkit.model import hook_points
 from circuitkit.model.attention import LayerContext
+from circuitkit.model.classifiers import require_position_read
 from circuitkit.model.context import (
     Context,
     attention_mask,
@@ -30,6 +31,7 @@ from circuitkit.model.context import (
     windows_of,
 )
 from circuitkit.model.digests import is_legacy
+from circuitkit.model.families import Family, alibi_bias, family_of
 from circuitkit.model.forward import (
     NO_HOOKS,
     Hooks,
@@ -159,11 +161,17 @@ class SubjectModel:
         """The weight and the bias behind the final norm.
 
         Raises:
-            DecompositionError: it is not a matrix of floats.
+            DecompositionError: it is not a matrix of floats, or does not follow the final norm.
         """
-        return matrix_of(
-            self.bridge.unembed.original_component, f"model {self.name!r}, unembedding"
-        )
+        if self.head is not None:
+            raise DecompositionError(
+                f"model {self.name!r}, unembedding: must follow the final norm, got "
+                f"{type(self.head).__name__} in between. Logits are no sum of what components "
+                "write, so there are no direct effects. Use attribution or patching."
+            )
+        weight, bias = self._last_matrix
+        scale = self.logit_scale
+        return (weight, bias) if scale == 1.0 else (weight * scale, bias * scale)
 
     def computing_with(self, layers: tuple[Layer, ...], final_norm: Norm) -> "SubjectModel":
         """Return this model with its parts replaced by others of the same shapes."""
@@ -215,7 +223,11 @@ class SubjectModel:
 
     def unembed(self, x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
         """Return the logits of the residual stream behind the last layer."""
-        logits: Tensor = self.bridge.unembed.original_component(self.final_norm(x))
+        normed = self.final_norm(x)
+        normed = normed if self.head is None else self.head(normed)
+        logits: Tensor = self.bridge.unembed.original_component(normed)
+        if self.logit_scale != 1.0:
+            logits = logits * self.logit_scale
         if self.logit_softcap:
             logits = torch.tanh(logits / self.logit_softcap) * self.logit_softcap
         return logits
@@ -236,6 +248,7 @@ class SubjectModel:
             window: attention_mask(real, self.dtype, causal=self.is_causal, window=window)
             for window in set(self._windows)
         }
+        bias = alibi_bias(self.bridge.original_model, places, self.dtype)
         shared: dict[int, Any] = {}
         layers = []
         for index, window in enumerate(self._windows):
@@ -243,7 +256,8 @@ class SubjectModel:
             key = index if tables is None else id(tables)
             if key not in shared:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
-            layers.append(LayerContext(masks[window], shared[key]))
+            rotary = shared[key] if self._rotates[index] else None
+            layers.append(LayerContext(masks[window], rotary, bias))
         return entering, Context(tuple(layers), batch.label_pos.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
@@ -268,11 +282,23 @@ class SubjectModel:
     @cached_property
     def _vocabulary(self) -> tuple[int, int]:
         """How many tokens the embedding has, and how many logits there are."""
-        return len(self.token_embeddings), self.unembedding[0].shape[1]
+        return len(self.token_embeddings), self._last_matrix[0].shape[1]
+
+    @property
+    def n_logits(self) -> int:
+        """How many logits there are: of tokens, or of the labels of a classifier."""
+        return self._vocabulary[1]
+
+    @property
+    def _last_matrix(self) -> tuple[Float[Tensor, "d_in vocab"], Float[Tensor, " vocab"]]:
+        return matrix_of(
+            self.bridge.unembed.original_component, f"model {self.name!r}, unembedding"
+        )
 
     def _check_vocabulary(self, batch: PromptBatch) -> None:
         n_tokens, n_logits = self._vocabulary
         require_tokens(batch.tokens, batch.mask, n_tokens, self.name)
+        require_position_read(batch, self.bridge.original_model, self.name)
         if batch.labels is not None:
             require_answers(batch.labels, n_logits, self.name)
 
@@ -294,7 +320,29 @@ class SubjectModel:
         if is_native(self.bridge):
             return (None,) * len(self.bridge.blocks)
         config = self.bridge.original_model.config
-        return windows_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+        found = windows_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+        wider = self._family.wider_window
+        return tuple(None if window is None else window + wider for window in found)
+
+    @cached_property
+    def _family(self) -> Family:
+        return family_of(getattr(self.bridge.original_model, "config", None))
+
+    @cached_property
+    def _rotates(self) -> tuple[bool, ...]:
+        """Whether each layer rotates its queries and keys, where the model has a rotation."""
+        rotates = self._family.rotates
+        return tuple(rotates(block.attn.original_component) for block in self.bridge.blocks)
+
+    @cached_property
+    def head(self) -> nn.Module | None:
+        """What stands between the final norm and the unembedding (ModernBERT)."""
+        return self._family.head(self.bridge.original_model)
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """What the logits behind the unembedding are multiplied with (Cohere, Granite)."""
+        return self._family.logit_scale(getattr(self.bridge.original_model, "config", None))
 
     @cached_property
     def is_causal(self) -> bool:

@@ -243,7 +243,17 @@ CONFIGS |= {
     "ministral": lambda: MinistralConfig(
         **GROUPED, head_dim=10, sliding_window=4, layer_types=THREE_KINDS
     ),
-    "ministral-3": lambda: Ministral3Config(**GROUPED, head_dim=10),
+    "ministral-3": lambda: Ministral3Config(
+        **GROUPED,
+        head_dim=10,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 4,
+            "llama_4_scaling_beta": 0.5,
+        },
+    ),
     "helium": lambda: HeliumConfig(**GROUPED, head_dim=6),
     "arcee": lambda: ArceeConfig(**GROUPED),
     "hunyuan": lambda: HunYuanDenseV1Config(**GROUPED, head_dim=10),
@@ -269,10 +279,84 @@ CLASSES = {  # of models with another head than a causal language model's
     "gemma-2-classifier": AutoModelForSequenceClassification,
 }
 
+NOTES = {  # what the page of architectures says of each: its name, and what is particular
+    "gpt2": ("GPT-2", "scaling by layer as an option"),
+    "gpt-neo": ("GPT-Neo", "unscaled attention, local windows"),
+    "gpt-neox": ("GPT-NeoX, Pythia", "parallel: heads do not feed their own layer's MLP"),
+    "gpt-neox-sequential": ("GPT-NeoX, sequential", "partial rotation"),
+    "gpt-j": ("GPT-J", "parallel, one norm in front of both, interleaved rotation"),
+    "falcon": ("Falcon 7B", "parallel, one key and value for all heads"),
+    "llama": ("Llama 1, 2", "grouped queries"),
+    "llama-3": ("Llama 3", "grouped queries, rotation scaled by frequency"),
+    "mistral": ("Mistral", "grouped queries, a sliding window"),
+    "qwen2": ("Qwen2", "grouped queries, biases of q, k and v"),
+    "qwen3": ("Qwen3", "norm of each query and key: receivers write in front of it"),
+    "phi-3": ("Phi-3", "fused projections"),
+    "gemma": ("Gemma 1", "norm weights stored less one, scaled embedding"),
+    "gemma-2": ("Gemma 2", "norms behind attention and MLP, soft caps, windows"),
+    "gemma-3": ("Gemma 3 (text)", "norms behind, norms of q and k, two rotations"),
+    "olmo": ("OLMo 1", "norms without weights"),
+    "olmo-2": ("OLMo 2", "norm of all queries at once, norms behind attention and MLP only"),
+    "mixtral": ("Mixtral", "mixture of experts: one sender and one receiver a layer"),
+    "qwen3-moe": ("Qwen3 MoE", "mixture of experts: one sender and one receiver a layer"),
+    "granite": ("Granite 3", "four multipliers: those of writes are in the writes"),
+    "stablelm": ("StableLM", "LayerNorm, partial rotation"),
+    "stablelm-parallel": ("StableLM 2 12B", "parallel, norms of q and k with weights per head"),
+    "opt": ("OPT", "the MLP stands in the block"),
+    "xglm": ("XGLM", "the MLP stands in the block, fixed positions"),
+    "biogpt": ("BioGPT", "the MLP stands in the block, scaled embedding"),
+    "cohere": ("Cohere (Command R)", "parallel, scaled logits, norms of q and k per head"),
+    "cohere-2": ("Cohere 2 (Command R7B)", "parallel, scaled logits, full layers do not rotate"),
+    "falcon-two-norms": ("Falcon 40B, 180B", "parallel, a norm each, fused by group"),
+    "falcon-one-norm": ("Falcon 2 11B", "parallel, one norm, fused by group"),
+    "falcon-alibi": ("Falcon RW", "ALiBi, sequential"),
+    "bloom": ("BLOOM", "ALiBi, norm of the embedding, the MLP adds the residual itself"),
+    "mpt": ("MPT", "ALiBi, clipped q, k and v, the MLP adds the residual itself"),
+    "olmo-clipped": ("OLMo 1 7B", "clipped q, k and v"),
+    "olmo-3": ("OLMo 3", "as OLMo 2, with windows"),
+    "phi": ("Phi-1, Phi-2", "parallel, partial rotation"),
+    "starcoder-2": ("StarCoder 2", "LayerNorm, a sliding window"),
+    "gpt-bigcode": ("GPT-BigCode, StarCoder", "one key and value for all heads"),
+    "codegen": ("CodeGen", "parallel, fused projections, interleaved rotation"),
+    "smollm-3": ("SmolLM 3", "some layers do not rotate"),
+    "glm": ("GLM", "interleaved partial rotation"),
+    "glm-4": ("GLM 4", "interleaved partial rotation, norms behind attention and MLP"),
+    "exaone-4": ("EXAONE 4", "norms behind only, norms of q and k, full layers do not rotate"),
+    "nemotron": ("Nemotron", "norm weights stored less one, squared ReLU, partial rotation"),
+    "seed-oss": ("Seed-OSS", "grouped queries, biases"),
+    "apertus": ("Apertus", "xIELU, norms of q and k"),
+    "ernie-4.5": ("ERNIE 4.5", "interleaved rotation, biases"),
+    "ministral": ("Ministral", "sliding and full layers in turn"),
+    "ministral-3": ("Ministral 3", "YaRN, queries scaled by position"),
+    "helium": ("Helium", "interleaved rotation"),
+    "arcee": ("Arcee", "squared ReLU"),
+    "hunyuan": ("HunYuan dense", "norms of q and k behind the rotation"),
+    "yarn": ("Llama with YaRN", "rotation scaled by frequency, and scores with it"),
+    "modernbert": ("ModernBERT", "bidirectional, masked words, a head with an activation"),
+    "modernbert-decoder": ("ModernBERT decoder", "windows, a head with an activation"),
+    "gpt2-classifier": ("GPT-2 with a classification head", "labels are the vocabulary"),
+    "gemma-2-classifier": ("Gemma 2 with a classification head", "labels are the vocabulary"),
+    "native": ("`boot_native` models", "as HookedTransformer builds them"),
+    "native-llama": ("`boot_native`, gated", "RMSNorm, rotation, soft caps"),
+    "native-attention-only": ("`boot_native`, attention only", "no norms, no MLPs"),
+    "native-bidirectional": ("`boot_native`, bidirectional", "norms without weights"),
+}
+
 FAMILIES = (*CONFIGS, *NATIVE)
 PARALLEL = (
     "gpt-neox", "gpt-j", "falcon", "falcon-two-norms", "falcon-one-norm", "stablelm-parallel",
     "cohere", "cohere-2", "phi", "codegen",
+)  # fmt: skip
+
+
+STRUCTURES = (  # one of each kind of block
+    "gpt2", "gpt-j", "llama-3", "gemma-2", "mixtral", "native-attention-only",
+    "native-bidirectional",
+)  # fmt: skip
+VARIED = (  # one for every rule that a family may have of its own, and for every kind of block
+    *STRUCTURES, "gpt-neo", "gpt-neox", "gpt-neox-sequential", "falcon", "qwen3", "phi-3",
+    "gemma-3", "olmo-2", "qwen3-moe", "native", "native-llama", "granite", "stablelm-parallel",
+    "opt", "cohere-2", "bloom", "mpt", "hunyuan", "gpt2-classifier",
 )  # fmt: skip
 
 

@@ -52,11 +52,13 @@ class LayerContext:
     """What one layer's attention needs to know of the prompts: who sees whom, and where each is.
 
     `mask` is added to the scores: zero where a destination sees a source. So is `bias`, by which
-    heads prefer near sources (ALiBi).
+    heads prefer near sources (ALiBi). Queries are multiplied with `query_scale`, which depends on
+    where they are (Ministral 3).
     """
 
     mask: Float[Tensor, "row_or_one 1 destination source"]
     rotary: Rotary | None
+    query_scale: Float[Tensor, "row_or_one pos"] | None = None
     bias: Float[Tensor, "row_or_one head 1 source"] | None = None
 
 
@@ -166,29 +168,39 @@ class Attention:
 
         `past` are those of the positions before; k and v have one head per group or per head.
         """
-        q, k, v = self.clipped(q), self.clipped(k), self.clipped(v)
-        q, k = self._placed(q, self.q_norm, context), self._placed(k, self.k_norm, context)
-        fresh = KeysValues(k, v.transpose(1, 2))
+        q, k, v = self.entering(q, k, v, context)
+        if context.query_scale is not None:
+            q = q * context.query_scale[:, None, :, None]
+        fresh = KeysValues(k, v)
         pattern, values = self._pattern(q, _joined(past, fresh, self.n_heads), context)
         if on_pattern is not None:
             pattern = on_pattern(pattern)
         return torch.matmul(pattern, values).transpose(1, 2), fresh
 
-    def clipped(self, x: Float[Tensor, "row pos head d_head"]) -> Tensor:
-        """Return queries, keys or values as the scores and patterns see them."""
-        return x if self.clip is None else x.clamp(-self.clip, self.clip)
+    def entering(
+        self,
+        q: Float[Tensor, "row pos head d_read"],
+        k: Float[Tensor, "row pos k_head d_read"],
+        v: Float[Tensor, "row pos v_head d_read"],
+        context: LayerContext,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values as they enter the scores: [row, head, pos, width]."""
+        if not self.rotates_before_norm:
+            q, k = self._normed(q, k)
+        if self.clip is not None:
+            q, k, v = (x.clamp(-self.clip, self.clip) for x in (q, k, v))
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        if context.rotary is not None:
+            q, k = context.rotary(q), context.rotary(k)
+        if self.rotates_before_norm:
+            q, k = (x.transpose(1, 2) for x in self._normed(q.transpose(1, 2), k.transpose(1, 2)))
+        return q, k, v
 
-    def _placed(
-        self, x: Float[Tensor, "row pos head d_head"], norm: HeadNorm | None, context: LayerContext
-    ) -> Float[Tensor, "row head pos d_head"]:
-        """Return queries or keys normalised and rotated."""
-        if norm is not None and not self.rotates_before_norm:
-            x = norm(x)
-        x = x.transpose(1, 2)
-        x = x if context.rotary is None else context.rotary(x)
-        if norm is not None and self.rotates_before_norm:
-            x = norm(x.transpose(1, 2)).transpose(1, 2)
-        return x
+    def _normed(
+        self, q: Float[Tensor, "row pos head d_head"], k: Float[Tensor, "row pos k_head d_head"]
+    ) -> tuple[Tensor, Tensor]:
+        q = q if self.q_norm is None else self.q_norm(q)
+        return q, k if self.k_norm is None else self.k_norm(k)
 
     def _pattern(
         self, q: Tensor, sources: KeysValues, context: LayerContext

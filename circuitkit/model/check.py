@@ -7,7 +7,7 @@ logits must agree: so an architecture with a part that is not understood is refu
 first block that differs and by how much, instead of giving wrong scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -104,6 +104,26 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
         DecompositionError: naming the first block that differs, and the relative gap.
         ActivationError: the model's own code gives NaN or infinity.
     """
+    allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
+    for place, gap in relative_gaps(model, batch, references):
+        if not gap <= allowed:
+            raise DecompositionError(
+                f"model {model.name!r}, {place}: taken apart it must compute what its own code "
+                f"computes within {allowed:g}, got a relative gap of {gap:.2g}. Some part of this "
+                "architecture is not understood, and edge effects would be wrong. Use another "
+                "model."
+            )
+
+
+def relative_gaps(
+    model: SubjectModel, batch: PromptBatch, references: list[Reference]
+) -> Iterator[tuple[str, float]]:
+    """Yield the gap between the parts and the model's own code behind each block, in order.
+
+    Raises:
+        DecompositionError: the parts do not run.
+        ActivationError: the model's own code gives NaN or infinity.
+    """
     found: list[Tensor] = []
     hooks: dict[hook_points.Point, Callable[[Tensor], None]] = {
         hook_points.resid_post(layer): found.append for layer in range(model.graph.n_layers - 1)
@@ -124,9 +144,8 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
         for layer, theirs in enumerate(reference.residuals):
-            _require_close(found[layer][row][real], theirs, model, _block(model, layer))
-        place = "the last block or the unembedding"
-        _require_close(logits[row], reference.logits, model, place)
+            yield _block(model, layer), _gap(found[layer][row][real], theirs)
+        yield "the last block or the unembedding", _gap(logits[row], reference.logits)
 
 
 def _block(model: SubjectModel, layer: int) -> str:
@@ -134,15 +153,8 @@ def _block(model: SubjectModel, layer: int) -> str:
     return f"block {layer} ({kind})"
 
 
-def _require_close(mine: Tensor, theirs: Tensor, model: SubjectModel, place: str) -> None:
-    allowed = RELATIVE_GAP.get(model.dtype, COARSE_GAP)
-    gap = float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
-    if not gap <= allowed:
-        raise DecompositionError(
-            f"model {model.name!r}, {place}: taken apart it must compute what its own code "
-            f"computes within {allowed:g}, got a relative gap of {gap:.2g}. Some part of this "
-            "architecture is not understood, and edge effects would be wrong. Use another model."
-        )
+def _gap(mine: Float[Tensor, "*any"], theirs: Float[Tensor, "*any"]) -> float:
+    return float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
 
 
 def _keep(kept: list[Tensor], module: Any, given: Any, output: Any) -> None:

@@ -1,5 +1,6 @@
 """What a batch of prompts fixes before the first layer: who sees whom, and where each token is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,13 +60,9 @@ class Context:
             return done[key]
 
         layers = tuple(
-            LayerContext(
-                once(layer.mask),
-                layer.rotary
-                and Rotary(
-                    once(layer.rotary.cos), once(layer.rotary.sin), layer.rotary.interleaved
-                ),
-                None if layer.bias is None else once(layer.bias),
+            replace(
+                _with(layer, once(layer.mask), once),
+                bias=None if layer.bias is None else once(layer.bias),
             )
             for layer in self.layers
         )
@@ -73,18 +70,27 @@ class Context:
 
 
 def _from(layer: LayerContext, pos: int) -> LayerContext:
-    rotary = layer.rotary and replace(
-        layer.rotary, cos=layer.rotary.cos[:, pos:], sin=layer.rotary.sin[:, pos:]
-    )
-    return LayerContext(layer.mask[:, :, pos:], rotary, layer.bias)
+    return _with(layer, layer.mask[:, :, pos:], lambda x: x[:, pos:])
 
 
 def _until(layer: LayerContext, pos: int) -> LayerContext:
-    rotary = layer.rotary and replace(
-        layer.rotary, cos=layer.rotary.cos[:, :pos], sin=layer.rotary.sin[:, :pos]
+    until = _with(layer, layer.mask[:, :, :pos, :pos], lambda x: x[:, :pos])
+    return replace(until, bias=_of(lambda x: x[..., :pos], layer.bias))
+
+
+def _of(function: Callable[[Tensor], Tensor], x: Tensor | None) -> Tensor | None:
+    return None if x is None else function(x)
+
+
+def _with(layer: LayerContext, mask: Tensor, function: Callable[[Tensor], Tensor]) -> LayerContext:
+    """Return the context with another mask, and with `function` of all that is [row, pos, ...]."""
+    rotary, scale = layer.rotary, layer.query_scale
+    return LayerContext(
+        mask,
+        rotary and replace(rotary, cos=function(rotary.cos), sin=function(rotary.sin)),
+        _of(function, scale),
+        layer.bias,
     )
-    bias = None if layer.bias is None else layer.bias[..., :pos]
-    return LayerContext(layer.mask[:, :, :pos, :pos], rotary, bias)
 
 
 def attention_mask(

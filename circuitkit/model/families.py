@@ -38,6 +38,7 @@ class Family:
     rotates_before_norm: bool = False
     wider_window: int = 0  # how much further a window reaches than its configuration says
     alibi: Callable[[Any, int], Tensor | None] = lambda model, n: None
+    query_scale: Callable[[Any, Tensor], Tensor | None] = lambda config, positions: None
     head: Callable[[Any], nn.Module | None] = lambda model: None
     needs_default_float64: bool = False  # of its own code: see as_meant
     needs_fused_attention: bool = False
@@ -134,6 +135,16 @@ def _mpt_alibi(model: Any, n: int) -> Tensor:
     return table - table[:, :1]
 
 
+def _growing(config: Any, positions: Tensor) -> Tensor | None:
+    """Return what queries are multiplied with: more, the further they are from the first token."""
+    beta = config.rope_parameters.get("llama_4_scaling_beta")
+    if beta is None:
+        return None
+    length = config.rope_parameters["original_max_position_embeddings"]
+    found: Tensor = 1 + beta * torch.log(1 + torch.floor(positions / length))
+    return found
+
+
 def _cohere_scale(config: Any) -> float:
     return float(config.logit_scale)
 
@@ -160,6 +171,7 @@ FAMILIES = {
         logit_scale=lambda config: 1 / float(config.logits_scaling),
     ),
     "hunyuan_v1_dense": Family(rotates_before_norm=True),
+    "ministral3": Family(query_scale=_growing),
     "modernbert": Family(head=lambda model: model.head, wider_window=1),
     "modernbert-decoder": Family(head=lambda model: model.lm_head),
     "mpt": Family(

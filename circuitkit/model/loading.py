@@ -27,7 +27,6 @@ from transformers.utils import cached_file
 
 from circuitkit.errors import DecompositionError, ModelError
 from circuitkit.model import hook_points
-from circuitkit.model.adapters import own_bridge
 from circuitkit.model.check import check_against, probe, references_of, references_of_bridge
 from circuitkit.model.classifiers import (
     as_language_model,
@@ -37,6 +36,7 @@ from circuitkit.model.classifiers import (
 )
 from circuitkit.model.digests import file_digest, legacy_digest, value_digest
 from circuitkit.model.families import require_residual_stream
+from circuitkit.model.layouts import own_bridge
 from circuitkit.model.refusals import checked_device, first_line, refusing
 from circuitkit.model.subject import SubjectModel
 from circuitkit.work.text import shown

@@ -249,6 +249,8 @@ class SubjectModel:
             for window in set(self._windows)
         }
         bias = alibi_bias(self.bridge.original_model, places, self.dtype)
+        scale = self._family.query_scale(self._config, places)
+        scale = None if scale is None else scale.to(entering)
         shared: dict[int, Any] = {}
         layers = []
         for index, window in enumerate(self._windows):
@@ -257,7 +259,7 @@ class SubjectModel:
             if key not in shared:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
             rotary = shared[key] if self._rotates[index] else None
-            layers.append(LayerContext(masks[window], rotary, bias))
+            layers.append(LayerContext(masks[window], rotary, scale, bias))
         return entering, Context(tuple(layers), batch.label_pos.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
@@ -326,7 +328,11 @@ class SubjectModel:
 
     @cached_property
     def _family(self) -> Family:
-        return family_of(getattr(self.bridge.original_model, "config", None))
+        return family_of(self._config)
+
+    @property
+    def _config(self) -> Any:
+        return getattr(self.bridge.original_model, "config", None)
 
     @cached_property
     def _rotates(self) -> tuple[bool, ...]:
@@ -342,7 +348,7 @@ class SubjectModel:
     @cached_property
     def logit_scale(self) -> float:
         """What the logits behind the unembedding are multiplied with (Cohere, Granite)."""
-        return self._family.logit_scale(getattr(self.bridge.original_model, "config", None))
+        return self._family.logit_scale(self._config)
 
     @cached_property
     def is_causal(self) -> bool:

@@ -21,7 +21,7 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint
-from tests.families import FAMILIES, make_family, make_native, save_family
+from tests.families import VARIED, make_family, make_native, save_family
 
 METRIC = LogitDifference()
 FROZEN = RelP("frozen")
@@ -203,7 +203,7 @@ def test_identical_prompts_give_zero(toy):
 # --- every family -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", VARIED)
 def test_every_family_is_scored_and_comes_back_as_it_was(name, tmp_path, pairs):
     model = make_family(name, tmp_path)
     before = fingerprint(model)

@@ -16,13 +16,13 @@ from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 from tests.conftest import DATA, VOCAB, fingerprint, random_pairs
-from tests.families import FAMILIES, make_family
+from tests.families import VARIED, make_family
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 METRIC = LogitDifference()
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=VARIED)
 def family(request, tmp_path_factory):
     return make_family(request.param, tmp_path_factory.mktemp(request.param))
 

@@ -1,4 +1,4 @@
-"""The six identities of the engine, over every family, in float64, on padded batches.
+"""The identities of the engine, over every family, in float64, on padded batches.
 
 Everything is computed in the model's own float64, so they hold to rounding in every family. (The
 rotary tables alone are Hugging Face's float32 ones: they are the same in every run.) What each
@@ -122,6 +122,8 @@ def test_results_do_not_depend_on_batch_padding_or_order(family):
     scores = eap.score_edges(family, left, METRIC).values
     circuit = some_circuit(family)
     [values] = evaluate(family, left, [circuit])
+    names = family.graph.edge_names[::29]
+    exact = measure_edges(family, left, names, METRIC).effects
     for other in (tokenize_pairs(raw, padding_side="right"), tokenize_pairs(raw, pad_token=11)):
         torch.testing.assert_close(eap.score_edges(family, other, METRIC).values, scores, **CLOSE)
         [found] = evaluate(family, other, [circuit])
@@ -131,6 +133,8 @@ def test_results_do_not_depend_on_batch_padding_or_order(family):
     torch.testing.assert_close(one_by_one, scores, **CLOSE)
     singly = torch.cat([evaluate(family, pair, [circuit])[0] for pair in alone])
     torch.testing.assert_close(singly, values, **CLOSE)
+    by_pair = [measure_edges(family, pair, names, METRIC).effects for pair in alone]
+    torch.testing.assert_close(torch.cat(by_pair, 1), exact, **CLOSE)
 
 
 def test_several_circuits_in_a_batch_give_what_each_gives_alone(family, pairs):

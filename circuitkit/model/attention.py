@@ -187,14 +187,16 @@ class Attention:
         """Return queries, keys and values as they enter the scores: [row, head, pos, width]."""
         if not self.rotates_before_norm:
             q, k = self._normed(q, k)
-        if self.clip is not None:
-            q, k, v = (x.clamp(-self.clip, self.clip) for x in (q, k, v))
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        q, k, v = (self.clipped(x).transpose(1, 2) for x in (q, k, v))
         if context.rotary is not None:
             q, k = context.rotary(q), context.rotary(k)
         if self.rotates_before_norm:
             q, k = (x.transpose(1, 2) for x in self._normed(q.transpose(1, 2), k.transpose(1, 2)))
         return q, k, v
+
+    def clipped(self, x: Float[Tensor, "row pos head d_head"]) -> Tensor:
+        """Return queries, keys or values kept within the clip, if there is one."""
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
 
     def _normed(
         self, q: Float[Tensor, "row pos head d_head"], k: Float[Tensor, "row pos k_head d_head"]

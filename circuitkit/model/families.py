@@ -23,14 +23,13 @@ from circuitkit.errors import DecompositionError
 class Family:
     """The rules of one family. Functions are given the family's own module or configuration.
 
-    `mlp`: the modules of an MLP that is no function of its input alone (`mlp_in_block`: they stand
-    in the block itself). `residual_scale`: what is written to the residual stream is multiplied
-    with it. `alibi`: a bias of each head per position of the key, the same for every query. `head`:
-    what stands between the final norm and the unembedding.
+    `mlp`: the modules of an MLP that is no function of its input alone, or is the block itself.
+    `residual_scale`: what is written to the residual stream is multiplied with it. `alibi`: a bias
+    of each head per position of the key, the same for every query. `head`: what stands between the
+    final norm and the unembedding.
     """
 
     mlp: tuple[str, ...] = ()
-    mlp_in_block: bool = False
     residual_scale: Callable[[Any], float] = lambda config: 1.0
     logit_scale: Callable[[Any], float] = lambda config: 1.0
     clip: Callable[[Any], float | None] = lambda attention: None
@@ -49,12 +48,9 @@ def family_of(config: Any) -> Family:
     return FAMILIES.get(str(getattr(config, "model_type", "")), USUAL)
 
 
-def mlp_of(family: Family, block: nn.Module, mlp: nn.Module) -> nn.Module:
+def mlp_of(family: Family, mlp: nn.Module) -> nn.Module:
     """Return an MLP that is a function of what its norm gives it alone."""
-    if not family.mlp:
-        return mlp
-    holder = block if family.mlp_in_block else mlp
-    return nn.Sequential(*(getattr(holder, name) for name in family.mlp))
+    return nn.Sequential(*(getattr(mlp, name) for name in family.mlp)) if family.mlp else mlp
 
 
 @contextmanager
@@ -150,7 +146,7 @@ def _cohere_scale(config: Any) -> float:
 
 
 USUAL = Family()
-MLP_OF_BLOCK = Family(mlp=("fc1", "activation_fn", "fc2"), mlp_in_block=True)
+MLP_OF_BLOCK = Family(mlp=("fc1", "activation_fn", "fc2"))
 FAMILIES = {
     "biogpt": MLP_OF_BLOCK,
     "bloom": Family(mlp=("dense_h_to_4h", "gelu_impl", "dense_4h_to_h"), alibi=_bloom_alibi),

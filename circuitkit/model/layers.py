@@ -156,7 +156,7 @@ def _mlp_of(
         return None
     config = _config(bridge)
     family, inner = family_of(config), block.original_component
-    module = mlp_of(family, inner, component.original_component)
+    module = mlp_of(family, component.original_component)
     _require_one_input(module, f"{where} ({type(inner).__name__})")
     like, width = attention.w_out, attention.w_out.shape[-1]
     own = part(block, "ln2")

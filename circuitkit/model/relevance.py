@@ -44,8 +44,9 @@ def linearised(model: SubjectModel, *, holds_patterns: bool) -> SubjectModel:
     `holds_patterns`: attention patterns are constants too, so that queries and keys get nothing.
 
     Raises:
-        MethodError: an MLP is of a kind to which the rules do not apply.
+        MethodError: an MLP, attention or the head is of a kind to which the rules do not apply.
     """
+    _require_rules(model)
     layers = tuple(
         _held_layer(layer, f"model {model.name!r}, block {index}", holds_patterns)
         for index, layer in enumerate(model.layers)
@@ -117,6 +118,22 @@ class RelevanceMLP(MLP):
         # all that the two factors pass on goes through here: halving it halves that of both
         with _rules_within(self.module):
             return super().__call__(_with_gradient(x, x / self.degree))
+
+
+def _require_rules(model: SubjectModel) -> None:
+    """Refuse what is not of degree one in what it reads, and what no rule makes so."""
+    clipped = [
+        index for index, layer in enumerate(model.layers) if layer.attention.clip is not None
+    ]
+    if not clipped and model.head is None:
+        return
+    place, got = "head", f"{type(model.head).__name__} behind the final norm"
+    if clipped:
+        place, got = f"block {clipped[0]}", "queries, keys and values that are clipped"
+    raise MethodError(
+        f"relp: model {model.name!r}, {place}: all but norms, activations and patterns must be "
+        f"linear, got {got}. Relevance would not be conserved. Use eap or eap-ig."
+    )
 
 
 def _held_layer(layer: Layer, where: str, holds_patterns: bool) -> Layer:

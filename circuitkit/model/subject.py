@@ -343,7 +343,9 @@ class SubjectModel:
     @cached_property
     def head(self) -> nn.Module | None:
         """What stands between the final norm and the unembedding (ModernBERT)."""
-        return self._family.head(self.bridge.original_model)
+        found = self._family.head(self.bridge.original_model)
+        own: nn.Module | None = getattr(found, "original_component", found)
+        return own
 
     @cached_property
     def logit_scale(self) -> float:

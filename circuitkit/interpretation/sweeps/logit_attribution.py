@@ -271,7 +271,8 @@ def _by_source(
 ) -> Float[Tensor, "pair head source"]:
     """Return pattern times the readout of each value, over the scale of a norm behind it."""
     attention = model.layers[layer].attention
-    values = per_head(run.kept[hook_points.projection(layer, READS[2])], attention.n_heads)
+    v = attention.clipped(run.kept[hook_points.projection(layer, READS[2])])
+    values = per_head(v, attention.n_heads)
     of_value = einsum(
         values.double(), readout, "pair source head d_head, pair head d_head -> pair head source"
     )

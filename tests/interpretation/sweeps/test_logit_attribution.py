@@ -92,6 +92,7 @@ def of_one_source(model, pairs, layer, head, source):
     for row, label in enumerate(pairs.label_pos.tolist()):
         group = head // (attention.n_heads // attention.n_kv_heads)
         value = kept["v"][row, source, group if kept["v"].shape[2] < 4 else head]
+        value = value if attention.clip is None else value.clamp(-attention.clip, attention.clip)
         z = kept["pattern"][row, head, label, source] * value
         # the norm behind attention scales every head's z alike
         scale = kept["written"][row, label, head, 0] / kept["z"][row, label, head, 0]

@@ -351,12 +351,12 @@ PARALLEL = (
 
 STRUCTURES = (  # one of each kind of block
     "gpt2", "gpt-j", "llama-3", "gemma-2", "mixtral", "native-attention-only",
-    "native-bidirectional",
+    "native-bidirectional", "bloom", "stablelm-parallel", "ministral-3",
 )  # fmt: skip
 VARIED = (  # one for every rule that a family may have of its own, and for every kind of block
     *STRUCTURES, "gpt-neo", "gpt-neox", "gpt-neox-sequential", "falcon", "qwen3", "phi-3",
-    "gemma-3", "olmo-2", "qwen3-moe", "native", "native-llama", "granite", "stablelm-parallel",
-    "opt", "cohere-2", "bloom", "mpt", "hunyuan", "gpt2-classifier",
+    "gemma-3", "olmo-2", "qwen3-moe", "native", "native-llama", "granite", "opt",
+    "cohere-2", "mpt", "hunyuan", "gpt2-classifier",
 )  # fmt: skip
 
 

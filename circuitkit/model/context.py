@@ -60,37 +60,35 @@ class Context:
             return done[key]
 
         layers = tuple(
-            replace(
-                _with(layer, once(layer.mask), once),
-                bias=None if layer.bias is None else once(layer.bias),
-            )
-            for layer in self.layers
+            _with(layer, once(layer.mask), _of(once, layer.bias), once) for layer in self.layers
         )
         return Context(layers, self.label_pos)
 
 
 def _from(layer: LayerContext, pos: int) -> LayerContext:
-    return _with(layer, layer.mask[:, :, pos:], lambda x: x[:, pos:])
+    return _with(layer, layer.mask[:, :, pos:], layer.bias, lambda x: x[:, pos:])
 
 
 def _until(layer: LayerContext, pos: int) -> LayerContext:
-    until = _with(layer, layer.mask[:, :, :pos, :pos], lambda x: x[:, :pos])
-    return replace(until, bias=_of(lambda x: x[..., :pos], layer.bias))
+    bias = _of(lambda x: x[..., :pos], layer.bias)
+    return _with(layer, layer.mask[:, :, :pos, :pos], bias, lambda x: x[:, :pos])
+
+
+def _with(
+    layer: LayerContext, mask: Tensor, bias: Tensor | None, function: Callable[[Tensor], Tensor]
+) -> LayerContext:
+    """Return another mask and bias, and `function` of all that is [row, pos, ...]."""
+    rotary = layer.rotary
+    return LayerContext(
+        mask,
+        rotary and replace(rotary, cos=function(rotary.cos), sin=function(rotary.sin)),
+        _of(function, layer.query_scale),
+        bias,
+    )
 
 
 def _of(function: Callable[[Tensor], Tensor], x: Tensor | None) -> Tensor | None:
     return None if x is None else function(x)
-
-
-def _with(layer: LayerContext, mask: Tensor, function: Callable[[Tensor], Tensor]) -> LayerContext:
-    """Return the context with another mask, and with `function` of all that is [row, pos, ...]."""
-    rotary, scale = layer.rotary, layer.query_scale
-    return LayerContext(
-        mask,
-        rotary and replace(rotary, cos=function(rotary.cos), sin=function(rotary.sin)),
-        _of(function, scale),
-        layer.bias,
-    )
 
 
 def attention_mask(

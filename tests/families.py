@@ -35,6 +35,7 @@ from transformers import (
 
 from circuitkit.model import SubjectModel, from_bridge
 from circuitkit.zoo import load_model
+from tests.families_sparse import CONFIGS as SPARSE
 
 VOCAB, N_CTX, N_LAYERS, N_HEADS, N_GROUPS, D_MODEL = 37, 16, 3, 4, 2, 24
 SPECIAL = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -107,6 +108,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         **GROUPED, head_dim=10, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=11
     ),
 }
+CONFIGS |= SPARSE
 
 NATIVE: dict[str, dict[str, Any]] = {
     "native": {"normalization_type": "LN", "act_fn": "gelu"},

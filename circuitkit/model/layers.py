@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
@@ -22,9 +21,16 @@ from transformers.pytorch_utils import Conv1D
 from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
+from circuitkit.model.context import text_config
+from circuitkit.model.gated import GatedAttention
+from circuitkit.model.latent import latent_attention, side_by_side
+from circuitkit.model.mixer import mixer_of
 from circuitkit.model.norms import Norm, norm_of
+from circuitkit.model.precision import own_type
 from circuitkit.moved import old_names
 from circuitkit.work.text import error_text
+
+MIXERS = ("linear_attn",)  # what blocks without heads call what mixes positions
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class MLP:
     def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """Return what the MLP adds to the residual stream, given what it reads of it."""
         wide = self.norm(x)
-        out = self.module(wide if wide.ndim == 3 else wide.unsqueeze(1))
+        with own_type(x.dtype):
+            out = self.module(wide if wide.ndim == 3 else wide.unsqueeze(1))
         if isinstance(out, tuple):  # mixtures of experts may return their routing too
             out = out[0]
         out = out.reshape(x.shape)
@@ -99,8 +106,15 @@ def part(component: Any, name: str) -> Any:
 def _attention_of(
     bridge: Any, block: Any, index: int, where: str, softmax_share: float
 ) -> Attention:
-    attn = block._modules.get("attn")
-    weights = {} if attn is None else {name: part(attn, name) for name in (*READS, "o")}
+    attn, cfg = block._modules.get("attn"), bridge.cfg
+    mixing = next((m for n in MIXERS if (m := part(block, n)) is not None), None)
+    if attn is None and mixing is not None:
+        like = next(mixing.parameters()).detach()
+        norm = norm_of(part(block, "ln1"), int(cfg.d_model), like, f"{where}, norm before mixing")
+        return mixer_of(mixing, norm, like)
+    latent = attn is not None and hasattr(attn.original_component, "kv_a_proj_with_mqa")
+    names = ("o",) if latent else (*READS, "o")
+    weights = {} if attn is None else {name: part(attn, name) for name in names}
     if attn is None or any(module is None for module in weights.values()):
         kind = type(block.original_component).__name__
         raise DecompositionError(
@@ -108,30 +122,46 @@ def _attention_of(
             f"parts {sorted(block._modules)}. State-space blocks, convolutions and fused variants "
             "do not split into heads. Use a transformer decoder."
         )
-    cfg, module = bridge.cfg, attn.original_component
-    d_head, d_model = int(cfg.d_head), int(cfg.d_model)
+    module = attn.original_component
+    d_head = int(getattr(module, "v_head_dim", cfg.d_head) if latent else cfg.d_head)
+    d_model = int(cfg.d_model)
     wo, b_out = matrix_of(weights["o"], where)
     norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
-    parts = [matrix_of(weights[read], where) for read in READS]
-    w, b = norm.fold(torch.cat([w for w, _ in parts], 1), torch.cat([b for _, b in parts]))
     post_norm = _post_norm(block, "ln1_post", b_out, wo, where)
     n_heads = wo.shape[0] // d_head
     w_out = wo if post_norm is None else wo * post_norm.weight
-    return Attention(
+    common = Attention(
         norm=norm,
-        w=w.contiguous(),
-        b=b,
+        w=wo.new_zeros(d_model, 0),
+        b=wo.new_zeros(0),
         w_out=w_out.reshape(n_heads, d_head, d_model),
         b_out=b_out,
-        n_kv_heads=parts[1][0].shape[1] // d_head,
-        scale=_scale(module, d_head, index, getattr(bridge.original_model, "config", cfg)),
+        n_kv_heads=1,
+        scale=_scale(module, d_head, index, text_config(bridge)),
         softcap=_softcap(module),
         q_norm=_head_norm(attn, "q_norm", d_head, wo, where),
         k_norm=_head_norm(attn, "k_norm", d_head, wo, where),
         post_norm=post_norm,
         w_out_plain=None if post_norm is None else wo,
         softmax_share=softmax_share,
+        sinks=None if (sinks := getattr(module, "sinks", None)) is None else sinks.detach(),
+        clip=getattr(text_config(bridge), "clip_qkv", None),
     )
+    if latent:
+        return latent_attention(common, module, lambda x: matrix_of(x, where), where)
+    return _with_reads(common, [matrix_of(weights[read], where) for read in READS])
+
+
+def _with_reads(common: Attention, parts: list[tuple[Tensor, Tensor]]) -> Attention:
+    """Return the attention with the projections of q, k and v; q may hold a gate beside it."""
+    n_heads, d_head, norm = common.n_heads, common.d_head, common.norm
+    n_kv_heads = parts[1][0].shape[1] // d_head
+    gated = parts[0][0].shape[1] == 2 * n_heads * d_head
+    counts = (n_heads, n_kv_heads, n_kv_heads)
+    w, b = side_by_side(list(zip(parts, counts, strict=True)))
+    w, b = norm.fold(w, b)
+    kind = GatedAttention if gated else Attention
+    return kind(**vars(common) | {"w": w.contiguous(), "b": b, "n_kv_heads": n_kv_heads})
 
 
 def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP | None:
@@ -201,6 +231,8 @@ def _post_norm(block: Any, name: str, bias: Tensor | None, like: Tensor, where: 
 
 def _head_norm(attn: Any, name: str, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
     module = part(attn, name)
+    if module is None:  # Llama 4: one of both, behind the rotation, which leaves it as it is
+        module = getattr(attn.original_component, "qk_norm", None)
     if module is None:
         return None
     width = int(module.weight.numel()) if getattr(module, "weight", None) is not None else d_head

@@ -18,16 +18,20 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.errors import ModelError, PromptError
+from circuitkit.errors import DecompositionError, ModelError, PromptError
 from circuitkit.model import hook_points
 from circuitkit.model.attention import LayerContext
 from circuitkit.model.context import (
     Context,
+    Span,
     attention_mask,
     block_arguments,
     is_native,
+    query_scale_of,
     rotary_of,
-    windows_of,
+    spans_of,
+    text_config,
+    turns,
 )
 from circuitkit.model.digests import is_legacy
 from circuitkit.model.forward import (
@@ -84,13 +88,21 @@ class SubjectModel:
     @cached_property
     def graph(self) -> ComponentGraph:
         """The components and edges of this architecture."""
-        first = self.layers[0]
+        layers = [layer.attention for layer in self.layers]
+        counts = {attention.n_heads for attention in layers if not attention.is_opaque}
+        if len(counts) != 1:
+            raise DecompositionError(
+                f"model {self.name!r}: some layers must have heads, all of them equally many, got "
+                f"{sorted(counts) or 'none'}. Heads are what circuits are made of. Use another "
+                "model."
+            )
         return ComponentGraph(
-            n_layers=len(self.layers),
-            n_heads=first.attention.n_heads,
+            n_layers=len(layers),
+            n_heads=counts.pop(),
             d_model=int(self.bridge.cfg.d_model),
-            parallel_attn_mlp=first.is_parallel,
-            has_mlps=first.mlp is not None,
+            parallel_attn_mlp=self.layers[0].is_parallel,
+            has_mlps=self.layers[0].mlp is not None,
+            mixers=tuple(i for i, attention in enumerate(layers) if attention.is_opaque),
         )
 
     def text_of(self, prompt: str | Sequence[int]) -> str:
@@ -233,17 +245,20 @@ class SubjectModel:
         if bool(real.all()):
             places = places[:1]
         masks = {
-            window: attention_mask(real, self.dtype, causal=self.is_causal, window=window)
-            for window in set(self._windows)
+            span: attention_mask(real, self.dtype, causal=self.is_causal, span=span, places=places)
+            for span in set(self._spans)
         }
-        shared: dict[int, Any] = {}
+        shared: dict[Any, Any] = {}
         layers = []
-        for index, window in enumerate(self._windows):
+        for index, span in enumerate(self._spans):
             tables = arguments[index].get("position_embeddings")
-            key = index if tables is None else id(tables)
+            key = index if tables is None else (id(tables), turns(self.bridge, index))
             if key not in shared:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
-            layers.append(LayerContext(masks[window], shared[key]))
+            scale = query_scale_of(self.bridge, index, places, entering)
+            opaque = self.layers[index].attention.is_opaque
+            known = real[: len(places)] if opaque else None
+            layers.append(LayerContext(masks[span], shared[key], scale, known))
         return entering, Context(tuple(layers), batch.label_pos.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
@@ -290,11 +305,16 @@ class SubjectModel:
                 p.requires_grad_(flag)
 
     @cached_property
-    def _windows(self) -> tuple[int | None, ...]:
+    def _spans(self) -> tuple[Span, ...]:
         if is_native(self.bridge):
-            return (None,) * len(self.bridge.blocks)
-        config = self.bridge.original_model.config
-        return windows_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+            return (Span(),) * len(self.bridge.blocks)
+        config = text_config(self.bridge)
+        return spans_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+
+    @property
+    def can_lend(self) -> bool:
+        """Whether positions can be run once and lend all that later ones need of them."""
+        return self.is_causal and not self.graph.mixers
 
     @cached_property
     def is_causal(self) -> bool:
@@ -304,8 +324,7 @@ class SubjectModel:
     @cached_property
     def logit_softcap(self) -> float:
         """The c of c tanh(logit / c) that the model ends with (Gemma 2), 0 where there is none."""
-        config = getattr(self.bridge.original_model, "config", None)
-        cap = getattr(config, "final_logit_softcapping", None)
+        cap = getattr(text_config(self.bridge), "final_logit_softcapping", None)
         native = getattr(self.bridge.cfg, "output_logits_soft_cap", 0) if cap is None else cap
         return max(float(native or 0), 0.0)
 

@@ -217,6 +217,12 @@ class Attention:
             pattern = on_pattern(pattern)
         return torch.matmul(pattern, values).transpose(1, 2), fresh
 
+    def gate_of(
+        self, q: Float[Tensor, "row pos head d_read"]
+    ) -> Float[Tensor, "row pos head d_head_or_one"]:
+        """Return what the sum over sources is multiplied with, by destination: ones."""
+        return q.new_ones(*q.shape[:3], 1)
+
     def entering(
         self,
         q: Float[Tensor, "row pos head d_read"],

@@ -26,6 +26,12 @@ class GatedAttention(Attention):
     def is_plain(self) -> bool:
         return False
 
+    def gate_of(
+        self, q: Float[Tensor, "row pos head d_read"]
+    ) -> Float[Tensor, "row pos head d_head"]:
+        """Return what the sum over sources is multiplied with, by destination."""
+        return torch.sigmoid(q[..., self.d_head :])
+
     def attend(
         self,
         q: Float[Tensor, "row pos head d_read"],
@@ -37,8 +43,7 @@ class GatedAttention(Attention):
         on_pattern: PatternHook | None = None,
     ) -> tuple[Float[Tensor, "row pos head d_head"], KeysValues]:
         """Return gated z, and the keys and values of these positions for later ones."""
-        n = self.d_head
-        q, gate, k, v = q[..., :n], q[..., n:], k[..., :n], v[..., :n]
+        n, gate = self.d_head, self.gate_of(q)
+        q, k, v = q[..., :n], k[..., :n], v[..., :n]
         z, fresh = super().attend(q, k, v, context, past=past, on_pattern=on_pattern)
-        gate = torch.sigmoid(gate)
         return z * (gate.detach() if self.holds_gate else gate), fresh

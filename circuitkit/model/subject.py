@@ -126,8 +126,9 @@ class SubjectModel:
 
     @property
     def d_head(self) -> int:
-        """The width of one head's q, k, v and z."""
-        return self.layers[0].attention.d_head
+        """The width of what one head writes, in front of its output projection."""
+        attending = (layer.attention for layer in self.layers if not layer.attention.is_opaque)
+        return next(attending).d_head
 
     @property
     def n_ctx(self) -> int:

@@ -150,6 +150,9 @@ def unsettle(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, mean=float(parameter.detach().mean().round()), std=0.3)
         elif name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)
+    for name, buffer in model.named_buffers():
+        if name.endswith("layer_scalar"):
+            buffer.fill_(0.7)
 
 
 def make_native(name: str, seed: int = 0) -> SubjectModel:

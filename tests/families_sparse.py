@@ -8,6 +8,7 @@ from transformers import (
     DeepseekV3Config,
     Gemma3Config,
     Gemma3TextConfig,
+    Gemma4TextConfig,
     GptOssConfig,
     Llama4TextConfig,
     OlmoeConfig,
@@ -48,6 +49,11 @@ LINEAR = {
     "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 5,
     "linear_value_head_dim": 6, "linear_conv_kernel_dim": 3, "rms_norm_eps": 0.1,
 }  # fmt: skip
+GLOBAL = {
+    "sliding_window": 4, "head_dim": 10, "global_head_dim": 8, "num_global_key_value_heads": 1,
+    "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+    "hidden_size_per_layer_input": 0, "rms_norm_eps": 0.01, "final_logit_softcapping": 6.0,
+}  # fmt: skip
 
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "gemma-3-multimodal": lambda: Gemma3Config(
@@ -87,4 +93,13 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         **GROUPED, **EXPERTS, **LINEAR, shared_expert_intermediate_size=20, mlp_only_layers=[0]
     ),
     "qwen3.5": lambda: Qwen3_5TextConfig(**GROUPED, **LINEAR),
+    "gemma-4": lambda: Gemma4TextConfig(**GROUPED, **GLOBAL, attention_k_eq_v=True),
+    "gemma-4-moe": lambda: Gemma4TextConfig(
+        **GROUPED,
+        **GLOBAL,
+        enable_moe_block=True,
+        num_experts=4,
+        top_k_experts=2,
+        moe_intermediate_size=28,
+    ),
 }

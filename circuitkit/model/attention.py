@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import READS
+from circuitkit.errors import DecompositionError
 from circuitkit.model.norms import HALF, Norm
 
 PatternHook = Callable[[Tensor], Tensor]
@@ -113,6 +114,7 @@ class Attention:
     softcap: float | None = None
     q_norm: HeadNorm | None = None
     k_norm: HeadNorm | None = None
+    v_norm: HeadNorm | None = None
     post_norm: Norm | None = None
     w_out_plain: Float[Tensor, "all_heads d_model"] | None = None  # given with post_norm
     softmax_share: float = 1.0  # pattern = share * softmax + (1 - share)
@@ -138,7 +140,7 @@ class Attention:
     @property
     def is_plain(self) -> bool:
         """Whether a head is four matrices and no more: of its q, k and v, and of its write."""
-        return True
+        return self.v_norm is None
 
     @property
     def is_opaque(self) -> bool:
@@ -147,13 +149,32 @@ class Attention:
 
     def with_norms(self, function: Callable[[Norm], Norm]) -> "Attention":
         """Return the same with `function` of every norm."""
-        q_norm, k_norm, post = self.q_norm, self.k_norm, self.post_norm
+        q_norm, k_norm, v_norm = self.q_norm, self.k_norm, self.v_norm
         return replace(
             self,
             norm=function(self.norm),
             q_norm=q_norm and replace(q_norm, norm=function(q_norm.norm)),
             k_norm=k_norm and replace(k_norm, norm=function(k_norm.norm)),
-            post_norm=post and function(post),
+            v_norm=v_norm and replace(v_norm, norm=function(v_norm.norm)),
+            post_norm=self.post_norm and function(self.post_norm),
+        )
+
+    def in_unit(self, unit: float) -> "Attention":
+        """Return the same for a residual stream that is this many times smaller.
+
+        Raises:
+            DecompositionError: no norm in front takes the unit out.
+        """
+        if self.norm.is_identity:
+            raise DecompositionError(
+                f"attention: a scaled residual stream must be read through a norm, got none. What "
+                f"is read would be {unit:g} times too small. This architecture is not supported."
+            )
+        return replace(
+            self,
+            norm=replace(self.norm, eps=self.norm.eps / unit**2),
+            w_out=self.w_out / unit,
+            b_out=self.b_out / unit,
         )
 
     def n_read_heads(self, read: str) -> int:
@@ -233,6 +254,7 @@ class Attention:
         """Return queries, keys and values as they enter the scores: [row, head, pos, width]."""
         q = q if self.q_norm is None else self.q_norm(q)
         k = k if self.k_norm is None else self.k_norm(k)
+        v = v if self.v_norm is None else self.v_norm(v)
         if self.clip is not None:
             q, k, v = (x.clamp(-self.clip, self.clip) for x in (q, k, v))
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))

@@ -118,7 +118,8 @@ def check_against(model: SubjectModel, batch: PromptBatch, references: list[Refe
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
         for layer, theirs in enumerate(reference.residuals):
-            _require_close(found[layer][row][real], theirs, model, _block(model, layer))
+            mine = found[layer][row][real] * model.layers[layer].unit_behind
+            _require_close(mine, theirs, model, _block(model, layer))
         place = "the last block or the unembedding"
         _require_close(logits[row], reference.logits, model, place)
 

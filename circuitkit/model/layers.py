@@ -11,7 +11,7 @@ family's own forward pass is not assumed but checked when a model is loaded (mod
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
@@ -23,9 +23,10 @@ from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
 from circuitkit.model.context import text_config
 from circuitkit.model.gated import GatedAttention
+from circuitkit.model.gemma4 import mlp_and_experts, scalar_behind
 from circuitkit.model.latent import latent_attention, side_by_side
 from circuitkit.model.mixer import mixer_of
-from circuitkit.model.norms import Norm, norm_of
+from circuitkit.model.norms import Norm, identity, norm_of
 from circuitkit.model.precision import own_type
 from circuitkit.moved import old_names
 from circuitkit.work.text import error_text
@@ -35,22 +36,27 @@ MIXERS = ("linear_attn",)  # what blocks without heads call what mixes positions
 
 @dataclass(frozen=True)
 class MLP:
-    """A block's MLP, mixtures of experts included: norm, module, and a norm behind it if any."""
+    """A block's MLP, mixtures of experts included: norm, module, and a norm behind it if any.
+
+    `unit` is what the family's own residual stream is over ours (model/gemma4.py).
+    """
 
     norm: Norm
     module: nn.Module
     post_norm: Norm | None
     out_module: nn.Module | None  # its last projection, whose input are the neurons
+    unit: float = 1.0
 
     def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """Return what the MLP adds to the residual stream, given what it reads of it."""
-        wide = self.norm(x)
+        wide = self.norm(x if self.unit == 1 else x * self.unit)
         with own_type(x.dtype):
             out = self.module(wide if wide.ndim == 3 else wide.unsqueeze(1))
         if isinstance(out, tuple):  # mixtures of experts may return their routing too
             out = out[0]
         out = out.reshape(x.shape)
-        return out if self.post_norm is None else self.post_norm(out)
+        out = out if self.post_norm is None else self.post_norm(out)
+        return out if self.unit == 1 else out / self.unit
 
     @contextmanager
     def hooked_neurons(self, hook: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -75,10 +81,13 @@ class Layer:
     attention: Attention
     mlp: MLP | None  # None in attention-only models
     is_parallel: bool
+    unit_behind: float = 1.0  # of the family's own residual stream behind it, over ours
 
 
-def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float = 1.0) -> Layer:
-    """Return a block of the bridge, taken apart.
+def layer_from_block(
+    bridge: Any, index: int, where: str, softmax_share: float = 1.0, unit: float = 1.0
+) -> Layer:
+    """Return a block of the bridge, taken apart; `unit` is what its stream is over ours.
 
     Raises:
         DecompositionError: a part is missing or of a kind that cannot be taken apart.
@@ -87,8 +96,12 @@ def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float =
     where = f"{where}, block {index}"
     parallel = bool(bridge.cfg.parallel_attn_mlp)
     try:
+        scalar = scalar_behind(block, where)
         attention = _attention_of(bridge, block, index, where, softmax_share)
-        return Layer(attention, _mlp_of(block, attention, parallel, where), parallel)
+        mlp = _mlp_of(block, attention, parallel, where)
+        if unit != 1:
+            attention, mlp = attention.in_unit(unit), mlp and replace(mlp, unit=unit)
+        return Layer(attention, mlp, parallel, unit * scalar)
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise DecompositionError(
             f"{where} ({type(block.original_component).__name__}): must come apart into heads and "
@@ -113,17 +126,9 @@ def _attention_of(
         norm = norm_of(part(block, "ln1"), int(cfg.d_model), like, f"{where}, norm before mixing")
         return mixer_of(mixing, norm, like)
     latent = attn is not None and hasattr(attn.original_component, "kv_a_proj_with_mqa")
-    names = ("o",) if latent else (*READS, "o")
-    weights = {} if attn is None else {name: part(attn, name) for name in names}
-    if attn is None or any(module is None for module in weights.values()):
-        kind = type(block.original_component).__name__
-        raise DecompositionError(
-            f"{where} ({kind}): must have attention with q, k, v and output projections, got "
-            f"parts {sorted(block._modules)}. State-space blocks, convolutions and fused variants "
-            "do not split into heads. Use a transformer decoder."
-        )
+    weights = _projections(block, ("o",) if latent else (*READS, "o"), where)
     module = attn.original_component
-    d_head = int(getattr(module, "v_head_dim", cfg.d_head) if latent else cfg.d_head)
+    d_head = int(getattr(module, "v_head_dim" if latent else "head_dim", cfg.d_head))
     d_model = int(cfg.d_model)
     wo, b_out = matrix_of(weights["o"], where)
     norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
@@ -141,6 +146,7 @@ def _attention_of(
         softcap=_softcap(module),
         q_norm=_head_norm(attn, "q_norm", d_head, wo, where),
         k_norm=_head_norm(attn, "k_norm", d_head, wo, where),
+        v_norm=_head_norm(attn, "v_norm", d_head, wo, where),
         post_norm=post_norm,
         w_out_plain=None if post_norm is None else wo,
         softmax_share=softmax_share,
@@ -150,6 +156,22 @@ def _attention_of(
     if latent:
         return latent_attention(common, module, lambda x: matrix_of(x, where), where)
     return _with_reads(common, [matrix_of(weights[read], where) for read in READS])
+
+
+def _projections(block: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
+    """Return the modules of a block's attention of these names."""
+    attn = block._modules.get("attn")
+    weights = {} if attn is None else {name: part(attn, name) for name in names}
+    if getattr(getattr(attn, "original_component", None), "use_alternative_attention", False):
+        weights["v"] = weights["k"]  # Gemma 4: values are keys, behind another norm
+    if attn is None or any(module is None for module in weights.values()):
+        kind = type(block.original_component).__name__
+        raise DecompositionError(
+            f"{where} ({kind}): must have attention with q, k, v and output projections, got "
+            f"parts {sorted(block._modules)}. State-space blocks, convolutions and fused variants "
+            "do not split into heads. Use a transformer decoder."
+        )
+    return weights
 
 
 def _with_reads(common: Attention, parts: list[tuple[Tensor, Tensor]]) -> Attention:
@@ -169,6 +191,11 @@ def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP
     module = None if component is None else component.original_component
     if module is None:
         return None
+    both = mlp_and_experts(block)
+    if both is not None:
+        like = attention.w_out
+        post_norm = _post_norm(block, "ln2_post", None, like, where)
+        return MLP(identity(like.shape[-1], like), both, post_norm, None)
     _require_one_input(module, f"{where} ({type(block.original_component).__name__})")
     like, width = attention.w_out, attention.w_out.shape[-1]
     own = part(block, "ln2")
@@ -231,7 +258,9 @@ def _post_norm(block: Any, name: str, bias: Tensor | None, like: Tensor, where: 
 
 def _head_norm(attn: Any, name: str, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
     module = part(attn, name)
-    if module is None:  # Llama 4: one of both, behind the rotation, which leaves it as it is
+    if (
+        module is None and name != "v_norm"
+    ):  # Llama 4: one of both, behind the rotation, which leaves it as it is
         module = getattr(attn.original_component, "qk_norm", None)
     if module is None:
         return None

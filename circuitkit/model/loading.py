@@ -42,6 +42,7 @@ NO_HEADS = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "state-space blocks"),
     **dict.fromkeys(("jamba", "bamba", "zamba", "zamba2", "falcon_h1"), "some state-space blocks"),
     "recurrent_gemma": "recurrent blocks",
+    **dict.fromkeys(("gemma3n", "gemma3n_text"), "blocks that mix four residual streams"),
 }
 
 

@@ -86,7 +86,7 @@ class HeldNorm(Norm):
         return (centred * self.inverse_scale(wide)).to(x.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RelevanceMLP(MLP):
     """An MLP that passes on relevance: activations by the identity rule, gates by the half rule."""
 

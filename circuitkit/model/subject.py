@@ -149,10 +149,11 @@ class SubjectModel:
     def layers(self) -> tuple[Layer, ...]:
         """Every block taken apart. Folding norms copies q, k and v: kept once made."""
         where = f"model {self.name!r}"
-        return tuple(
-            layer_from_block(self.bridge, index, where, self.softmax_share)
-            for index in range(len(self.bridge.blocks))
-        )
+        found: list[Layer] = []
+        for index in range(len(self.bridge.blocks)):
+            unit = found[-1].unit_behind if found else 1.0
+            found.append(layer_from_block(self.bridge, index, where, self.softmax_share, unit))
+        return tuple(found)
 
     @property
     def token_embeddings(self) -> Float[Tensor, "vocab d_embed"]:
@@ -165,7 +166,9 @@ class SubjectModel:
         """The norm in front of the unembedding."""
         d_model = int(self.bridge.cfg.d_model)
         module = part(self.bridge, "ln_final")
-        return norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+        norm = norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+        unit = self.layers[-1].unit_behind
+        return norm if unit == 1 else replace(norm, eps=norm.eps / unit**2)
 
     @property
     def unembedding(self) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"]]:

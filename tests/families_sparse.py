@@ -39,11 +39,11 @@ TINY_VISION = {
     "image_size": 16, "patch_size": 8,
 }  # fmt: skip
 LATENT = {
-    "num_key_value_heads": N_HEADS, "q_lora_rank": 14, "kv_lora_rank": 9, "qk_nope_head_dim": 6,
-    "qk_rope_head_dim": 4, "v_head_dim": 5, "moe_intermediate_size": 28, "n_routed_experts": 4,
+    "num_key_value_heads": N_HEADS, "q_lora_rank": 14, "kv_lora_rank": 10, "qk_nope_head_dim": 6,
+    "qk_rope_head_dim": 4, "v_head_dim": 5, "moe_intermediate_size": 32, "n_routed_experts": 4,
     "num_experts_per_tok": 2, "n_shared_experts": 1, "first_k_dense_replace": 1,
 }  # fmt: skip
-EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 28}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 LINEAR = {
     "head_dim": 12, "layer_types": ["linear_attention", "full_attention", "linear_attention"],
     "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 5,
@@ -71,7 +71,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         layer_types=THREE_KINDS,
     ),
     "qwen2-moe": lambda: Qwen2MoeConfig(
-        **GROUPED, **EXPERTS, shared_expert_intermediate_size=20, mlp_only_layers=[0]
+        **GROUPED, **EXPERTS, shared_expert_intermediate_size=48, mlp_only_layers=[0]
     ),
     "olmoe": lambda: OlmoeConfig(**GROUPED, num_experts=4, num_experts_per_tok=2, clip_qkv=1.5),
     "deepseek-v3": lambda: DeepseekV3Config(**GROUPED | LATENT, n_group=2, topk_group=1),
@@ -90,7 +90,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         layer_types=["chunked_attention", "full_attention", "chunked_attention"],
     ),
     "qwen3-next": lambda: Qwen3NextConfig(
-        **GROUPED, **EXPERTS, **LINEAR, shared_expert_intermediate_size=20, mlp_only_layers=[0]
+        **GROUPED, **EXPERTS, **LINEAR, shared_expert_intermediate_size=48, mlp_only_layers=[0]
     ),
     "qwen3.5": lambda: Qwen3_5TextConfig(**GROUPED, **LINEAR),
     "gemma-4": lambda: Gemma4TextConfig(**GROUPED, **GLOBAL, attention_k_eq_v=True),
@@ -100,6 +100,6 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         enable_moe_block=True,
         num_experts=4,
         top_k_experts=2,
-        moe_intermediate_size=28,
+        moe_intermediate_size=32,
     ),
 }

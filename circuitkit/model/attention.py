@@ -120,6 +120,7 @@ class Attention:
     softmax_share: float = 1.0  # pattern = share * softmax + (1 - share)
     sinks: Float[Tensor, " head"] | None = None  # scores of nothing, in every softmax
     clip: float | None = None  # q, k and v are kept within this of zero
+    rotates_before_norm: bool = False  # of queries and keys
     holds_pattern: bool = False  # patterns are constants to gradients
 
     @property
@@ -252,15 +253,25 @@ class Attention:
         context: LayerContext,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values as they enter the scores: [row, head, pos, width]."""
-        q = q if self.q_norm is None else self.q_norm(q)
-        k = k if self.k_norm is None else self.k_norm(k)
+        q, k = self._placed(q, self.q_norm, context), self._placed(k, self.k_norm, context)
         v = v if self.v_norm is None else self.v_norm(v)
-        if self.clip is not None:
-            q, k, v = (x.clamp(-self.clip, self.clip) for x in (q, k, v))
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        if context.rotary is not None:
-            q, k = context.rotary(q), context.rotary(k)
-        return q, k, v
+        return q, k, self.clipped(v).transpose(1, 2)
+
+    def clipped(self, x: Float[Tensor, "*any d_head"]) -> Float[Tensor, "*any d_head"]:
+        """Return queries, keys or values as the scores and patterns see them."""
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+    def _placed(
+        self, x: Float[Tensor, "row pos head d_head"], norm: HeadNorm | None, context: LayerContext
+    ) -> Float[Tensor, "row head pos d_head"]:
+        """Return queries or keys normalised and rotated."""
+        if norm is not None and not self.rotates_before_norm:
+            x = norm(x)
+        x = self.clipped(x).transpose(1, 2)
+        x = x if context.rotary is None else context.rotary(x)
+        if norm is not None and self.rotates_before_norm:
+            x = norm(x.transpose(1, 2)).transpose(1, 2)
+        return x
 
     def _pattern(
         self, q: Tensor, sources: KeysValues, context: LayerContext

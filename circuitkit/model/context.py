@@ -290,6 +290,7 @@ def query_scale_of(
     module = attention_module(bridge, layer)
     if not getattr(module, "attn_temperature_tuning", False) or turns(bridge, layer):
         return None
-    steps = torch.floor((places.to(like) + 1) / module.floor_scale)
+    # a table in float32, as the family's own: the same in every run
+    steps = torch.floor((places.float() + 1) / module.floor_scale)
     scale: Tensor = torch.log1p(steps) * module.attn_scale + 1
-    return scale
+    return scale.to(like)

@@ -152,6 +152,7 @@ def _attention_of(
         softmax_share=softmax_share,
         sinks=None if (sinks := getattr(module, "sinks", None)) is None else sinks.detach(),
         clip=getattr(text_config(bridge), "clip_qkv", None),
+        rotates_before_norm=hasattr(module, "qk_norm"),
     )
     if latent:
         return latent_attention(common, module, lambda x: matrix_of(x, where), where)
@@ -258,9 +259,7 @@ def _post_norm(block: Any, name: str, bias: Tensor | None, like: Tensor, where: 
 
 def _head_norm(attn: Any, name: str, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
     module = part(attn, name)
-    if (
-        module is None and name != "v_norm"
-    ):  # Llama 4: one of both, behind the rotation, which leaves it as it is
+    if module is None and name != "v_norm":  # Llama 4: one of both, behind the rotation
         module = getattr(attn.original_component, "qk_norm", None)
     if module is None:
         return None

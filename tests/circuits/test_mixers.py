@@ -76,9 +76,7 @@ def test_a_file_says_which_layers_have_mixers_and_says_nothing_where_none_has(ci
 def test_a_file_with_odd_mixers_is_refused(circuit, mixers):
     data = json.loads(json.dumps(circuit_to_json(circuit)))
     data["cfg"]["mixers"] = mixers
-    with pytest.raises(
-        CircuitFileError, match=r"cfg\.mixers must be a rising list of some layers"
-    ):
+    with pytest.raises(CircuitFileError, match=r"cfg\.mixers must be a rising list of some layers"):
         circuit_from_json(data)
 
 

@@ -103,3 +103,21 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         moe_intermediate_size=32,
     ),
 }
+
+# What the page of architectures says of each: its name there, and what is particular.
+NOTES: dict[str, tuple[str, str]] = {
+    "gemma-3-multimodal": ("Gemma 3 (text and images)", "its text path; loaded as it is"),
+    "gpt-oss": ("gpt-oss", "sinks, windows, experts"),
+    "qwen2-moe": ("Qwen2 MoE", "experts and a shared one, some layers dense"),
+    "olmoe": ("OLMoE", "norms of all queries and keys, clipped, experts"),
+    "deepseek-v3": (
+        "DeepSeek V3, R1",
+        "latents of q and of k and v, experts by group, a shared one",
+    ),
+    "deepseek-v2": ("DeepSeek V2", "a latent of k and v, experts"),
+    "llama-4": ("Llama 4 (text)", "chunks, layers that do not rotate, scaled queries, experts"),
+    "qwen3-next": ("Qwen3-Next", "mixers without heads, gated heads, experts"),
+    "qwen3.5": ("Qwen3.5 (text)", "mixers without heads, gated heads"),
+    "gemma-4": ("Gemma 4 31B (text)", "values are keys, a scalar behind each block"),
+    "gemma-4-moe": ("Gemma 4 26B-A4B (text)", "experts beside the MLP, two widths of heads"),
+}

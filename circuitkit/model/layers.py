@@ -25,7 +25,7 @@ from circuitkit.model.context import text_config
 from circuitkit.model.gated import GatedAttention
 from circuitkit.model.gemma4 import mlp_and_experts, scalar_behind
 from circuitkit.model.latent import latent_attention, side_by_side
-from circuitkit.model.mixer import mixer_of
+from circuitkit.model.mixer import Mixer, mixer_of
 from circuitkit.model.norms import Norm, identity, norm_of
 from circuitkit.model.precision import own_type
 from circuitkit.moved import old_names
@@ -120,11 +120,9 @@ def _attention_of(
     bridge: Any, block: Any, index: int, where: str, softmax_share: float
 ) -> Attention:
     attn, cfg = block._modules.get("attn"), bridge.cfg
-    mixing = next((m for n in MIXERS if (m := part(block, n)) is not None), None)
-    if attn is None and mixing is not None:
-        like = next(mixing.parameters()).detach()
-        norm = norm_of(part(block, "ln1"), int(cfg.d_model), like, f"{where}, norm before mixing")
-        return mixer_of(mixing, norm, like)
+    mixer = _mixer_of(block, int(cfg.d_model), where) if attn is None else None
+    if mixer is not None:
+        return mixer
     latent = attn is not None and hasattr(attn.original_component, "kv_a_proj_with_mqa")
     weights = _projections(block, ("o",) if latent else (*READS, "o"), where)
     module = attn.original_component
@@ -157,6 +155,16 @@ def _attention_of(
     if latent:
         return latent_attention(common, module, lambda x: matrix_of(x, where), where)
     return _with_reads(common, [matrix_of(weights[read], where) for read in READS])
+
+
+def _mixer_of(block: Any, d_model: int, where: str) -> Mixer | None:
+    """Return what mixes positions in a block without heads, None where nothing known does."""
+    module = next((m for n in MIXERS if (m := part(block, n)) is not None), None)
+    if module is None:
+        return None
+    like = next(module.parameters()).detach()
+    norm = norm_of(part(block, "ln1"), d_model, like, f"{where}, norm before mixing")
+    return mixer_of(module, norm, like)
 
 
 def _projections(block: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:

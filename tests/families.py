@@ -66,6 +66,8 @@ from transformers import (
 
 from circuitkit.model import SubjectModel, from_bridge
 from circuitkit.zoo import load_model
+from tests.families_sparse import CONFIGS as SPARSE
+from tests.families_sparse import NOTES as SPARSE_NOTES
 
 VOCAB, N_CTX, N_LAYERS, N_HEADS, N_GROUPS, D_MODEL = 37, 16, 3, 4, 2, 24
 SPECIAL = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -150,6 +152,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         **GROUPED, head_dim=10, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=11
     ),
 }
+CONFIGS |= SPARSE
 
 NATIVE: dict[str, dict[str, Any]] = {
     "native": {"normalization_type": "LN", "act_fn": "gelu"},
@@ -342,6 +345,7 @@ NOTES = {  # what the page of architectures says of each: its name, and what is 
     "native-bidirectional": ("`boot_native`, bidirectional", "norms without weights"),
 }
 
+NOTES |= SPARSE_NOTES
 FAMILIES = (*CONFIGS, *NATIVE)
 PARALLEL = (
     "gpt-neox", "gpt-j", "falcon", "falcon-two-norms", "falcon-one-norm", "stablelm-parallel",
@@ -356,7 +360,7 @@ STRUCTURES = (  # one of each kind of block
 VARIED = (  # one for every rule that a family may have of its own, and for every kind of block
     *STRUCTURES, "gpt-neo", "gpt-neox", "gpt-neox-sequential", "falcon", "qwen3", "phi-3",
     "gemma-3", "olmo-2", "qwen3-moe", "native", "native-llama", "granite", "opt",
-    "cohere-2", "mpt", "hunyuan", "gpt2-classifier",
+    "cohere-2", "mpt", "hunyuan", "gpt2-classifier", *SPARSE,
 )  # fmt: skip
 
 
@@ -377,6 +381,9 @@ def unsettle(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(parameter, mean=float(parameter.detach().mean().round()), std=0.3)
         elif name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)
+    for name, buffer in model.named_buffers():
+        if name.endswith("layer_scalar"):
+            buffer.fill_(0.7)
 
 
 def make_native(name: str, seed: int = 0) -> SubjectModel:

@@ -9,16 +9,19 @@ With a norm behind attention (Gemma 2 and 3, OLMo 2) a head's write is its share
 sum, under that run's own scale; the norm's weight is folded into W_O. With grouped queries k and v
 come one per group, or one per query head where heads must differ; both are taken. A QK norm over
 all heads at once (OLMo 2) joins the heads behind their projections: each head is scaled by all.
+With a sink (gpt-oss) a score of the head's own takes part in the softmax and is then left out, so
+that a pattern sums to less than one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import READS
+from circuitkit.errors import DecompositionError
 from circuitkit.model.norms import HALF, Norm
 
 PatternHook = Callable[[Tensor], Tensor]
@@ -53,12 +56,14 @@ class LayerContext:
 
     `mask` is added to the scores: zero where a destination sees a source. So is `bias`, by which
     heads prefer near sources (ALiBi). Queries are multiplied with `query_scale`, which depends on
-    where they are (Ministral 3).
+    where they are (Llama 4, Ministral 3). `real` is true at tokens; layers alone are given it that
+    mix positions without heads.
     """
 
     mask: Float[Tensor, "row_or_one 1 destination source"]
     rotary: Rotary | None
     query_scale: Float[Tensor, "row_or_one pos"] | None = None
+    real: Bool[Tensor, "row_or_one pos"] | None = None
     bias: Float[Tensor, "row_or_one head 1 source"] | None = None
 
 
@@ -114,11 +119,14 @@ class Attention:
     softcap: float | None = None
     q_norm: HeadNorm | None = None
     k_norm: HeadNorm | None = None
+    v_norm: HeadNorm | None = None
     post_norm: Norm | None = None
     w_out_plain: Float[Tensor, "all_heads d_model"] | None = None  # given with post_norm
     softmax_share: float = 1.0  # pattern = share * softmax + (1 - share)
-    clip: float | None = None  # q, k and v lie within this of zero (OLMo, MPT)
+    sinks: Float[Tensor, " head"] | None = None  # scores of nothing, in every softmax
+    clip: float | None = None  # q, k and v are kept within this of zero
     rotates_before_norm: bool = False  # of queries and keys
+    holds_pattern: bool = False  # patterns are constants to gradients
 
     @property
     def n_heads(self) -> int:
@@ -127,8 +135,53 @@ class Attention:
 
     @property
     def d_head(self) -> int:
-        """The width of one head."""
+        """The width of what one head writes, in front of its output projection."""
         return self.w_out.shape[1]
+
+    @property
+    def d_read(self) -> int:
+        """The width of one head's q, k or v, as `project` gives them."""
+        return self.w.shape[1] // sum(self.n_read_heads(read) for read in READS)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a head is four matrices and no more: of its q, k and v, and of its write."""
+        return self.v_norm is None
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether all of it is one component, without heads."""
+        return False
+
+    def with_norms(self, function: Callable[[Norm], Norm]) -> "Attention":
+        """Return the same with `function` of every norm."""
+        q_norm, k_norm, v_norm = self.q_norm, self.k_norm, self.v_norm
+        return replace(
+            self,
+            norm=function(self.norm),
+            q_norm=q_norm and replace(q_norm, norm=function(q_norm.norm)),
+            k_norm=k_norm and replace(k_norm, norm=function(k_norm.norm)),
+            v_norm=v_norm and replace(v_norm, norm=function(v_norm.norm)),
+            post_norm=self.post_norm and function(self.post_norm),
+        )
+
+    def in_unit(self, unit: float) -> "Attention":
+        """Return the same for a residual stream that is this many times smaller.
+
+        Raises:
+            DecompositionError: no norm in front takes the unit out.
+        """
+        if self.norm.is_identity:
+            raise DecompositionError(
+                f"attention: a scaled residual stream must be read through a norm, got none. What "
+                f"is read would be {unit:g} times too small. This architecture is not supported."
+            )
+        return replace(
+            self,
+            norm=replace(self.norm, eps=self.norm.eps / unit**2),
+            w_out=self.w_out / unit,
+            b_out=self.b_out / unit,
+        )
 
     def n_read_heads(self, read: str) -> int:
         """Return how many different projections a read has: one per group for k and v."""
@@ -137,20 +190,32 @@ class Attention:
     def weight(self, read: str) -> Float[Tensor, "read_head d_model d_head"]:
         """Return W' of a read, as a view."""
         part = self._part(self.w, read)
-        return part.view(len(part), -1, self.d_head).transpose(0, 1)
+        return part.view(len(part), -1, self.d_read).transpose(0, 1)
 
     def bias(self, read: str) -> Float[Tensor, "read_head d_head"]:
         """Return c' of a read, as a view."""
-        return self._part(self.b.unsqueeze(0), read).reshape(-1, self.d_head)
+        return self._part(self.b.unsqueeze(0), read).reshape(-1, self.d_read)
+
+    def source_of(self, receiver: int) -> int:
+        """Return the projection that a receiver of the layer (q, k, v of each head) uses."""
+        read, head = divmod(receiver, self.n_heads)
+        before = sum(self.n_read_heads(r) for r in READS[:read])
+        return before + head * self.n_read_heads(READS[read]) // self.n_heads
+
+    def by_read(self, x: Float[Tensor, "row pos receiver d_read"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v of every head, given those of all receivers of the layer."""
+        sizes = [self.n_heads if self.n_read_heads(read) else 0 for read in READS]
+        q, k, v = x.split(sizes, dim=2)
+        return q, k, v
 
     def _part(self, x: Tensor, read: str) -> Tensor:
-        sizes = [self.n_read_heads(r) * self.d_head for r in READS]
+        sizes = [self.n_read_heads(r) * self.d_read for r in READS]
         return torch.split(x, sizes, dim=1)[READS.index(read)]
 
     def project(self, x: Float[Tensor, "row pos d_model"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q, k and v, [row, pos, head or group, d_head], of the residual stream."""
+        """Return q, k and v, [row, pos, head or group, d_read], of the residual stream."""
         flat = torch.addmm(self.b, self.norm.x_hat(x).flatten(0, 1), self.w)
-        heads = flat.reshape(*x.shape[:2], -1, self.d_head)
+        heads = flat.reshape(*x.shape[:2], -1, self.d_read)
         q, k, v = heads.split([self.n_read_heads(read) for read in READS], dim=2)
         return q, k, v
 
@@ -173,9 +238,17 @@ class Attention:
             q = q * context.query_scale[:, None, :, None]
         fresh = KeysValues(k, v)
         pattern, values = self._pattern(q, _joined(past, fresh, self.n_heads), context)
+        if self.holds_pattern:
+            pattern = pattern.detach()
         if on_pattern is not None:
             pattern = on_pattern(pattern)
         return torch.matmul(pattern, values).transpose(1, 2), fresh
+
+    def gate_of(
+        self, q: Float[Tensor, "row pos head d_read"]
+    ) -> Float[Tensor, "row pos head d_head_or_one"]:
+        """Return what the sum over sources is multiplied with, by destination: ones."""
+        return q.new_ones(*q.shape[:3], 1)
 
     def entering(
         self,
@@ -185,24 +258,25 @@ class Attention:
         context: LayerContext,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values as they enter the scores: [row, head, pos, width]."""
-        if not self.rotates_before_norm:
-            q, k = self._normed(q, k)
-        q, k, v = (self.clipped(x).transpose(1, 2) for x in (q, k, v))
-        if context.rotary is not None:
-            q, k = context.rotary(q), context.rotary(k)
-        if self.rotates_before_norm:
-            q, k = (x.transpose(1, 2) for x in self._normed(q.transpose(1, 2), k.transpose(1, 2)))
-        return q, k, v
+        q, k = self._placed(q, self.q_norm, context), self._placed(k, self.k_norm, context)
+        v = v if self.v_norm is None else self.v_norm(v)
+        return q, k, self.clipped(v).transpose(1, 2)
 
-    def clipped(self, x: Float[Tensor, "row pos head d_head"]) -> Tensor:
-        """Return queries, keys or values kept within the clip, if there is one."""
+    def clipped(self, x: Float[Tensor, "*any d_head"]) -> Float[Tensor, "*any d_head"]:
+        """Return queries, keys or values as the scores and patterns see them."""
         return x if self.clip is None else x.clamp(-self.clip, self.clip)
 
-    def _normed(
-        self, q: Float[Tensor, "row pos head d_head"], k: Float[Tensor, "row pos k_head d_head"]
-    ) -> tuple[Tensor, Tensor]:
-        q = q if self.q_norm is None else self.q_norm(q)
-        return q, k if self.k_norm is None else self.k_norm(k)
+    def _placed(
+        self, x: Float[Tensor, "row pos head d_head"], norm: HeadNorm | None, context: LayerContext
+    ) -> Float[Tensor, "row head pos d_head"]:
+        """Return queries or keys normalised and rotated."""
+        if norm is not None and not self.rotates_before_norm:
+            x = norm(x)
+        x = self.clipped(x).transpose(1, 2)
+        x = x if context.rotary is None else context.rotary(x)
+        if norm is not None and self.rotates_before_norm:
+            x = norm(x.transpose(1, 2)).transpose(1, 2)
+        return x
 
     def _pattern(
         self, q: Tensor, sources: KeysValues, context: LayerContext
@@ -214,10 +288,15 @@ class Attention:
         if context.bias is not None:
             scores = scores + context.bias
         scores = scores + context.mask
+        if self.sinks is not None:
+            sinks = self.sinks[None, :, None, None].expand(*scores.shape[:-1], 1)
+            scores = torch.cat((scores, sinks), -1)
         if scores.dtype in HALF:
             pattern = scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
         else:
             pattern = scores.softmax(-1)
+        if self.sinks is not None:
+            pattern = pattern[..., :-1]
         if self.softmax_share != 1.0:
             seen = (context.mask == 0).to(pattern.dtype)
             pattern = self.softmax_share * pattern + (1 - self.softmax_share) * seen
@@ -256,8 +335,11 @@ def _joined(past: KeysValues | None, fresh: KeysValues, n_heads: int) -> KeysVal
 def per_head(
     x: Float[Tensor, "row pos read_head d_head"], n_heads: int
 ) -> Float[Tensor, "row pos head d_head"]:
-    """Return keys or values repeated for every query head of their group."""
-    return x if x.shape[2] == n_heads else x.repeat_interleave(n_heads // x.shape[2], dim=2)
+    """Return keys or values repeated for every query head of their group.
+
+    Where a layer has none, as one without heads, there are none.
+    """
+    return x if x.shape[2] in (0, n_heads) else x.repeat_interleave(n_heads // x.shape[2], dim=2)
 
 
 def _for_heads(x: Float[Tensor, "row kv_head pos d_head"], n_heads: int) -> Tensor:

@@ -20,14 +20,15 @@ from circuitkit.errors import CircuitkitError, DecompositionError
 from circuitkit.model import hook_points
 from circuitkit.model.context import model_inputs
 from circuitkit.model.families import as_meant
+from circuitkit.model.precision import own_type
 from circuitkit.model.recording import record
 from circuitkit.model.refusals import first_line
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts.pairs import PromptBatch
 
 PROBE_LENGTH, PROBE_PADDING = 12, 3
-# float64 too: Hugging Face computes RMSNorm, softmax or rotation in float32 all the same
-RELATIVE_GAP = {torch.float64: 1e-4, torch.float32: 1e-3}
+# in float64 the family's own code is held to float64 too (model/precision.py)
+RELATIVE_GAP = {torch.float64: 1e-9, torch.float32: 1e-3}
 COARSE_GAP = 0.1  # half precision: of random, unlike of meaningful, prompts
 
 
@@ -66,7 +67,7 @@ def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
     """Return what a plain Hugging Face model computes, before anything wraps it."""
     found = []
     for prompt in one_by_one(batch):
-        with torch.no_grad(), as_meant(hf_model):
+        with torch.no_grad(), as_meant(hf_model), own_type(hf_model.dtype):
             output = hf_model(**model_inputs(prompt, hf_model.device), output_hidden_states=True)
         # the last hidden state is already normalised, so the logits stand for it
         residuals = tuple(x[0] for x in output.hidden_states[1:-1])
@@ -77,12 +78,13 @@ def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
 def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) -> list[Reference]:
     """Return what a TransformerBridge computes."""
     found = []
+    dtype = next(bridge.original_model.parameters()).dtype
     for prompt in one_by_one(batch):
         residuals: list[Tensor] = []
         keep = partial(_keep, residuals)
         handles = [block.register_forward_hook(keep) for block in list(bridge.blocks)[:-1]]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), own_type(dtype):
                 output = bridge.original_model(**model_inputs(prompt, device))
         finally:
             for handle in handles:
@@ -144,7 +146,8 @@ def relative_gaps(
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
         for layer, theirs in enumerate(reference.residuals):
-            yield _block(model, layer), _gap(found[layer][row][real], theirs)
+            mine = found[layer][row][real] * model.layers[layer].unit_behind
+            yield _block(model, layer), _gap(mine, theirs)
         yield "the last block or the unembedding", _gap(logits[row], reference.logits)
 
 

@@ -115,7 +115,7 @@ def _falcon_alibi(model: Any, n: int) -> Tensor | None:
     if not config.alibi:
         return None
     d_head: int = config.hidden_size // config.num_attention_heads
-    return _bloom_alibi(model, n) * float(d_head**-0.5)
+    return _bloom_alibi(model, n).double() * float(d_head**-0.5)
 
 
 def _bloom_alibi(model: Any, n: int) -> Tensor:
@@ -175,9 +175,7 @@ FAMILIES = {
         alibi=_mpt_alibi,
         clip=lambda attention: attention.clip_qkv,
     ),
-    "olmo": Family(clip=lambda attention: attention.config.clip_qkv),
     "opt": MLP_OF_BLOCK,
-    "smollm3": Family(rotates=lambda attention: bool(attention.use_rope)),
     "xglm": replace(MLP_OF_BLOCK, needs_default_float64=True),
 }
 # Families that normalise the residual stream itself, behind each addition to it.

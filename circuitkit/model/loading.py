@@ -49,6 +49,7 @@ NO_HEADS = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "state-space blocks"),
     **dict.fromkeys(("jamba", "bamba", "zamba", "zamba2", "falcon_h1"), "some state-space blocks"),
     "recurrent_gemma": "recurrent blocks",
+    **dict.fromkeys(("gemma3n", "gemma3n_text"), "blocks that mix four residual streams"),
 }
 
 
@@ -182,12 +183,13 @@ def _booted(
 
 def _n_ctx(config: PreTrainedConfig) -> int:
     names = ("n_positions", "max_position_embeddings", "n_ctx")
-    return next((int(getattr(config, n)) for n in names if getattr(config, n, None)), 2048)
+    text = config.get_text_config()
+    return next((int(getattr(text, n)) for n in names if getattr(text, n, None)), 2048)
 
 
 def _n_vocab(hf_model: PreTrainedModel, where: str) -> int:
     """Return the size of the vocabulary of a model of text alone."""
-    size = getattr(hf_model.config, "vocab_size", None)
+    size = getattr(hf_model.config.get_text_config(), "vocab_size", None)
     if isinstance(size, int):
         return size
     parts = sorted(getattr(hf_model.config, "sub_configs", {}))

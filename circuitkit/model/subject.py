@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
@@ -24,11 +24,16 @@ from circuitkit.model.attention import LayerContext
 from circuitkit.model.classifiers import require_position_read
 from circuitkit.model.context import (
     Context,
+    Span,
     attention_mask,
+    attention_module,
     block_arguments,
     is_native,
+    query_scale_of,
     rotary_of,
-    windows_of,
+    spans_of,
+    text_config,
+    turns,
 )
 from circuitkit.model.digests import is_legacy
 from circuitkit.model.families import Family, alibi_bias, family_of
@@ -86,13 +91,21 @@ class SubjectModel:
     @cached_property
     def graph(self) -> ComponentGraph:
         """The components and edges of this architecture."""
-        first = self.layers[0]
+        layers = [layer.attention for layer in self.layers]
+        counts = {attention.n_heads for attention in layers if not attention.is_opaque}
+        if len(counts) != 1:
+            raise DecompositionError(
+                f"model {self.name!r}: some layers must have heads, all of them equally many, got "
+                f"{sorted(counts) or 'none'}. Heads are what circuits are made of. Use another "
+                "model."
+            )
         return ComponentGraph(
-            n_layers=len(self.layers),
-            n_heads=first.attention.n_heads,
+            n_layers=len(layers),
+            n_heads=counts.pop(),
             d_model=int(self.bridge.cfg.d_model),
-            parallel_attn_mlp=first.is_parallel,
-            has_mlps=first.mlp is not None,
+            parallel_attn_mlp=self.layers[0].is_parallel,
+            has_mlps=self.layers[0].mlp is not None,
+            mixers=tuple(i for i, attention in enumerate(layers) if attention.is_opaque),
         )
 
     def text_of(self, prompt: str | Sequence[int]) -> str:
@@ -116,8 +129,9 @@ class SubjectModel:
 
     @property
     def d_head(self) -> int:
-        """The width of one head's q, k, v and z."""
-        return self.layers[0].attention.d_head
+        """The width of what one head writes, in front of its output projection."""
+        attending = (layer.attention for layer in self.layers if not layer.attention.is_opaque)
+        return next(attending).d_head
 
     @property
     def n_ctx(self) -> int:
@@ -138,10 +152,11 @@ class SubjectModel:
     def layers(self) -> tuple[Layer, ...]:
         """Every block taken apart. Folding norms copies q, k and v: kept once made."""
         where = f"model {self.name!r}"
-        return tuple(
-            layer_from_block(self.bridge, index, where, self.softmax_share)
-            for index in range(len(self.bridge.blocks))
-        )
+        found: list[Layer] = []
+        for index in range(len(self.bridge.blocks)):
+            unit = found[-1].unit_behind if found else 1.0
+            found.append(layer_from_block(self.bridge, index, where, self.softmax_share, unit))
+        return tuple(found)
 
     @property
     def token_embeddings(self) -> Float[Tensor, "vocab d_embed"]:
@@ -154,7 +169,9 @@ class SubjectModel:
         """The norm in front of the unembedding."""
         d_model = int(self.bridge.cfg.d_model)
         module = part(self.bridge, "ln_final")
-        return norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+        norm = norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+        unit = self.layers[-1].unit_behind
+        return norm if unit == 1 else replace(norm, eps=norm.eps / unit**2)
 
     @property
     def unembedding(self) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"]]:
@@ -245,21 +262,22 @@ class SubjectModel:
         if bool(real.all()):
             places = places[:1]
         masks = {
-            window: attention_mask(real, self.dtype, causal=self.is_causal, window=window)
-            for window in set(self._windows)
+            span: attention_mask(real, self.dtype, causal=self.is_causal, span=span, places=places)
+            for span in set(self._spans)
         }
         bias = alibi_bias(self.bridge.original_model, places, self.dtype)
-        scale = self._family.query_scale(self._config, places)
-        scale = None if scale is None else scale.to(entering)
-        shared: dict[int, Any] = {}
+        shared: dict[Any, Any] = {}
         layers = []
-        for index, window in enumerate(self._windows):
+        for index, span in enumerate(self._spans):
             tables = arguments[index].get("position_embeddings")
-            key = index if tables is None else id(tables)
+            key = index if tables is None else (id(tables), turns(self.bridge, index))
             if key not in shared:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
             rotary = shared[key] if self._rotates[index] else None
-            layers.append(LayerContext(masks[window], rotary, scale, bias))
+            scale = self._query_scale(index, places, entering)
+            opaque = self.layers[index].attention.is_opaque
+            known = real[: len(places)] if opaque else None
+            layers.append(LayerContext(masks[span], rotary, scale, known, bias))
         return entering, Context(tuple(layers), batch.label_pos.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
@@ -318,13 +336,17 @@ class SubjectModel:
                 p.requires_grad_(flag)
 
     @cached_property
-    def _windows(self) -> tuple[int | None, ...]:
+    def _spans(self) -> tuple[Span, ...]:
         if is_native(self.bridge):
-            return (None,) * len(self.bridge.blocks)
-        config = self.bridge.original_model.config
-        found = windows_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+            return (Span(),) * len(self.bridge.blocks)
+        found = spans_of(self._config, len(self.bridge.blocks), f"model {self.name!r}")
         wider = self._family.wider_window
-        return tuple(None if window is None else window + wider for window in found)
+        return tuple(replace(span, window=span.window and span.window + wider) for span in found)
+
+    @property
+    def can_lend(self) -> bool:
+        """Whether positions can be run once and lend all that later ones need of them."""
+        return self.is_causal and not self.graph.mixers
 
     @cached_property
     def _family(self) -> Family:
@@ -332,13 +354,19 @@ class SubjectModel:
 
     @property
     def _config(self) -> Any:
-        return getattr(self.bridge.original_model, "config", None)
+        return text_config(self.bridge)
 
     @cached_property
     def _rotates(self) -> tuple[bool, ...]:
         """Whether each layer rotates its queries and keys, where the model has a rotation."""
-        rotates = self._family.rotates
-        return tuple(rotates(block.attn.original_component) for block in self.bridge.blocks)
+        modules = [attention_module(self.bridge, i) for i in range(len(self.bridge.blocks))]
+        return tuple(module is None or self._family.rotates(module) for module in modules)
+
+    def _query_scale(
+        self, layer: int, places: Int[Tensor, "row pos"], like: Tensor
+    ) -> Float[Tensor, "row pos"] | None:
+        found = self._family.query_scale(self._config, places)
+        return query_scale_of(self.bridge, layer, places, like) if found is None else found.to(like)
 
     @cached_property
     def head(self) -> nn.Module | None:
@@ -360,8 +388,7 @@ class SubjectModel:
     @cached_property
     def logit_softcap(self) -> float:
         """The c of c tanh(logit / c) that the model ends with (Gemma 2), 0 where there is none."""
-        config = getattr(self.bridge.original_model, "config", None)
-        cap = getattr(config, "final_logit_softcapping", None)
+        cap = getattr(text_config(self.bridge), "final_logit_softcapping", None)
         native = getattr(self.bridge.cfg, "output_logits_soft_cap", 0) if cap is None else cap
         return max(float(native or 0), 0.0)
 

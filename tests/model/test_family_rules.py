@@ -22,8 +22,6 @@ TESTED_AS = {
     "falcon": "falcon-alibi",
     "hunyuan_v1_dense": "hunyuan",
     "ministral3": "ministral-3",
-    "olmo": "olmo-clipped",
-    "smollm3": "smollm-3",
 }
 RULES = [
     (kind, field.name)

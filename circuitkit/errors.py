@@ -3,7 +3,7 @@
     CircuitkitError
     ├── PromptError            a prompt set that cannot be used
     │   ├── AlignmentError     clean and corrupted differ in length, or a template in layout
-    │   └── AnswerError        an answer that is not exactly one known token
+    │   └── AnswerError        an answer of unknown tokens, or right and wrong at once
     ├── TaskError              unknown task, a task class or file that does not fit
     │   ├── TaskCodeError      a task's own code raised an error
     │   └── BaselineError      the model cannot do the task
@@ -57,7 +57,7 @@ class AlignmentError(PromptError):
 
 
 class AnswerError(PromptError):
-    """An answer that is not exactly one token the tokenizer knows."""
+    """An answer that the tokenizer does not know, or that is wrong as well."""
 
 
 class TaskError(CircuitkitError, ValueError):

@@ -108,6 +108,8 @@ METRICS = {
     "logit-difference": "logit of the answers minus that of the wrong answers, each their mean",
     "probability-difference": "probability of all answers minus that of all wrong answers",
     "log-probability": "log of the summed probability of the answers, in nats",
+    "logit-difference-per-token": "the difference, of the mean over the tokens of each answer",
+    "log-probability-per-token": "the log-probability, of the mean over the tokens of each answer",
     "accuracy": "1 where the most likely token of the whole vocabulary is an answer, else 0",
     "kl": "distance of the next-token probabilities from those of the clean run, in nats",
     "agreement": "1 where the most likely token is that of the clean run, else 0",

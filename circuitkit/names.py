@@ -98,6 +98,8 @@ METRICS = (
     "logit-difference",
     "probability-difference",
     "log-probability",
+    "logit-difference-per-token",
+    "log-probability-per-token",
     "accuracy",
     "kl",
     "agreement",

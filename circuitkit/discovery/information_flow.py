@@ -70,7 +70,7 @@ class InformationFlow(Method):
         size = work.batch_size or pairs_per_batch(model, pairs, work.memory)
         shape = (len(columns.names), *model.graph.edge_mask.shape)
         total = torch.zeros(shape, dtype=torch.float64)
-        weights = columns.masks.double() / pairs.lengths[:, None]
+        weights = columns.masks.double() / pairs.mask.sum(1, keepdim=True)
         work.progress(0, len(pairs))
         for start in range(0, len(pairs), size):
             rows = slice(start, min(start + size, len(pairs)))

@@ -53,8 +53,8 @@ class ReceiverGradients:
     """Gradients of the summed gain at the input of every receiver, row by row."""
 
     layers: tuple[LayerGradients, ...]
-    logits_in: Float[Tensor, "row d_model"]  # at the labelled position `label_pos`
-    label_pos: Int[Tensor, " row"]
+    logits_in: Float[Tensor, "row label d_model"]  # at the columns `labelled`
+    labelled: Int[Tensor, "row label"]
 
 
 def differentiate(
@@ -75,6 +75,7 @@ def differentiate(
     tape = _Tape(model)
     recorder = Recorder(model)
     replaced = replaced or {}
+    last_at_label = not sees_whole_rows(replaced, model.graph.n_layers - 1)
     hooks = _joined(replaced, _joined(recorder.hooks(), tape.hooks()))
     with torch.enable_grad(), model.frozen():
         # the graph begins here: nothing before block 0 is differentiated
@@ -84,13 +85,13 @@ def differentiate(
             run.context,
             hooks,
             sources=run.sources(),
-            last_at_label=not sees_whole_rows(replaced, model.graph.n_layers - 1),
+            last_at_label=last_at_label,
         )
         gain = metric.gain(logits, labels.to(logits.device)).sum()
         gradients = torch.autograd.grad(gain, list(tape.leaves.values()), allow_unused=True)
-    activations = recorder.activations(run)
+    activations = recorder.activations(run, last_at_label=last_at_label)
     require_finite(activations, model.name)
-    return activations, tape.gradients(gradients, run)
+    return activations, tape.gradients(gradients, run, last_at_label=last_at_label)
 
 
 class _Tape:
@@ -131,15 +132,17 @@ class _Tape:
 
         return mark
 
-    def gradients(self, values: tuple[Tensor | None, ...], run: Run) -> ReceiverGradients:
+    def gradients(
+        self, values: tuple[Tensor | None, ...], run: Run, *, last_at_label: bool
+    ) -> ReceiverGradients:
         by_point = {
             point: torch.zeros_like(leaf) if value is None else value
             for (point, leaf), value in zip(self.leaves.items(), values, strict=True)
         }
-        label_pos, n_pos = run.context.label_pos, run.entering.shape[1]
+        labelled, n_pos = run.context.labelled, run.entering.shape[1]
         last = hook_points.mlp_in(self.graph.n_layers - 1)
-        if last in by_point and by_point[last].shape[1] != n_pos:
-            by_point[last] = spread(by_point[last], label_pos, n_pos)
+        if last in by_point and last_at_label:
+            by_point[last] = spread(by_point[last], labelled, n_pos)
         layers = tuple(
             LayerGradients(
                 self.attn_in[layer],
@@ -149,7 +152,10 @@ class _Tape:
             )
             for layer in range(self.graph.n_layers)
         )
-        return ReceiverGradients(layers, by_point[hook_points.FINAL_NORM_IN], label_pos)
+        logits_in = by_point[hook_points.FINAL_NORM_IN]
+        return ReceiverGradients(
+            layers, logits_in.reshape(*labelled.shape, logits_in.shape[-1]), labelled
+        )
 
 
 class Contraction:
@@ -176,23 +182,23 @@ class Contraction:
         self.pooled: list[dict[str, Tensor]] = [{} for _ in model.layers]
         shape, device = model.graph.edge_mask.shape, self.senders.device
         self.total = torch.zeros(shape, dtype=torch.float64, device=device)
-        self.labelled: tuple[Tensor, Tensor] | None = None  # of the chosen places, and their rows
+        self.labelled: tuple[Tensor, Tensor, Tensor] | None = None
 
     def add(self, weight: float, gradients: ReceiverGradients) -> None:
         """Add the gradients of a run, times a weight."""
         for layer, grads in enumerate(gradients.layers):
             self._add_layer(layer, weight, grads)
-        labelled, rows = self._labelled(gradients.label_pos)
-        grad = gradients.logits_in[rows] * weight
-        at_logits = torch.einsum("spd,pd->s", self.senders[:, labelled], grad)
+        at, row, label = self._labelled(gradients.labelled)
+        grad = gradients.logits_in[row, label] * weight
+        at_logits = torch.einsum("spd,pd->s", self.senders[:, at], grad)
         self.total[:, -1] += at_logits.double()
 
-    def _labelled(self, label_pos: Int[Tensor, " row"]) -> tuple[Tensor, Tensor]:
-        """Return which of the places are labelled, and their rows: alike in all runs of a batch."""
+    def _labelled(self, labelled: Int[Tensor, "row label"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which places are labelled, their rows and labels: alike in all runs of a batch."""
         if self.labelled is None:
-            rows = self.where // self.n_pos
-            chosen = (self.where % self.n_pos == label_pos[rows]).nonzero()[:, 0]
-            self.labelled = chosen, rows[chosen]
+            rows, columns = self.where // self.n_pos, self.where % self.n_pos
+            chosen, label = (columns.unsqueeze(1) == labelled[rows]).nonzero(as_tuple=True)
+            self.labelled = chosen, rows[chosen], label
         return self.labelled
 
     def _add_layer(self, layer: int, weight: float, grads: LayerGradients) -> None:

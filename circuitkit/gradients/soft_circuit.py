@@ -51,8 +51,8 @@ class SoftCircuits:
 
     def logits(
         self, weights: Float[Tensor, "circuit sender receiver"]
-    ) -> Float[Tensor, "circuit pair vocab"]:
-        """Return the logits at the labelled position, for each circuit and pair.
+    ) -> Float[Tensor, "circuit pair *label vocab"]:
+        """Return the logits that are read, for each circuit and pair.
 
         No weight of the model collects gradients.
         """
@@ -133,7 +133,7 @@ class _SharedReads(CircuitReads):
         places = labelled_places(self.run)
         self.changes = [change[:, :, places] for change in self.changes]
         self.ablated = self.ablated[:, places]
-        self.n_pos = 1
+        self.n_pos = self.run.context.labelled.shape[1]
 
     def projections(self, layer: int) -> Float[Tensor, "circuit_place receiver d_head"]:
         """Return q, k and v of every head, each from what its own receiver reads."""
@@ -154,7 +154,7 @@ class _SharedReads(CircuitReads):
         read = self._read(at, n_senders, layer, own_layer=not graph.parallel_attn_mlp)
         return read.reshape(-1, self.n_pos, graph.d_model)
 
-    def logits_in(self) -> Float[Tensor, "circuit pair d_model"]:
+    def logits_in(self) -> Float[Tensor, "circuit labelled_place d_model"]:
         """Return what the logits read."""
         graph = self.model.graph
         last = slice(len(graph.receivers) - 1, None)

@@ -58,7 +58,8 @@ class ReadsOfRun(AblatedReads):
         return self.kept[hook_points.mlp_in(layer)].flatten(0, 1)
 
     def logits_in(self, places: Int[Tensor, " row"]) -> Float[Tensor, "row d_model"]:
-        return self.kept[hook_points.FINAL_NORM_IN]
+        final = self.kept[hook_points.FINAL_NORM_IN]
+        return final.reshape(-1, final.shape[-1])
 
     def projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
         n_heads = self.model.graph.heads_in(layer)

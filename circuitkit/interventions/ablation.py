@@ -12,8 +12,8 @@ Values are given in the narrow form of `Activations`; a head's mean z times W_O 
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -202,7 +202,8 @@ class MeanAblation(Ablation):
     """Ablated senders write their mean over the corrupted prompts of `reference`.
 
     Means are taken per template and position, as in Wang et al. 2022 (arXiv:2211.00593, section
-    2.2), so that what a template has in common is kept and what varies within it is lost.
+    2.2), so that what a template has in common is kept and what varies within it is lost. Behind
+    the prompts they are taken per answer (first, second, ...) and token.
     """
 
     name = "mean"
@@ -210,7 +211,7 @@ class MeanAblation(Ablation):
     def __init__(self, reference: PromptPairs, batch_size: int = 256) -> None:
         self.reference = reference
         self.batch_size = batch_size
-        self._means: dict[tuple[str, str, str], Activations] = {}  # of this reference, by model
+        self._means: dict[tuple[str, str, str], _TemplateMean] = {}  # of this reference, by model
 
     @property
     def identity(self) -> str:
@@ -222,31 +223,25 @@ class MeanAblation(Ablation):
         """Return the means of each pair's template, placed at the pair's real positions.
 
         Raises:
-            PromptError: a template of `pairs` has no reference prompts, or another length there.
+            PromptError: a template of `pairs` has no reference prompts, or another length there, or
+                an answer is longer than all that stand in its place there.
         """
         means = {name: self._known_mean(model, name) for name in sorted(set(pairs.templates))}
         starts: list[int] = pairs.mask.long().argmax(1).tolist()
-        lengths: list[int] = pairs.lengths.tolist()
-        width = pairs.clean.shape[1]
+        slots, width = pairs.slots(), pairs.clean.shape[1]
         rows: list[Activations] = []
-        for template, start, length in zip(pairs.templates, starts, lengths, strict=True):
-            mean = means[template]
-            if mean.input.shape[1] != length:
-                raise PromptError(
-                    f"mean ablation, template {template!r}: prompts and reference prompts must "
-                    f"have equally many tokens, got {length} and {mean.input.shape[1]}. Means are "
-                    "taken position by position. Use one layout per template."
-                )
+        for template, start, own in zip(pairs.templates, starts, slots, strict=True):
+            mean = means[template].at(own, template)
             rows.append(mean.map(lambda x, s=start: _placed(x, s, width)))  # type: ignore[misc]
         return _stacked(rows)
 
-    def _known_mean(self, model: SubjectModel, template: str) -> Activations:
+    def _known_mean(self, model: SubjectModel, template: str) -> "_TemplateMean":
         key = (model.digest, f"{model.dtype} {model.device}", template)
         if key not in self._means:
             self._means[key] = self._template_mean(model, template)
         return self._means[key]
 
-    def _template_mean(self, model: SubjectModel, template: str) -> Activations:
+    def _template_mean(self, model: SubjectModel, template: str) -> "_TemplateMean":
         rows = [row for row, name in enumerate(self.reference.templates) if name == template]
         if not rows:
             raise PromptError(
@@ -254,14 +249,80 @@ class MeanAblation(Ablation):
                 f"got {sorted(set(self.reference.templates))}. There is no mean for it. Supply "
                 "reference prompts of that template."
             )
+        reference = self.reference.select(rows)
+        every = reference.slots()
+        slots = sorted(set().union(*every))
+        if all(own == slots for own in every):  # all rows are laid out alike: sum, then cut out
+            total = self._summed(model, reference, lambda part, _: part.sum(0, keepdim=True))
+            start = int(reference.mask[0].long().argmax())
+            mean = total.map(lambda x: x[:, start : start + len(slots)] / len(rows))
+            return _TemplateMean(slots, mean)
+        number = {slot: n for n, slot in enumerate(slots)}
+        counts = torch.zeros(len(slots), dtype=torch.long)
+        for own in every:
+            counts[[number[slot] for slot in own]] += 1
+
+        def by_slot(part: Tensor, batch: PromptPairs) -> Tensor:
+            at = torch.tensor([number[slot] for own in batch.slots() for slot in own])
+            summed = part.new_zeros(len(slots), *part.shape[2:])
+            real = part[batch.mask.to(part.device)]  # row by row, as the slots are
+            return summed.index_add_(0, at.to(part.device), real)[None]
+
+        def over_counts(x: Tensor) -> Tensor:
+            return x / counts.to(x).reshape(1, -1, *[1] * (x.ndim - 2))
+
+        return _TemplateMean(slots, self._summed(model, reference, by_slot).map(over_counts))
+
+    def _summed(
+        self,
+        model: SubjectModel,
+        reference: PromptPairs,
+        sum_of: Callable[[Tensor, PromptPairs], Tensor],
+    ) -> Activations:
+        """Return the sum over batches of what `sum_of` makes of each tensor that is written."""
         total: Activations | None = None
-        for batch in self.reference.select(rows).batches(self.batch_size):
-            part = record(model, batch.corrupted_batch)[0].map(lambda x: x.sum(0, keepdim=True))
+        for batch in reference.batches(self.batch_size):
+            part = record(model, batch.corrupted_batch)[0].map(
+                lambda x, batch=batch: sum_of(x, batch)  # type: ignore[misc]
+            )
             total = part if total is None else total.minus(part.map(torch.neg))
         assert total is not None
-        start = int(self.reference.mask[rows[0]].long().argmax())
-        length = int(self.reference.lengths[rows[0]])
-        return total.map(lambda x: x[:, start : start + length] / len(rows))
+        return total
+
+
+@dataclass(frozen=True)
+class _TemplateMean:
+    """What senders write on average in each slot of a template (`PromptPairs.slots`)."""
+
+    slots: list[tuple[int, int]]
+    mean: Activations
+
+    def at(self, slots: list[tuple[int, int]], template: str) -> Activations:
+        """Return the means of these slots, in this order.
+
+        Raises:
+            PromptError: a prompt or an answer is longer than all there, or a prompt shorter.
+        """
+        if slots == self.slots:
+            return self.mean
+        n_tokens, n_known = (sum(s[0] == 0 for s in some) for some in (slots, self.slots))
+        if n_tokens != n_known:
+            raise PromptError(
+                f"mean ablation, template {template!r}: prompts and reference prompts must "
+                f"have equally many tokens, got {n_tokens} and {n_known}. Means are "
+                "taken position by position. Use one layout per template."
+            )
+        missing = sorted(set(slots) - set(self.slots))
+        if missing:
+            branch, place = missing[0]
+            raise PromptError(
+                f"mean ablation, template {template!r}: every answer must have one as long among "
+                f"the reference pairs, got none of {place + 1} tokens for answer {branch}. Means "
+                "are taken token by token. Use answers of equal length, more reference pairs, or "
+                "another ablation."
+            )
+        at = [self.slots.index(slot) for slot in slots]
+        return self.mean.map(lambda x: x[:, at])
 
 
 class TokenMeanAblation(Ablation):

@@ -30,7 +30,7 @@ class CircuitReads(ABC):
     """
 
     n_pos: int
-    """The number of positions of a row; one behind `keep_labelled`."""
+    """The number of positions of a row; of labelled ones behind `keep_labelled`."""
 
     context: Context
     """The context of the rows that are under way."""
@@ -52,7 +52,7 @@ class CircuitReads(ABC):
         """Return what the MLP of a layer reads."""
 
     @abstractmethod
-    def logits_in(self) -> Float[Tensor, "circuit pair d_model"]:
+    def logits_in(self) -> Float[Tensor, "circuit labelled_place d_model"]:
         """Return what the logits read, of all circuits; behind `keep_labelled`."""
 
     @abstractmethod
@@ -66,8 +66,8 @@ class CircuitReads(ABC):
 
 def circuit_logits(
     model: SubjectModel, run: Run, reads: CircuitReads, first: int = 0
-) -> Float[Tensor, "circuit pair vocab"]:
-    """Return the logits at the labelled position, for each circuit and pair.
+) -> Float[Tensor, "circuit pair *label vocab"]:
+    """Return the logits that are read, for each circuit and pair.
 
     `run` gives the prompts, and keys and values in front of them. What is written in front of layer
     `first` must be known to `reads` already.
@@ -85,7 +85,9 @@ def circuit_logits(
         _write_mlp(model, run, reads, n_layers - 1)
     read = reads.logits_in()
     logits = model.unembed(read.flatten(0, 1))
-    return logits.reshape(*read.shape[:2], -1)
+    n_pairs, n_labels = run.context.labelled.shape
+    shape = (n_pairs,) if n_labels == 1 else (n_pairs, n_labels)
+    return logits.reshape(len(read), *shape, -1)
 
 
 def _write_heads(model: SubjectModel, run: Run, reads: CircuitReads, layer: int) -> None:

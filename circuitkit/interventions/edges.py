@@ -30,7 +30,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.recording import counted_from, sender_outputs
-from circuitkit.model.runs import behind, whole_run
+from circuitkit.model.runs import behind, labelled_places, whole_run
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.progress import Progress, silent
 
@@ -161,7 +161,9 @@ class EdgeBench:
         if dead:
             yield dead, torch.zeros(len(dead), self.n_rows, dtype=torch.float64)
 
-    def _logits(self, layer: int, what: str, edges: Sequence[_Edge]) -> Float[Tensor, "row vocab"]:
+    def _logits(
+        self, layer: int, what: str, edges: Sequence[_Edge]
+    ) -> Float[Tensor, "row *label vocab"]:
         senders = [edge.sender for edge in edges]
         if what == "heads":
             return self._into_heads(layer, senders, [edge.within for edge in edges])
@@ -217,10 +219,7 @@ class EdgeBench:
         return self._continued(rest.repeat(n, 1, 1) + written, n, layer + 1)
 
     def _into_logits(self, senders: list[int]) -> Tensor:
-        labelled = self.base.run.context.label_pos
-        rows = torch.arange(self.n_rows, device=labelled.device)
-        added = self._rows(self.added[senders])[:, rows, labelled]
+        added = self.added[senders][:, labelled_places(self.base.run)]
+        final = self.base.kept[hook_points.FINAL_NORM_IN]  # [row, *label, d_model]
         with torch.no_grad():
-            return self.model.unembed(
-                (self.base.kept[hook_points.FINAL_NORM_IN] + added).flatten(0, 1)
-            )
+            return self.model.unembed((final + added.unflatten(1, final.shape[:-1])).flatten(0, 1))

@@ -115,7 +115,7 @@ class KeptReads(CircuitReads):
         read = self._read(base if self.labelled is None else base[self.labelled])
         return read.reshape(-1, self.n_pos, read.shape[-1])
 
-    def logits_in(self) -> Float[Tensor, "circuit pair d_model"]:
+    def logits_in(self) -> Float[Tensor, "circuit labelled_place d_model"]:
         """Return what the logits read, of all circuits."""
         assert self.labelled is not None
         self._begin(stage_of(self.model.graph.n_layers, "heads"), self.space.shape[1])
@@ -143,7 +143,7 @@ class KeptReads(CircuitReads):
         left = self.space.new_empty(n_circuits, n_senders, len(self.labelled), d_model)
         torch.index_select(self.change, 2, self.labelled, out=left[: len(self.rows)])
         self.space, self.ablated = left, self.ablated[:, self.labelled]
-        self.n_pos = 1
+        self.n_pos = self.run.context.labelled.shape[1]
 
 
 def _by_projection(attention: Attention) -> tuple[Tensor, Tensor]:

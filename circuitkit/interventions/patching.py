@@ -159,7 +159,7 @@ class _Sweep:
         self.model = model
         runs = whole_run(model, pairs.clean_batch), corruption.run(model, pairs)
         self.both = BothRuns(model, pairs, runs, metric, direction, points)
-        self.last = int(pairs.label_pos.min())
+        self.last = pairs.first_read
 
     def effects(
         self, places: Sequence[Place], masks: Bool[Tensor, "column pair pos"], max_rows: int

@@ -33,7 +33,7 @@ from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import counted_from, sender_outputs
-from circuitkit.model.runs import behind, like, whole_run
+from circuitkit.model.runs import behind, labelled_places, like, whole_run
 from circuitkit.moved import old_names
 from circuitkit.names import MLPs as MLPs
 from circuitkit.prompts.columns import Columns
@@ -234,7 +234,8 @@ class _Bench:
         n, model = len(paths), self.model
         hooks = self._hooks(self._read(paths, masks), n)
         if first == model.graph.n_layers:
-            final = self.base.kept[hook_points.FINAL_NORM_IN].repeat(n, 1)
+            final = self.base.kept[hook_points.FINAL_NORM_IN]
+            final = final.repeat(n, *[1] * (final.ndim - 1))
             logits = model.unembed(hooks[hook_points.FINAL_NORM_IN](final))  # type: ignore[arg-type]
         else:
             logits = model.run_from(
@@ -276,10 +277,10 @@ class _Bench:
                     if sender not in path.senders:  # a sender's write is given
                         moved[block] += change[block]
             self._send(moved, paths, masks, sender)
-        labelled = self.base.run.context.label_pos
-        rows = torch.arange(self.n_rows, device=labelled.device)
-        # [block, row, d_model]: the logits read the labelled position alone
-        final = kept[hook_points.FINAL_NORM_IN] + moved[:, rows, labelled]
+        # [block, row, *label, d_model]: the logits read the labelled positions alone
+        base = kept[hook_points.FINAL_NORM_IN]
+        at_labels = moved.flatten(1, 2)[:, labelled_places(self.base.run)]
+        final = base + at_labels.unflatten(1, base.shape[:-1])
         read.logits_in += [(i, final[i]) for i, path in enumerate(paths) if path.to_logits]
         return read
 

@@ -45,7 +45,7 @@ class RecordedRun:
 
     def again(
         self, model: SubjectModel, n: int, hooks: Hooks, *, layer: int, start: int
-    ) -> Float[Tensor, "row vocab"]:
+    ) -> Float[Tensor, "row *label vocab"]:
         """Return the logits of `n` copies of this run, changed by hooks.
 
         Nothing may change before `layer`, nor in front of position `start` of a causal model.
@@ -107,7 +107,9 @@ class BothRuns:
         """The run that lends its values."""
         return self.corrupted if self.noising else self.clean
 
-    def effects(self, logits: Float[Tensor, "row vocab"], n: int) -> Float[Tensor, "change pair"]:
+    def effects(
+        self, logits: Float[Tensor, "row *label vocab"], n: int
+    ) -> Float[Tensor, "change pair"]:
         """Return the effects of `n` changes of the base, given the logits of each on every pair."""
         gain = self.metric.gain(logits, self.labels.repeated(n))
         change = self.base_gain.repeat(n) - gain

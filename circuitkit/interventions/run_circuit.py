@@ -139,8 +139,8 @@ class CircuitRunner:
 
     def logits(
         self, edge_masks: Bool[Tensor, "circuit sender receiver"], first: int = 0
-    ) -> Float[Tensor, "circuit pair vocab"]:
-        """Return the logits at the labelled position, for each circuit and pair.
+    ) -> Float[Tensor, "circuit pair *label vocab"]:
+        """Return the logits that are read, for each circuit and pair.
 
         `first` promises that every receiver in front of this layer keeps all its edges: what is
         written there is that of the clean run, and is not computed again.

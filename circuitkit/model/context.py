@@ -10,6 +10,7 @@ from torch import Tensor
 
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
+from circuitkit.prompts.answers import Branches
 from circuitkit.prompts.pairs import PromptBatch
 
 ATTENTION_KINDS = {
@@ -26,33 +27,33 @@ LATENT = ("deepseek_v3",)  # pairs that are turned are neighbours, if `rope_inte
 
 @dataclass(frozen=True)
 class Context:
-    """The context of every layer, and where each row's answer is read.
+    """The context of every layer, and at which columns each row's logits are read.
 
     Layers that share a mask or a rotation share its memory; one row stands for all where they are
     equal.
     """
 
     layers: tuple[LayerContext, ...]
-    label_pos: Int[Tensor, " row"]
+    labelled: Int[Tensor, "row label"]
 
     def repeated(self, n: int) -> "Context":
         """Return the context of the same rows `n` times over."""
         return self._mapped(lambda x: x if len(x) == 1 else x.repeat(n, *[1] * (x.ndim - 1)))._at(
-            self.label_pos.repeat(n)
+            self.labelled.repeat(n, 1)
         )
 
     def from_position(self, pos: int) -> "Context":
         """Return the context of the positions from `pos` on; earlier ones remain visible."""
         layers = tuple(_from(layer, pos) for layer in self.layers)
-        return Context(layers, self.label_pos - pos)
+        return Context(layers, self.labelled - pos)
 
     def until_position(self, pos: int) -> "Context":
         """Return the context of the positions before `pos` alone."""
         layers = tuple(_until(layer, pos) for layer in self.layers)
-        return Context(layers, self.label_pos.clamp(max=pos - 1))
+        return Context(layers, self.labelled.clamp(max=pos - 1))
 
-    def _at(self, label_pos: Tensor) -> "Context":
-        return replace(self, label_pos=label_pos)
+    def _at(self, labelled: Tensor) -> "Context":
+        return replace(self, labelled=labelled)
 
     def _mapped(self, function: Any) -> "Context":
         done: dict[tuple[int, ...], Tensor] = {}  # of views, by what they look at
@@ -66,7 +67,7 @@ class Context:
         layers = tuple(
             _with(layer, once(layer.mask), _of(once, layer.bias), once) for layer in self.layers
         )
-        return Context(layers, self.label_pos)
+        return Context(layers, self.labelled)
 
 
 def _from(layer: LayerContext, pos: int) -> LayerContext:
@@ -114,17 +115,21 @@ def attention_mask(
     causal: bool,
     span: Span = Span(),
     places: Int[Tensor, "row pos"] | None = None,
+    branches: Branches | None = None,
 ) -> Float[Tensor, "row_or_one 1 pos pos"]:
     """Return what is added to scores: zero where a destination sees a source, else the minimum.
 
     `places` says where each token is in its prompt: what spans are counted in. Without it every
-    prompt begins with the first column.
+    prompt begins with the first column. `branches` of a causal model: who sees whom among the
+    answers behind the prompts.
     """
     column = torch.arange(real.shape[1], device=real.device)
-    rows = slice(0, 1) if bool(real.all()) else slice(None)
+    rows = slice(0, 1) if branches is None and bool(real.all()) else slice(None)
     place = (column[None] if places is None else places)[rows]
     seen = torch.ones(1, len(column), len(column), dtype=torch.bool, device=real.device)
-    if causal:
+    if branches is not None:
+        seen = branches.visible()
+    elif causal:
         seen = seen.tril()
     if span.window is not None:
         seen = seen & ((place[:, :, None] - place[:, None, :]).abs() < span.window)

@@ -54,7 +54,7 @@ def run_layers(
     start: Start,
     *,
     hooks: Hooks = NO_HOOKS,
-    labelled: Int[Tensor, " row"] | None = None,
+    labelled: Int[Tensor, "row label"] | None = None,
 ) -> Float[Tensor, "row pos_or_label d_model"]:
     """Return the residual stream after the last layer, given that in front of the first.
 
@@ -77,19 +77,24 @@ def sees_whole_rows(hooks: Hooks, last: int) -> bool:
 
 
 def spread(
-    x: Float[Tensor, "row 1 d_model"], labelled: Int[Tensor, " row"], n_pos: int
+    x: Float[Tensor, "row label d_model"], labelled: Int[Tensor, "row label"], n_pos: int
 ) -> Float[Tensor, "row pos d_model"]:
-    """Return zeros but for `x` at one position of each row."""
+    """Return zeros but for `x` at some positions of each row, no two the same."""
     out = x.new_zeros(len(x), n_pos, x.shape[-1])
-    out[torch.arange(len(x), device=x.device), labelled] = x[:, 0]
+    out[torch.arange(len(x), device=x.device).unsqueeze(1), labelled] = x
     return out
 
 
 def at_label(
-    x: Float[Tensor, "row pos ..."], labelled: Int[Tensor, " row"]
-) -> Float[Tensor, "row 1 ..."]:
-    """Return `x` at one position of each row."""
-    return x[torch.arange(len(x), device=x.device), labelled].unsqueeze(1)
+    x: Float[Tensor, "row pos ..."], labelled: Int[Tensor, "row label"]
+) -> Float[Tensor, "row label ..."]:
+    """Return `x` at some positions of each row."""
+    return x[torch.arange(len(x), device=x.device).unsqueeze(1), labelled]
+
+
+def one_label_dropped(x: Float[Tensor, "row label d_model"]) -> Float[Tensor, "row *label d_model"]:
+    """Return `x` without the axis of labels where there is one label: what the logits read."""
+    return x.squeeze(1) if x.shape[1] == 1 else x
 
 
 def at(hooks: Hooks, point: Point, x: Tensor) -> Tensor:

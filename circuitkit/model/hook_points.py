@@ -16,7 +16,8 @@ class Point(NamedTuple):
 
 # sites of a layer that come after its heads
 BEHIND_HEADS = ("attn out", "resid mid", "mlp in", "neurons", "mlp out", "resid post")
-FINAL_NORM_IN = Point("final norm in", -1)  # [row, d_model], at the labelled position only
+# [row, d_model], at the labelled position only; [row, label, d_model] where there are several
+FINAL_NORM_IN = Point("final norm in", -1)
 
 
 def resid_pre(layer: int) -> Point:

@@ -51,8 +51,8 @@ class Activations:
 
 def record(
     model: SubjectModel, batch: PromptBatch
-) -> tuple[Activations, Float[Tensor, "row vocab"]]:
-    """Return what every sender writes on these prompts, and the logits at the labelled position.
+) -> tuple[Activations, Float[Tensor, "row *label vocab"]]:
+    """Return what every sender writes on these prompts, and the logits that are read.
 
     Raises:
         ActivationError: an activation or a logit is NaN or infinite.
@@ -62,10 +62,10 @@ def record(
 
 def record_run(
     model: SubjectModel, run: Run, *, last_at_label: bool = False
-) -> tuple[Activations, Float[Tensor, "row vocab"]]:
+) -> tuple[Activations, Float[Tensor, "row *label vocab"]]:
     """Return the same of a run that may begin behind earlier positions; those are left out.
 
-    `last_at_label`: the last MLP is run at the labelled position only, where alone it matters, and
+    `last_at_label`: the last MLP is run at the labelled positions only, where alone it matters, and
     is zero elsewhere.
 
     Raises:
@@ -80,7 +80,7 @@ def record_run(
             sources=run.sources(),
             last_at_label=last_at_label,
         )
-    activations = recorder.activations(run)
+    activations = recorder.activations(run, last_at_label=last_at_label)
     require_finite(activations, model.name)
     require_finite_tensor(logits, f"model {model.name!r}, logits")
     return activations, logits
@@ -108,14 +108,14 @@ class Recorder:
 
         return keep
 
-    def activations(self, run: Run) -> Activations:
-        """Return what was kept of a run."""
+    def activations(self, run: Run, *, last_at_label: bool = False) -> Activations:
+        """Return what was kept of a run; the last MLP's is perhaps of the labelled positions."""
         layers = range(self.graph.n_layers)
         with_mlps = layers if self.graph.has_mlps else range(0)
         entering = self.kept[hook_points.resid_pre(0)]
         mlps = [self.kept[hook_points.mlp_out(layer)] for layer in with_mlps]
-        if mlps and mlps[-1].shape != entering.shape:
-            mlps[-1] = spread(mlps[-1], run.context.label_pos, entering.shape[1])
+        if mlps and last_at_label:
+            mlps[-1] = spread(mlps[-1], run.context.labelled, entering.shape[1])
         z = tuple(self.kept[hook_points.written_z(layer)] for layer in layers)
         return Activations(entering, z, tuple(mlps))
 

@@ -46,7 +46,7 @@ def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
         return 0
     differs = (pairs.clean != pairs.corrupted).any(0).nonzero()
     first = int(differs[0]) if len(differs) else pairs.clean.shape[1]
-    n_shared = min(first, int(pairs.label_pos.min()))
+    n_shared = min(first, pairs.first_read)
     return n_shared if n_shared >= WORTHWHILE * pairs.clean.shape[1] else 0
 
 
@@ -67,10 +67,11 @@ def behind(model: SubjectModel, run: Run, start: int) -> Run:
     return _starting(run, start, tuple(kept.fresh))
 
 
-def labelled_places(run: Run) -> Int[Tensor, " row"]:
-    """Return the labelled place of each row, a place being a (row, pos) counted as one axis."""
-    label_pos, (n_rows, n_pos) = run.context.label_pos, run.entering.shape[:2]
-    return torch.arange(n_rows, device=label_pos.device) * n_pos + label_pos
+def labelled_places(run: Run) -> Int[Tensor, " row_and_label"]:
+    """Return the labelled places, row by row, a place being a (row, pos) counted as one axis."""
+    labelled, (n_rows, n_pos) = run.context.labelled, run.entering.shape[:2]
+    starts = torch.arange(n_rows, device=labelled.device) * n_pos
+    return (starts.unsqueeze(1) + labelled).flatten()
 
 
 def like(run: Run, model: SubjectModel, batch: PromptBatch) -> Run:

@@ -44,6 +44,7 @@ from circuitkit.model.forward import (
     Start,
     at,
     at_label,
+    one_label_dropped,
     run_layers,
 )
 from circuitkit.model.layers import Layer, layer_from_block, matrix_of, part
@@ -199,14 +200,15 @@ class SubjectModel:
 
     def run(
         self, batch: PromptBatch, hooks: Hooks = NO_HOOKS, *, sources: Sources | None = None
-    ) -> Float[Tensor, "row vocab"]:
-        """Return the logits at each prompt's labelled position.
+    ) -> Float[Tensor, "row *label vocab"]:
+        """Return the logits at each prompt's labelled position, at each label where it has several.
 
         Hooks map a place of `hook_points` to a function of the activation there; what it returns,
         unless None, replaces the activation. Keys and values are kept in `sources`.
 
         Raises:
-            PromptError: the prompts are longer than the model's context.
+            PromptError: the prompts are longer than the model's context, name other tokens, or
+                have answers of several tokens that a later token would see.
         """
         entering, context = self.prepare(batch)
         return self.run_from(entering, context, hooks, sources=sources)
@@ -221,11 +223,11 @@ class SubjectModel:
         sources: Sources | None = None,
         projected: tuple[Tensor, Tensor, Tensor] | None = None,
         last_at_label: bool = False,
-    ) -> Float[Tensor, "row vocab"]:
+    ) -> Float[Tensor, "row *label vocab"]:
         """Return the logits, given the residual stream in front of layer `first`.
 
-        `last_at_label`: compute what follows the last layer's heads at the labelled position only;
-        hooks there see [row, 1, ...].
+        `last_at_label`: compute what follows the last layer's heads at the labelled positions only;
+        hooks there see [row, label, ...].
         """
         x = run_layers(
             self.layers,
@@ -233,12 +235,13 @@ class SubjectModel:
             x,
             Start(first, projected, sources or Sources()),
             hooks=hooks,
-            labelled=context.label_pos if last_at_label else None,
+            labelled=context.labelled if last_at_label else None,
         )
-        x = x if x.shape[1] == 1 else at_label(x, context.label_pos)
-        return self.unembed(at(hooks, hook_points.FINAL_NORM_IN, x[:, 0]))
+        is_read = last_at_label and first < len(self.layers)
+        x = one_label_dropped(x if is_read else at_label(x, context.labelled))
+        return self.unembed(at(hooks, hook_points.FINAL_NORM_IN, x))
 
-    def unembed(self, x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
+    def unembed(self, x: Float[Tensor, "row *label d_model"]) -> Float[Tensor, "row *label vocab"]:
         """Return the logits of the residual stream behind the last layer."""
         normed = self.final_norm(x)
         normed = normed if self.head is None else self.head(normed)
@@ -253,16 +256,26 @@ class SubjectModel:
         """Return what enters block 0, and what every layer needs to know of the prompts.
 
         Raises:
-            PromptError: the prompts are longer than the model's context, or name other tokens.
+            PromptError: the prompts are longer than the model's context, name other tokens, or
+                have answers of several tokens that a later token would see.
         """
         self._check_length(batch)
         self._check_vocabulary(batch)
+        self._check_branches(batch)
         entering, arguments = block_arguments(self.bridge, batch, self.device)
         real, places = batch.mask.to(self.device), batch.position_ids.to(self.device)
-        if bool(real.all()):
+        branches = batch.branches and batch.branches.map(lambda x: x.to(self.device))
+        if branches is None and bool(real.all()):
             places = places[:1]
         masks = {
-            span: attention_mask(real, self.dtype, causal=self.is_causal, span=span, places=places)
+            span: attention_mask(
+                real,
+                self.dtype,
+                causal=self.is_causal,
+                span=span,
+                places=places,
+                branches=branches,
+            )
             for span in set(self._spans)
         }
         bias = alibi_bias(self.bridge.original_model, places, self.dtype)
@@ -278,14 +291,28 @@ class SubjectModel:
             opaque = self.layers[index].attention.is_opaque
             known = real[: len(places)] if opaque else None
             layers.append(LayerContext(masks[span], rotary, scale, known, bias))
-        return entering, Context(tuple(layers), batch.label_pos.to(self.device))
+        return entering, Context(tuple(layers), batch.labelled.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
-        longest = int(batch.mask.sum(1).max())
+        longest = int(batch.position_ids.max()) + 1
         if longest > self.n_ctx:
             raise PromptError(
                 f"prompts: must have at most {self.n_ctx} tokens for model {self.name!r}, got "
                 f"{longest}. The model has no positions beyond. Shorten the prompts."
+            )
+
+    def _check_branches(self, batch: PromptBatch) -> None:
+        if batch.branches is not None and not self.is_causal:
+            raise PromptError(
+                f"answers: must be one token each for model {self.name!r}, got some of several. "
+                "Its tokens see later ones, so an answer cannot be read token by token. Choose "
+                "answers of one token."
+            )
+        if batch.branches is not None and self.graph.mixers:
+            raise PromptError(
+                f"answers: must be one token each for model {self.name!r}, got some of several. "
+                f"Layer {self.graph.mixers[0]} mixes positions without heads, so that every answer "
+                "would see those beside it. Choose answers of one token."
             )
 
     def require_vocabulary(self, *sets: PromptPairs) -> None:

@@ -34,12 +34,15 @@ def require_answers(labels: Labels, size: int, model: str) -> None:
     Raises:
         AnswerError: naming the first such id and its pair.
     """
-    for kind, ids in (("answer", labels.answers), ("wrong answer", labels.wrong_answers)):
+    known = {"answer": labels.answers, "wrong answer": labels.wrong_answers}
+    if labels.spelled is not None:
+        known["answer"] = labels.spelled.ids  # the wrong ones too
+    for kind, ids in known.items():
         wrong = (ids < -1) | (ids >= size)  # -1 fills rows up
         if bool(wrong.any()):
-            row, entry = wrong.nonzero()[0].tolist()
+            at = tuple(wrong.nonzero()[0].tolist())
             raise AnswerError(
                 f"{kind}s: every id must be in the vocabulary of model {model!r}, 0 to "
-                f"{size - 1}, got {int(ids[row, entry])} for pair {row}. The model has no logit "
+                f"{size - 1}, got {int(ids[at])} for pair {at[0]}. The model has no logit "
                 "for it. Use ids of this model's tokenizer."
             )

@@ -26,12 +26,13 @@ from circuitkit.prompts.pairs import PromptPairs
 SHARED = 0.5  # of the tokens of the longer prompt, from which two are near repeats
 NO_TOKEN = -1
 Rows = NDArray[np.int64]
+Answered = int | tuple[int, ...]  # the id of an answer, or its place and its ids
 
 
 def cluster_names(
     prompts: Sequence[Sequence[int]],
     label_places: Sequence[int],
-    answers: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[Answered]],
     named: Sequence[str | None],
     corrupted: Sequence[Sequence[int]] = (),
 ) -> tuple[str, ...]:
@@ -95,11 +96,11 @@ def _aligned(prompts: Sequence[Sequence[int]], label_places: Sequence[int]) -> R
 
 
 def _near(
-    aligned: Rows, answers: Sequence[tuple[int, ...]], named: Sequence[str | None]
+    aligned: Rows, answers: Sequence[tuple[Answered, ...]], named: Sequence[str | None]
 ) -> list[int]:
     """Return a number for each row, the same for near repeats; named rows are near no other."""
     numbers = list(range(len(aligned)))
-    rows_of: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    rows_of: dict[tuple[Answered, ...], list[int]] = defaultdict(list)
     for row, (ids, name) in enumerate(zip(answers, named, strict=True)):
         if name is None:
             rows_of[ids].append(row)
@@ -154,7 +155,7 @@ def linked(keys: Sequence[Iterable[Hashable]]) -> NDArray[np.int32]:
     return found
 
 
-def _digest(row: Rows, answers: tuple[int, ...]) -> str:
+def _digest(row: Rows, answers: tuple[Answered, ...]) -> str:
     """Return what tells a prompt with its answers from others, wherever it is padded."""
     real = np.flatnonzero(row != NO_TOKEN)
     contents = row[real[0] : real[-1] + 1].tobytes() + repr(answers).encode()

@@ -29,7 +29,7 @@ def all_positions(pairs: PromptPairs) -> Columns:
 
 def by_position(pairs: PromptPairs) -> Columns:
     """Return one column per token position, counted from the first real token."""
-    n_columns = int(pairs.lengths.max())
+    n_columns = int(pairs.clean_batch.position_ids.max()) + 1
     place = pairs.clean_batch.position_ids
     masks = [(place == column) & pairs.mask for column in range(n_columns)]
     return Columns(tuple(str(column) for column in range(n_columns)), torch.stack(masks))

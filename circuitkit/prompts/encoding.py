@@ -91,30 +91,44 @@ def token_id(token: Any) -> int:
     return found
 
 
-def answer_id(answer: str | int, tokenizer: PreTrainedTokenizerBase | None) -> int:
-    """Return the token id of an answer, as it continues a prompt.
+def answer_ids(
+    answer: str | int | Sequence[int], tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[int, ...]:
+    """Return the token ids of an answer, as it continues a prompt; one or more.
 
     Raises:
-        AnswerError: it is not exactly one token, not a token of the vocabulary, or no id.
+        AnswerError: it is empty, or not of the vocabulary, or neither text nor ids.
     """
     if not isinstance(answer, str):
         try:
-            return token_id(answer)
+            return tuple(token_id(token) for token in _as_sequence(answer))
         except (TypeError, ValueError) as error:
             raise AnswerError(
-                f"answer {shown(answer)}: must be text or a token id from 0 on, got {error}. Its "
-                "logit is read. Give the id of a token."
+                f"answer {shown(answer)}: must be text, a token id from 0 on or some of them, got "
+                f"{error}. Its logit is read. Give the id of a token."
             ) from error
     ids, _ = _plain_ids(answer, tokenizer, AnswerError)
     if len(ids) > 1 and answer[:1].isspace():
         ids = _behind_a_word(answer, tokenizer)
-    if len(ids) != 1 or _is_unknown(ids[0], tokenizer):
+    if not ids or any(_is_unknown(token, tokenizer) for token in ids):
         raise AnswerError(
-            f"answer {shown(answer)}: must be exactly one known token, got "
-            f"{shown(pieces(ids, tokenizer))}. Its logit is read at one position. Choose another "
-            "word, or check for a missing leading space."
+            f"answer {shown(answer)}: must be known tokens, got {shown(pieces(ids, tokenizer))}. "
+            "Their logits are read. Choose another word, or check for a missing leading space."
         )
-    return ids[0]
+    return tuple(ids)
+
+
+def _as_sequence(answer: int | Sequence[int]) -> Sequence[int]:
+    """Return the ids of an answer that is no text: an id is a sequence of one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not isinstance(answer, Sequence):
+        return (answer,)
+    if not answer:
+        raise ValueError("no id")
+    return answer
 
 
 def pieces(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase | None) -> list[str]:

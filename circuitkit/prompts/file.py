@@ -3,7 +3,8 @@
     {"clean": text or [ids], "corrupted": ..., "answers": [...], "wrong_answers": [...],
      "roles": {name: [start, end]}, "template": "...", "cluster": "...", "split": "discovery"}
 
-Only `clean`, `corrupted` and `answers` are required. Answers are token strings or ids. Lines may
+Only `clean`, `corrupted` and `answers` are required. Answers are texts of one or more
+tokens, ids, or lists of ids. Lines may
 name their split; those that do not are dealt out by `splits_of`. Lines that the model cannot tell
 apart count once, and those of one `cluster` are not independent (clusters.py).
 """

@@ -49,16 +49,11 @@ def require_fields(data: Mapping[str, Any], where: str) -> None:
                 f"{where}: {key} must be at most {MAX_LENGTH} characters or ids long, got "
                 f"{len(data[key])}. No model reads that much at once. Shorten it."
             )
-    for key in ("answers", "wrong_answers"):
-        values = data.get(key, [])
-        if not (_is_list(values) and all(_is_text(v) or _is_id(v) for v in values)):
-            raise PromptError(
-                f"{where}: {key} must be a list of token strings or ids, got {shown(values)}. "
-                "Metrics compare their logits. Correct it."
-            )
+    _require_answers(data, where)
     _require_roles(data.get("roles", {}), where)
-    for key in ("template", "answer_after"):
-        name = data.get(key, "")
+    names = data.get("answer_after", "")
+    named = [("answer_after", name) for name in (names if _is_list(names) else [names])]
+    for key, name in (("template", data.get("template", "")), *named):
         if not (isinstance(name, str) and is_safe(name)):
             raise PromptError(
                 f"{where}: {key} must be text without control characters, got {shown(name)}. "
@@ -70,6 +65,19 @@ def require_fields(data: Mapping[str, Any], where: str) -> None:
             f"{where}: cluster must be text without control characters, or not given, got "
             f"{shown(cluster)}. Pairs of one cluster count as one. Name what they share."
         )
+
+
+def _require_answers(data: Mapping[str, Any], where: str) -> None:
+    several = _is_list(data.get("answer_after", ""))
+    for key in ("answers", "wrong_answers"):
+        values = data.get(key, [])
+        own = values if several else [values]  # a list for each place
+        if not (_is_list(own) and all(_are_answers(some) for some in own)):
+            raise PromptError(
+                f"{where}: {key} must be a list of texts, token ids or lists of token ids"
+                f"{', for each role in answer_after' if several else ''}, got {shown(values)}. "
+                "Metrics compare their logits. Correct it."
+            )
 
 
 def _require_roles(roles: object, where: str) -> None:
@@ -102,6 +110,14 @@ def _is_list(value: object) -> TypeGuard[Collection[Any]]:
 
 def _is_span(value: object) -> bool:
     return _is_list(value) and len(value) == 2 and all(map(_is_id, value))
+
+
+def _are_answers(values: object) -> bool:
+    return _is_list(values) and all(map(_is_answer, values))
+
+
+def _is_answer(value: object) -> bool:
+    return _is_text(value) or _is_id(value) or (bool(value) and _are_ids(value))
 
 
 def _is_id(value: object) -> bool:

@@ -2,12 +2,13 @@
 
 Clean and corrupted prompts of a pair are compared position by position, so they have equally many
 tokens. Position ids count real tokens only, so a padded prompt gives the same numbers as an
-unpadded one. `circuitkit.prompts.tokenization` makes the second from the first.
+unpadded one. `circuitkit.prompts.tokenization` makes the second from the first. Answers of several
+tokens are read behind the prompt, in branches (prompts/answers.py).
 """
 
 import hashlib
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,11 +17,14 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from circuitkit.prompts.answers import Branches, Spelled
 from circuitkit.work.notebook import Shown
 from circuitkit.work.text import brief, shown
 
 Span = tuple[int, int]
+Answer = str | int | Sequence[int]
 END = "END"
+ANSWERS = "ANSWERS"  # the role of the answers' tokens behind a prompt, where there are any
 MAX_PAIRS = 50_000  # of a split: more would take minutes to draw, and say no more
 
 
@@ -30,18 +34,20 @@ class PromptPair:
 
     Prompts are text, or token ids. `roles` names spans of the clean prompt, end exclusive: of
     characters for text, of tokens for token ids. The answer is read after the role `answer_after`;
-    the role END (the last token) always exists. Pairs of one `template` have equally many tokens.
+    the role END (the last token) always exists. An answer is text of one or more tokens, a token
+    id, or a sequence of them. With several roles in `answer_after`, `answers` and `wrong_answers`
+    hold a sequence for each. Pairs of one `template` have equally many tokens.
     Pairs of one `cluster` are not independent: they share a fact or a wording, say. None leaves it
     to their contents (prompts/clusters.py).
     """
 
     clean: str | Sequence[int]
     corrupted: str | Sequence[int]
-    answers: Sequence[str | int]
-    wrong_answers: Sequence[str | int] = ()
+    answers: Sequence[Answer] | Sequence[Sequence[Answer]]
+    wrong_answers: Sequence[Answer] | Sequence[Sequence[Answer]] = ()
     roles: Mapping[str, Span] = field(default_factory=dict)
     template: str = ""
-    answer_after: str = END
+    answer_after: str | Sequence[str] = END
     cluster: str | None = None
 
     def __repr__(self) -> str:
@@ -53,6 +59,12 @@ class PromptPair:
         clean = self.clean if isinstance(self.clean, str) else tuple(self.clean)
         corrupted = self.corrupted if isinstance(self.corrupted, str) else tuple(self.corrupted)
         return clean, corrupted
+
+    def right_answers(self) -> list[Hashable]:
+        """Return the right answers, of all places, in a form that can be compared and hashed."""
+        several = not isinstance(self.answer_after, str)
+        flat = [each for some in self.answers for each in some] if several else self.answers  # type: ignore[union-attr]
+        return [each if isinstance(each, str | int) else tuple(each) for each in flat]
 
 
 def fill(template: str, **words: str) -> tuple[str, dict[str, Span]]:
@@ -89,58 +101,72 @@ def next_word(text: str, span: Span) -> Span:
 class Labels:
     """What is expected of each pair. Answers are token ids, filled up with -1.
 
-    `clean_logits` are those of the clean run, for metrics that compare with it (None: not needed).
+    `spelled` says the same of answers of several tokens, or at several places; `answers` and
+    `wrong_answers` are then the first token of each, at the first place. `clean_logits` are those
+    of the clean run, for metrics that compare with it (None: not needed).
     """
 
     answers: Int[Tensor, "pair answer"]
     wrong_answers: Int[Tensor, "pair wrong_answer"]
-    clean_logits: Float[Tensor, "pair vocab"] | None = None
+    clean_logits: Float[Tensor, "pair *label vocab"] | None = None
+    spelled: Spelled | None = None
 
     def __repr__(self) -> str:
         return brief(f"Labels({len(self.answers)} pairs)")
 
     def ids_alone(self) -> "Labels":
         """Return the labels without the clean run's logits."""
-        return Labels(self.answers, self.wrong_answers)
+        return replace(self, clean_logits=None)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Labels":
+        """Return the labels with `function` applied to each tensor."""
+        logits = self.clean_logits
+        return Labels(
+            function(self.answers),
+            function(self.wrong_answers),
+            None if logits is None else function(logits),
+            None if self.spelled is None else self.spelled.map(function),
+        )
 
     def repeated(self, n: int) -> "Labels":
         """Return the labels of the pairs, `n` times one after the other."""
-        logits = self.clean_logits
-        return Labels(
-            self.answers.repeat(n, 1),
-            self.wrong_answers.repeat(n, 1),
-            None if logits is None else logits.repeat(n, 1),
-        )
+        return self.map(lambda x: x.repeat(n, *[1] * (x.ndim - 1)))
 
     def to(self, device: torch.device) -> "Labels":
         """Return the labels on another device."""
-        logits = self.clean_logits
-        return Labels(
-            self.answers.to(device),
-            self.wrong_answers.to(device),
-            None if logits is None else logits.to(device),
-        )
+        return self.map(lambda x: x.to(device))
 
 
 @dataclass(frozen=True)
 class PromptBatch:
     """Padded prompts that one forward pass reads, and where each one's answer is read.
 
-    `labels` are there for the model to check that it has such answers; a run does not need them.
+    The answer is read at `label_pos`, and at the columns `further` where there are several places
+    or tokens (prompts/answers.py). `labels` are there for the model to check that it has such
+    answers; a run does not need them.
     """
 
     tokens: Int[Tensor, "row pos"]
     mask: Bool[Tensor, "row pos"]
     label_pos: Int[Tensor, " row"]
     labels: Labels | None = None
+    further: Int[Tensor, "row further"] | None = None
+    branches: Branches | None = None
 
     def __repr__(self) -> str:
         n_rows, n_pos = self.tokens.shape
         return brief(f"PromptBatch({n_rows} prompts, {n_pos} positions)")
 
     @property
+    def labelled(self) -> Int[Tensor, "row label"]:
+        """The columns of each row that logits are read at, no two the same."""
+        return labelled_columns(self.label_pos, self.further)
+
+    @property
     def position_ids(self) -> Int[Tensor, "row pos"]:
-        """The place of each token among the real tokens of its prompt, 0 for padding."""
+        """The place of each token among the real tokens it follows, 0 for padding."""
+        if self.branches is not None:
+            return self.branches.positions
         return (self.mask.long().cumsum(1) - 1).clamp(min=0)
 
     def repeated(self, n: int) -> "PromptBatch":
@@ -150,13 +176,25 @@ class PromptBatch:
             self.mask.repeat(n, 1),
             self.label_pos.repeat(n),
             None if self.labels is None else self.labels.repeated(n),
+            None if self.further is None else self.further.repeat(n, 1),
+            None if self.branches is None else self.branches.map(lambda x: x.repeat(n, 1)),
         )
+
+
+def labelled_columns(
+    label_pos: Int[Tensor, " row"], further: Int[Tensor, "row further"] | None
+) -> Int[Tensor, "row label"]:
+    """Return the columns of each row that logits are read at, the answer's place first."""
+    first = label_pos.unsqueeze(1)
+    return first if further is None else torch.cat([first, further], 1)
 
 
 @dataclass(frozen=True)
 class PromptPairs(Shown):
     """Tokenised pairs. Positions count from the left of the padded tensors.
 
+    Logits are read at `label_pos`, and at the columns `further` where there are several places or
+    tokens; behind a prompt stand the tokens of its answers, in `branches` (prompts/answers.py).
     `bos` says what was done about the beginning-of-sequence token: "added" in front of text,
     "present" in the text, "none", "as given" of token ids; several where prompts differ.
     `n_dropped` pairs were misaligned, `n_repeats` had the contents of another: both are left out.
@@ -174,6 +212,8 @@ class PromptPairs(Shown):
     n_dropped: int = 0
     bos: str = ""
     n_repeats: int = 0
+    further: Int[Tensor, "pair further"] | None = None
+    branches: Branches | None = None
 
     def __repr__(self) -> str:
         first = f"; the first: {self.pairs[0]!r}" if self.pairs else ""
@@ -185,17 +225,71 @@ class PromptPairs(Shown):
     @property
     def clean_batch(self) -> PromptBatch:
         """The clean prompts, ready to run."""
-        return PromptBatch(self.clean, self.mask, self.label_pos, self.labels.ids_alone())
+        return self._batch(self.clean)
 
     @property
     def corrupted_batch(self) -> PromptBatch:
-        """The corrupted prompts, ready to run."""
-        return PromptBatch(self.corrupted, self.mask, self.label_pos, self.labels.ids_alone())
+        """The corrupted prompts, ready to run; the answers behind them are the same."""
+        return self._batch(self.corrupted)
+
+    def _batch(self, tokens: Int[Tensor, "pair pos"]) -> PromptBatch:
+        labels = self.labels.ids_alone()
+        return PromptBatch(tokens, self.mask, self.label_pos, labels, self.further, self.branches)
+
+    @property
+    def first_read(self) -> int:
+        """The first column at which any logits are read."""
+        return int(labelled_columns(self.label_pos, self.further).min())
+
+    @property
+    def prompt_mask(self) -> Bool[Tensor, "pair pos"]:
+        """Which columns are tokens of the prompts, not padding and not of answers behind them."""
+        return self.mask if self.branches is None else self.mask & (self.branches.number == 0)
 
     @property
     def lengths(self) -> Int[Tensor, " pair"]:
-        """The number of real tokens of each prompt."""
-        return self.mask.sum(1)
+        """The number of tokens of each prompt."""
+        return self.prompt_mask.sum(1)
+
+    def slots(self) -> list[list[tuple[int, int]]]:
+        """Return what stands in each real column of each pair, as (branch, place in it).
+
+        Branch 0 is the prompt; an answer behind it begins at its place 1.
+        """
+        if self.branches is None:
+            return [[(0, place) for place in range(n)] for n in self.lengths.tolist()]
+        own = torch.where(self.branches.number > 0, self.branches.roots, 0)
+        both = torch.stack((self.branches.number, self.branches.positions - own), -1)
+        rows = zip(both, self.mask, strict=True)
+        return [[(b, p) for b, p in row[real].tolist()] for row, real in rows]
+
+    def prompts_alone(self) -> "PromptPairs":
+        """Return the pairs without the answers' tokens behind the prompts, padded anew.
+
+        The labels are then the first token of each answer, at the first place.
+        """
+        if self.labels.spelled is None:
+            return self
+        first, lengths = self.mask.long().argmax(1), self.lengths
+        width = int(lengths.max())
+        shift = torch.zeros_like(lengths) if not bool(first.any()) else width - lengths - first
+        columns = torch.arange(width) - shift.unsqueeze(1)
+        there = columns.clamp(min=0, max=self.mask.shape[1] - 1)
+        real = (columns == there) & self.prompt_mask.gather(1, there)
+        return replace(
+            self,
+            clean=self.clean.gather(1, there).where(real, 0),
+            corrupted=self.corrupted.gather(1, there).where(real, 0),
+            mask=real,
+            labels=Labels(self.labels.answers, self.labels.wrong_answers),
+            label_pos=self.label_pos + shift,
+            roles=tuple(
+                {name: (a + by, b + by) for name, (a, b) in roles.items() if name != ANSWERS}
+                for roles, by in zip(self.roles, shift.tolist(), strict=True)
+            ),
+            further=None,
+            branches=None,
+        )
 
     @property
     def clusters(self) -> NDArray[np.int64]:
@@ -212,7 +306,9 @@ class PromptPairs(Shown):
     def digest(self) -> str:
         """What these pairs are, as 16 hex digits: tokens, padding, answers, templates."""
         hashed = hashlib.sha256(repr(self.templates).encode())
-        labels = (self.labels.answers, self.labels.wrong_answers, self.label_pos)
+        labels = [self.labels.answers, self.labels.wrong_answers, self.label_pos]
+        if self.labels.spelled is not None:
+            labels += self.labels.spelled.tensors
         for tensor in (self.clean, self.corrupted, self.mask, *labels):
             hashed.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
         return hashed.hexdigest()[:16]
@@ -224,35 +320,57 @@ class PromptPairs(Shown):
 
     def pair_digests(self) -> list[tuple[str, str]]:
         """Return the digests of the clean and the corrupted prompt of each pair."""
-        return [
-            (_digest(clean[real]), _digest(corrupted[real]))
-            for clean, corrupted, real in zip(self.clean, self.corrupted, self.mask, strict=True)
-        ]
+        rows = zip(self.clean, self.corrupted, self.prompt_mask, strict=True)
+        return [(_digest(clean[real]), _digest(corrupted[real])) for clean, corrupted, real in rows]
 
     def contents(self) -> list[tuple[object, ...]]:
         """Return what the model sees of each pair: prompts, the answer's place, the answers."""
         first = self.mask.long().argmax(1)
         places: list[int] = (self.label_pos - first).tolist()
+        if self.labels.spelled is not None:
+            entries = self.labels.spelled.contents()
+            return list(zip(self.pair_digests(), places, entries, strict=True))
         right = [tuple(sorted(ids)) for ids in self.labels.answers.tolist()]
         wrong = [tuple(sorted(ids)) for ids in self.labels.wrong_answers.tolist()]
         return list(zip(self.pair_digests(), places, right, wrong, strict=True))
 
+    @property
+    def reading(self) -> str:
+        """How answers of several tokens or places are read, in a sentence; empty for others."""
+        spelled = self.labels.spelled
+        if spelled is None:
+            return ""
+        n_tokens = spelled.ids.shape[-1]
+        places = f" at up to {spelled.n_places} places" if spelled.n_places > 1 else ""
+        tokens = f" of up to {n_tokens} tokens, each after those before it" if n_tokens > 1 else ""
+        return f"Read: answers{places}{tokens}; the log-probability stands for the logit."
+
+    def answers_of(self, row: int) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the token ids of each right and of each wrong answer of a pair."""
+        spelled = self.labels.spelled
+        if spelled is None:
+            both = self.labels.answers[row].tolist(), self.labels.wrong_answers[row].tolist()
+            right, wrong = ([[token] for token in ids if token >= 0] for ids in both)
+            return right, wrong
+        entries = zip(spelled.ids[row].tolist(), spelled.is_wrong[row].tolist(), strict=True)
+        found: tuple[list[list[int]], list[list[int]]] = ([], [])
+        for ids, is_wrong in entries:
+            own = [token for token in ids if token >= 0]
+            found[is_wrong].extend([own] if own else [])
+        return found
+
     def select(self, rows: Sequence[int]) -> "PromptPairs":
         """Return the pairs of these rows, in this order, with the same padding."""
         at = torch.tensor(list(rows), dtype=torch.long)
-        logits = self.labels.clean_logits
-        labels = Labels(
-            self.labels.answers[at],
-            self.labels.wrong_answers[at],
-            None if logits is None else logits[at],
-        )
         return replace(
             self,
             clean=self.clean[at],
             corrupted=self.corrupted[at],
             mask=self.mask[at],
-            labels=labels,
+            labels=self.labels.map(lambda x: x[at]),
             label_pos=self.label_pos[at],
+            further=None if self.further is None else self.further[at],
+            branches=None if self.branches is None else self.branches.map(lambda x: x[at]),
             roles=tuple(self.roles[i] for i in rows),
             templates=tuple(self.templates[i] for i in rows),
             pairs=tuple(self.pairs[i] for i in rows),
@@ -264,7 +382,7 @@ class PromptPairs(Shown):
         for start in range(0, len(self), size):
             yield self.select(range(start, min(start + size, len(self))))
 
-    def with_clean_logits(self, logits: Float[Tensor, "pair vocab"]) -> "PromptPairs":
+    def with_clean_logits(self, logits: Float[Tensor, "pair *label vocab"]) -> "PromptPairs":
         """Return the same pairs, labelled with the logits of the clean run."""
         return replace(self, labels=replace(self.labels, clean_logits=logits))
 

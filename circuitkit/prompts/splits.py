@@ -179,10 +179,10 @@ def sample_fresh(
 def _of_other_answers(task: PairSource, splits: Splits, n: int, seed: int) -> list[PromptPair]:
     """Return at most `n` pairs whose right answers were never right in discovery."""
     seen = _prompts_of(splits.discovery)
-    known = {answer for pair in splits.discovery.pairs for answer in pair.answers}
+    known = {answer for pair in splits.discovery.pairs for answer in pair.right_answers()}
 
     def is_new(pair: PromptPair) -> bool:
-        return known.isdisjoint(pair.answers) and seen.isdisjoint(pair.contents())
+        return known.isdisjoint(pair.right_answers()) and seen.isdisjoint(pair.contents())
 
     return _drawn(task, splits, n, f"held out {seed}", is_new)
 

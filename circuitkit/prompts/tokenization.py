@@ -3,7 +3,7 @@
 import hashlib
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -11,11 +11,12 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from circuitkit.errors import AlignmentError, AnswerError, PromptError
+from circuitkit.errors import AlignmentError, PromptError
+from circuitkit.prompts.answers import Layout, branches_of, further_columns, laid_out, spelled
 from circuitkit.prompts.clusters import cluster_names
 from circuitkit.prompts.encoding import SHOWN, checked_bos, encode, pieces, shown
-from circuitkit.prompts.encoding import answer_id as answer_id
-from circuitkit.prompts.pairs import END, Labels, PromptPair, PromptPairs, Span
+from circuitkit.prompts.expected import Expected, expected_from, expected_of
+from circuitkit.prompts.pairs import ANSWERS, END, Labels, PromptPair, PromptPairs, Span
 
 MANY = 600  # characters that a message shows of a prompt's tokens
 
@@ -36,8 +37,7 @@ class Encoded:
     clean: list[int]
     corrupted: list[int]
     roles: dict[str, Span]
-    answers: list[int]
-    wrong_answers: list[int]
+    expected: Expected
     bos: tuple[str, str]  # what was done about that of the clean and of the corrupted prompt
 
     @property
@@ -63,10 +63,10 @@ def tokenize_pairs(
     Raises:
         PromptError: no pairs, an empty prompt, a word the tokenizer does not know, a bad role.
         AlignmentError: a pair or a template differs in length (pairs only if not dropped).
-        AnswerError: an answer is not exactly one token, or right and wrong at once.
+        AnswerError: an answer is unknown, right and wrong at once, or begins as another one does.
     """
     bos = checked_bos(bos)
-    known: dict[str, int] = {}
+    known: dict[str, tuple[int, ...]] = {}
     encoded = [encode_pair(pair, tokenizer, bos, known) for pair in pairs]
     aligned = [e for e in encoded if len(e.clean) == len(e.corrupted)]
     n_dropped = len(encoded) - len(aligned)
@@ -85,7 +85,7 @@ def encode_pair(
     pair: PromptPair,
     tokenizer: PreTrainedTokenizerBase | None,
     bos: str = "auto",
-    known: dict[str, int] | None = None,
+    known: dict[str, tuple[int, ...]] | None = None,
 ) -> Encoded:
     """Return one pair as token ids, with its roles as token spans.
 
@@ -93,7 +93,7 @@ def encode_pair(
 
     Raises:
         PromptError: an empty prompt, an unknown word or a role outside the prompt.
-        AnswerError: an answer is not exactly one token, there is none, or one is wrong as well.
+        AnswerError: there is none, one is unknown, wrong as well, or begins as another one does.
     """
     _require_kinds(pair)
     clean, corrupted = (encode(p, tokenizer, bos) for p in (pair.clean, pair.corrupted))
@@ -107,22 +107,16 @@ def encode_pair(
             f"names, got the tokens {roles[END]} of {len(clean.ids)}. The answer would be read "
             "elsewhere. Give the span another name, and name it in `answer_after`."
         )
-    if pair.answer_after not in roles:
-        raise PromptError(
-            f"prompt {shown(pair.clean)}: answer_after must be a role, got {pair.answer_after!r} "
-            f"among {sorted(roles)}. The answer is read after it. Name the span in roles."
-        )
-    right, wrong = _answers_of(pair, tokenizer, {} if known is None else known)
-    return Encoded(pair, clean.ids, corrupted.ids, roles, right, wrong, (clean.bos, corrupted.bos))
+    expected = expected_of(pair, roles, tokenizer, {} if known is None else known)
+    return Encoded(pair, clean.ids, corrupted.ids, roles, expected, (clean.bos, corrupted.bos))
 
 
 def _require_kinds(pair: PromptPair) -> None:
     """Refuse fields of a kind that nothing below could read."""
-    kinds = {"roles": Mapping, "template": str, "answer_after": str}
-    lists = {"answers": Sequence, "wrong_answers": Sequence}
-    for field, kind in (kinds | lists).items():
+    kinds = {"roles": Mapping, "template": str}
+    for field, kind in kinds.items():
         value = getattr(pair, field)
-        if not isinstance(value, kind) or (field in lists and isinstance(value, str)):
+        if not isinstance(value, kind):
             raise PromptError(
                 f"prompt {shown(pair.clean)}: {field} must be a {kind.__name__.lower()}, got "
                 f"{shown(value)}. It could not be read. Correct the pair."
@@ -132,40 +126,6 @@ def _require_kinds(pair: PromptPair) -> None:
             f"prompt {shown(pair.clean)}: cluster must be text or None, got {shown(pair.cluster)}. "
             "Pairs of one cluster count as one. Name what they share."
         )
-
-
-def _answers_of(
-    pair: PromptPair, tokenizer: PreTrainedTokenizerBase | None, known: dict[str, int]
-) -> tuple[list[int], list[int]]:
-    """Return the ids of the answers and of the wrong answers."""
-    if not pair.answers:
-        raise AnswerError(
-            f"prompt {shown(pair.clean)}: needs at least one answer, got none. "
-            "Metrics compare answers. Fill `answers`."
-        )
-
-    def id_of(answer: str | int) -> int:
-        if not isinstance(answer, str):
-            return answer_id(answer, tokenizer)
-        if answer not in known:
-            known[answer] = answer_id(answer, tokenizer)
-        return known[answer]
-
-    right, wrong = (list(map(id_of, some)) for some in (pair.answers, pair.wrong_answers))
-    for field, ids in (("answers", right), ("wrong_answers", wrong)):
-        if len(set(ids)) < len(ids):
-            raise AnswerError(
-                f"prompt {shown(pair.clean)}: {field} must differ, got "
-                f"{shown(pieces(ids, tokenizer))}. One of them would count twice. Take it out."
-            )
-    both = sorted(set(right).intersection(wrong))
-    if both:
-        raise AnswerError(
-            f"prompt {shown(pair.clean)}: no answer may be a wrong answer too, got "
-            f"{shown(pieces(both, tokenizer))} in both. It would count for and against itself. "
-            "Take it out of one of them."
-        )
-    return right, wrong
 
 
 def _token_span(name: str, span: Span, offsets: list[Span], pair: PromptPair) -> Span:
@@ -219,40 +179,101 @@ def _check_templates(encoded: Sequence[Encoded]) -> None:
 def _pad(
     encoded: Sequence[Encoded], side: Literal["left", "right"], pad_token: int, n_dropped: int
 ) -> PromptPairs:
-    width = max(len(e.clean) for e in encoded)
-    shifts = [width - len(e.clean) if side == "left" else 0 for e in encoded]
+    expected = [e.expected for e in encoded]
+    layouts = [laid_out(len(e.clean), e.expected.places, e.expected.entries) for e in encoded]
+    lengths = [len(e.clean) for e in encoded]
+    n_tokens = [n + len(layout.tokens) for n, layout in zip(lengths, layouts, strict=True)]
+    width = max(n_tokens)
+    shifts = [width - n if side == "left" else 0 for n in n_tokens]
 
-    def padded(ids: list[int], shift: int) -> list[int]:
-        return [pad_token] * shift + ids + [pad_token] * (width - len(ids) - shift)
+    def padded(ids: list[int], layout: Layout, shift: int) -> list[int]:
+        row = ids + layout.tokens
+        return [pad_token] * shift + row + [pad_token] * (width - len(row) - shift)
 
-    roles = tuple(
-        {name: (start + shift, end + shift) for name, (start, end) in e.roles.items()}
-        for e, shift in zip(encoded, shifts, strict=True)
-    )
-    last = [r[e.pair.answer_after][1] - 1 for r, e in zip(roles, encoded, strict=True)]
-    clusters = cluster_names(
-        [e.clean for e in encoded],
-        [at - shift for at, shift in zip(last, shifts, strict=True)],
-        [e.answers for e in encoded],
-        [e.pair.cluster for e in encoded],
-        [e.corrupted for e in encoded],
-    )
-    rows = list(zip(encoded, shifts, strict=True))
-    mask = [[shift <= p < shift + len(e.clean) for p in range(width)] for e, shift in rows]
+    rows = list(zip(encoded, layouts, shifts, strict=True))
+    mask = [[s <= p < s + n for p in range(width)] for s, n in zip(shifts, n_tokens, strict=True)]
+    is_plain = all(each.is_plain for each in expected)
     return PromptPairs(
-        clean=torch.tensor([padded(e.clean, shift) for e, shift in rows]),
-        corrupted=torch.tensor([padded(e.corrupted, shift) for e, shift in rows]),
+        clean=torch.tensor([padded(e.clean, layout, shift) for e, layout, shift in rows]),
+        corrupted=torch.tensor([padded(e.corrupted, layout, shift) for e, layout, shift in rows]),
         mask=torch.tensor(mask),
-        labels=Labels(
-            _ragged([e.answers for e in encoded]), _ragged([e.wrong_answers for e in encoded])
+        labels=_labels(expected, None if is_plain else layouts),
+        label_pos=torch.tensor(
+            [each.places[0] + shift for each, shift in zip(expected, shifts, strict=True)]
         ),
-        label_pos=torch.tensor(last),
-        roles=roles,
+        roles=tuple(_shifted(e, layout, shift) for e, layout, shift in rows),
         templates=tuple(e.template for e in encoded),
         pairs=tuple(e.pair for e in encoded),
-        cluster_names=clusters,
+        cluster_names=_clusters(encoded),
         n_dropped=n_dropped,
         bos=", ".join(sorted({done for e in encoded for done in e.bos})),
+        further=None if is_plain else further_columns(layouts, shifts, width),
+        branches=None if is_plain else branches_of(layouts, lengths, shifts, width),
+    )
+
+
+def _labels(expected: Sequence[Expected], layouts: Sequence[Layout] | None) -> Labels:
+    """Return what is expected; token by token where the layouts of answers are given."""
+    entries = [each.entries for each in expected]
+    return Labels(
+        _ragged([each.first_ids(is_wrong=False) for each in expected]),
+        _ragged([each.first_ids(is_wrong=True) for each in expected]),
+        spelled=None if layouts is None else spelled(layouts, entries),
+    )
+
+
+def with_answers_of(pairs: PromptPairs, order: Sequence[int]) -> PromptPairs:
+    """Return pairs whose answers have several tokens or places with the answers of others.
+
+    Raises:
+        PromptError: the other pair has another number of places.
+    """
+    encoded = [_encoded(pairs, row) for row in range(len(pairs))]
+    given = [
+        replace(own, expected=own.expected.with_answers_of(encoded[row].expected))
+        for own, row in zip(encoded, order, strict=True)
+    ]
+    is_right_padded = bool(pairs.mask[:, 0].all())
+    found = _pad(given, "right" if is_right_padded else "left", 0, pairs.n_dropped)
+    kept = {name: getattr(pairs, name) for name in ("cluster_names", "bos", "n_repeats")}
+    return replace(found, **kept)
+
+
+def _encoded(pairs: PromptPairs, row: int) -> Encoded:
+    """Return a pair as it was before padding."""
+    real, first = pairs.prompt_mask[row], int(pairs.mask[row].long().argmax())
+    labelled = [int(column) - first for column in pairs.clean_batch.labelled[row]]
+    roles = {
+        name: (start - first, end - first)
+        for name, (start, end) in pairs.roles[row].items()
+        if name != ANSWERS
+    }
+    return Encoded(
+        pairs.pairs[row],
+        pairs.clean[row, real].tolist(),
+        pairs.corrupted[row, real].tolist(),
+        roles,
+        expected_from(pairs.labels, row, labelled),
+        (pairs.bos, pairs.bos),
+    )
+
+
+def _shifted(encoded: Encoded, layout: Layout, shift: int) -> dict[str, Span]:
+    """Return the roles as columns, and that of the answers' tokens behind the prompt if any."""
+    roles = {name: (start + shift, end + shift) for name, (start, end) in encoded.roles.items()}
+    if layout.tokens:
+        behind = shift + len(encoded.clean)
+        roles[ANSWERS] = (behind, behind + len(layout.tokens))
+    return roles
+
+
+def _clusters(encoded: Sequence[Encoded]) -> tuple[str, ...]:
+    return cluster_names(
+        [e.clean for e in encoded],
+        [e.expected.places[0] for e in encoded],
+        [e.expected.right for e in encoded],
+        [e.pair.cluster for e in encoded],
+        [e.corrupted for e in encoded],
     )
 
 

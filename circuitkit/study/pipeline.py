@@ -8,8 +8,10 @@
 6. explanation  what each part does, where it is asked for
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
@@ -28,7 +30,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import record
 from circuitkit.prompts.columns import all_positions, by_role
-from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.study.cases import case_of, judge_case
 from circuitkit.study.choices import find_by_default
@@ -160,25 +162,35 @@ def sample_prompts(model: SubjectModel, pairs: PromptPairs, metric: Metric) -> t
     _, logits = record(model, shown.clean_batch)
     labels = shown.with_clean_logits(logits).labels.to(logits.device)
     values: list[float] = metric.values(logits, labels).tolist()
-    top = logits.softmax(-1).topk(min(N_TOP_TOKENS, logits.shape[-1]), dim=-1)
+    first = logits if logits.ndim == 2 else logits[:, 0]  # where the answer begins
+    top = first.softmax(-1).topk(min(N_TOP_TOKENS, logits.shape[-1]), dim=-1)
+    answers = [shown.answers_of(row) for row in range(len(shown))]
     return tuple(
         Sample(
             clean=model.text_of(pair.clean),
             corrupted=model.text_of(pair.corrupted),
-            answers=tuple(model.text_of([a]) if isinstance(a, int) else a for a in pair.answers),
-            wrong_answers=tuple(
-                model.text_of([a]) if isinstance(a, int) else a for a in pair.wrong_answers
-            ),
+            answers=_as_given(model, pair, pair.answers, right),
+            wrong_answers=_as_given(model, pair, pair.wrong_answers, wrong),
             top=tuple(
                 (model.text_of([token]), probability)
                 for token, probability in zip(tokens.tolist(), probabilities.tolist(), strict=True)
             ),
             metric=value,
         )
-        for pair, value, tokens, probabilities in zip(
-            shown.pairs, values, top.indices, top.values, strict=True
+        for pair, (right, wrong), value, tokens, probabilities in zip(
+            shown.pairs, answers, values, top.indices, top.values, strict=True
         )
     )
+
+
+def _as_given(
+    model: SubjectModel, pair: PromptPair, answers: Sequence[Any], ids: Sequence[Sequence[int]]
+) -> tuple[str, ...]:
+    """Return answers as text, those that are text as they were given."""
+    if not isinstance(pair.answer_after, str):  # a sequence for each place
+        answers = [answer for some in answers for answer in some]
+    both = zip(answers, ids, strict=True)
+    return tuple(each if isinstance(each, str) else model.text_of(own) for each, own in both)
 
 
 def _curve(
@@ -237,5 +249,5 @@ def _info(subject: Subject, found: Found) -> RunInfo:
         command=subject.command,
         versions=installed_versions(),
         recipe=recipe,
-        choices=found.reasons,
+        choices=tuple(filter(None, (splits.validation.reading, *found.reasons))),
     )

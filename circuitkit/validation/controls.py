@@ -21,6 +21,7 @@ from circuitkit.circuits.random_circuits import random_connected, random_like, r
 from circuitkit.errors import CriterionError
 from circuitkit.glossary import CRITERIA
 from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.prompts.tokenization import with_answers_of
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case
 from circuitkit.validation.criterion import Criterion
@@ -129,5 +130,7 @@ def shuffled(pairs: PromptPairs, seed: int) -> PromptPairs:
     order = list(range(len(pairs)))
     random.Random(seed).shuffle(order)
     at = torch.tensor(order)
+    if pairs.labels.spelled is not None:
+        return with_answers_of(pairs, order)
     labels = Labels(pairs.labels.answers[at], pairs.labels.wrong_answers[at])
     return replace(pairs, labels=labels)

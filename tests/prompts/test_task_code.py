@@ -126,7 +126,11 @@ def test_what_pairs_yields_must_be_prompt_pairs(tmp_path, body, message):
         ("clean", [1.5], "clean must be text"),
         ("clean", [2**63], "clean must be text"),
         ("corrupted", "half \ud800", r"corrupted must be text .* got 'half \\ud800'"),
-        ("answers", "a", "answers must be a list of token strings or ids, got 'a'"),
+        (
+            "answers",
+            "a",
+            "answers must be a list of texts, token ids or lists of token ids, got 'a'",
+        ),
         ("answers", None, "answers must be a list"),
         ("answers", {"a"}, "answers must be a list"),
         ("wrong_answers", [None], "wrong_answers must be a list"),

@@ -53,19 +53,20 @@ class EndWrites:
 
 
 def end_writes(model: SubjectModel, pairs: PromptPairs, memory: int | None = None) -> EndWrites:
-    """Return what is written at the labelled positions of the clean prompts.
+    """Return what is written where the answers of the clean prompts begin.
 
     Raises:
         ActivationError: an activation or a logit is NaN or infinite.
         MemoryBudgetError: not even one pair fits.
     """
+    pairs = pairs.prompts_alone()
     size = pairs_per_batch(model, pairs, memory)
     final, writes = [], []
     for start in range(0, len(pairs), size):
         part = pairs.select(range(start, min(start + size, len(pairs))))
         with counted_from(start):
             run = RecordedRun(model, whole_run(model, part.clean_batch), [FINAL_NORM_IN])
-        at_end = partial(at_label, labelled=run.run.context.label_pos)
+        at_end = partial(at_label, labelled=run.run.context.labelled)
         writes.append(sender_outputs(model, run.activations.map(at_end)))
         final.append(run.kept[FINAL_NORM_IN])
     by_sender = zip(model.graph.senders, torch.cat(writes, 1), strict=True)

@@ -53,19 +53,24 @@ class Evidence:
         return dict(zip(case.circuit.edges, effects, strict=True))
 
     @cached_property
+    def prompts(self) -> PromptPairs:
+        """The validation pairs without the answers behind them: what heads look at."""
+        return self.case.validation.prompts_alone()
+
+    @cached_property
     def sources(self) -> Mapping[str, Bool[Tensor, "pair destination source"]]:
         """Which sources each role names, for every destination."""
-        return role_sources(self.case.validation)
+        return role_sources(self.prompts)
 
     @cached_property
     def patterns(self) -> Patterns:
         """Every layer's attention on the clean prompts, placed as the padded prompts are."""
-        return self._attention(self.case.validation)
+        return self._attention(self.prompts)
 
     @cached_property
     def shuffled(self) -> Patterns:
         """The same on the clean prompts with their tokens shuffled among the places."""
-        return self._attention(shuffled_prompts(self.case.validation, self.case.seed))
+        return self._attention(shuffled_prompts(self.prompts, self.case.seed))
 
     @cached_property
     def attribution(self) -> Attribution:
@@ -75,7 +80,7 @@ class Evidence:
     @cached_property
     def ends(self) -> EndWrites:
         """What every component writes where the answer is read."""
-        return end_writes(self.case.model, self.case.validation, self.case.memory)
+        return end_writes(self.case.model, self.prompts, self.case.memory)
 
     def pattern_of(
         self, head: str, *, shuffled: bool = False
@@ -87,7 +92,7 @@ class Evidence:
     def end_attention(self, head: str) -> Float[Tensor, "pair source"]:
         """Return a head's attention where the answer is read."""
         pattern = self.pattern_of(head)
-        return pattern[torch.arange(len(pattern)), self.case.validation.label_pos]
+        return pattern[torch.arange(len(pattern)), self.prompts.label_pos]
 
     def direct_logits_of_others(self, head: str, n: int) -> Iterator[Float[Tensor, "pair vocab"]]:
         """Yield the direct logits of `n` other heads of the model, evenly spread over it."""
@@ -105,7 +110,7 @@ class Evidence:
     @cached_property
     def _places(self) -> tuple[tuple[str, ...], Tensor, Mapping[str, Values]]:
         case = self.case
-        columns = by_role(case.validation)
+        columns, places = by_role(case.validation), by_role(self.prompts)
         effects = patch_activations(
             case.model,
             case.validation,
@@ -114,8 +119,9 @@ class Evidence:
             metric=case.metric,
             memory=case.memory,
         )
-        means = effects.effects.mean(-1).numpy()
-        return columns.names, columns.masks, dict(zip(effects.rows, means, strict=True))
+        kept = [columns.names.index(name) for name in places.names]  # not the answers behind
+        means = effects.effects.mean(-1).numpy()[:, kept]
+        return places.names, places.masks, dict(zip(effects.rows, means, strict=True))
 
     def _attention(self, pairs: PromptPairs) -> Patterns:
         found = attention_patterns(self.case.model, pairs, memory=self.case.memory)

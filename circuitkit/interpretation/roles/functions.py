@@ -108,7 +108,7 @@ def _into_logits(evidence: Evidence, component: str, effect: float) -> tuple[str
     has_own_answers = logits.shape[1] < len(evidence.case.model.token_embeddings)
     if kind_of(component) != "head" or has_own_answers:  # then nothing read can be copied
         return (WRITER if effect >= 0 else OPPOSER), ""
-    attention, pairs = evidence.end_attention(component), evidence.case.validation
+    attention, pairs = evidence.end_attention(component), evidence.prompts
     others = evidence.direct_logits_of_others(component, N_OTHER_HEADS)
     return into_logits(logits, attention, pairs, others, effect)
 
@@ -165,7 +165,7 @@ def _rank_of_looked(
 def _into_query(evidence: Evidence, edge: str) -> tuple[str, str]:
     """Return the name of what writes into a query, and the evidence for it."""
     case = evidence.case
-    pairs, sources = case.validation, evidence.sources
+    pairs, sources = evidence.prompts, evidence.sources
     end = torch.arange(len(pairs)), pairs.label_pos
     wrong = sources[WRONG_ANSWER][end]
     rest = pairs.mask & ~wrong & ~sources[ANSWER][end]

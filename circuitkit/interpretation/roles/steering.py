@@ -70,7 +70,7 @@ def _attention(
     with torch.no_grad():
         attention.attend(q, k, v, context.layers[layer], past=past, on_pattern=keep)
     rows = torch.arange(len(entering), device=entering.device)
-    return found[0][rows, head, context.label_pos]
+    return found[0][rows, head, context.labelled[:, 0]]
 
 
 def _places(graph: ComponentGraph, edge: str) -> tuple[int, int, int, int]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from circuitkit.model import SubjectModel
 from circuitkit.model.norms import Norm
-from circuitkit.prompts.pairs import Labels
+from circuitkit.prompts.pairs import Labels, PromptPairs
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,16 @@ def answer_directions(model: SubjectModel, labels: Labels) -> AnswerDirections:
     vectors, constants = right[0] - wrong[0], right[1] - wrong[1]
     folded, constants = in_float64(model.final_norm).fold(vectors.T, constants)
     return AnswerDirections(folded.T, constants)
+
+
+def first_token_note(pairs: PromptPairs) -> tuple[str, ...]:
+    """Return a sentence where answers have several tokens or places, of which one is read."""
+    if pairs.labels.spelled is None:
+        return ()
+    return (
+        "Answers have several tokens or places: what is read off the residual stream here is their "
+        "first token, at the first place.",
+    )
 
 
 def in_float64(norm: Norm) -> Norm:

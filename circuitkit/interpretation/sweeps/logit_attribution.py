@@ -33,7 +33,11 @@ from circuitkit.circuits.graph import READS, ComponentGraph
 from circuitkit.errors import GraphError
 from circuitkit.interpretation.findings import Written
 from circuitkit.interpretation.section import Bars, Section
-from circuitkit.interpretation.sweeps.answer_directions import answer_directions, in_float64
+from circuitkit.interpretation.sweeps.answer_directions import (
+    answer_directions,
+    first_token_note,
+    in_float64,
+)
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.recorded import RecordedRun
 from circuitkit.model import SubjectModel, hook_points
@@ -126,11 +130,15 @@ class Promoted:
 def attribute(model: SubjectModel, pairs: PromptPairs, *, memory: int | None = None) -> Attribution:
     """Return what every component adds directly to each pair's logit difference, clean run.
 
+    Of answers of several tokens, to that of their first tokens.
+
     Raises:
         ActivationError: an activation is NaN or infinite.
         MemoryBudgetError: not even one pair fits.
         DecompositionError: the unembedding is not a matrix.
     """
+    notes = _notes(model, pairs)
+    pairs = pairs.prompts_alone()
     size = pairs_per_batch(model, pairs, memory)
     parts = []
     for start in range(0, len(pairs), size):
@@ -147,7 +155,7 @@ def attribute(model: SubjectModel, pairs: PromptPairs, *, memory: int | None = N
         value=torch.cat([part.value for part in parts]),
         mean_writes=torch.stack(means).sum(0),
         label_pos=pairs.label_pos,
-        notes=_notes(model, pairs),
+        notes=notes,
     )
 
 
@@ -208,7 +216,7 @@ def section(attribution: Attribution, n: int = 20) -> Section:
 
 
 def _notes(model: SubjectModel, pairs: PromptPairs) -> tuple[str, ...]:
-    notes = []
+    notes = [*first_token_note(pairs)]
     n_alone = int((pairs.labels.wrong_answers >= 0).sum(1).eq(0).sum())
     if n_alone:
         notes.append(
@@ -227,7 +235,7 @@ def _attribute_batch(model: SubjectModel, pairs: PromptPairs) -> Attribution:
         points += [hook_points.z(layer), hook_points.projection(layer, READS[0])]
         points += [hook_points.pattern(layer)] * (layer not in model.graph.mixers)
     run = RecordedRun(model, whole_run(model, pairs.clean_batch), points)
-    label = run.run.context.label_pos
+    label = run.run.context.labelled
     final, norm = run.kept[hook_points.FINAL_NORM_IN].double(), in_float64(model.final_norm)
     directions = answer_directions(model, pairs.labels)
     scale = norm.inverse_scale(final)
@@ -266,7 +274,7 @@ def _by_source(
     model: SubjectModel,
     run: RecordedRun,
     layer: int,
-    label: Int[Tensor, " pair"],
+    label: Int[Tensor, "pair 1"],
     readout: Float[Tensor, "pair head d_head"],
 ) -> Float[Tensor, "pair head source"]:
     """Return pattern times the readout of each value, over the scale of a norm behind it."""

@@ -25,7 +25,11 @@ from torch import Tensor
 from circuitkit.errors import CriterionError
 from circuitkit.interpretation.experiment import first_pairs
 from circuitkit.interpretation.section import HeatMap, Section, grids
-from circuitkit.interpretation.sweeps.answer_directions import answer_directions, in_float64
+from circuitkit.interpretation.sweeps.answer_directions import (
+    answer_directions,
+    first_token_note,
+    in_float64,
+)
 from circuitkit.interventions.budget import COMFORTABLE, pairs_per_batch
 from circuitkit.interventions.recorded import RecordedRun
 from circuitkit.model import SubjectModel, hook_points
@@ -78,10 +82,12 @@ class _Axes:
 
 def measured(case: Case, progress: Progress = silent) -> Section:
     """Return the lens on a case's first validation pairs, by role."""
-    pairs = first_pairs(case)
+    whole = first_pairs(case)
+    pairs = whole.prompts_alone()
     lens = logit_lens(case.model, pairs, by_role(pairs), memory=case.memory)
     progress(1, 1)
-    return section((lens.difference, lens.answer_on_top))
+    found = section((lens.difference, lens.answer_on_top))
+    return replace(found, notes=(*found.notes, *first_token_note(whole)))
 
 
 def section(maps: Sequence[HeatMap]) -> Section:

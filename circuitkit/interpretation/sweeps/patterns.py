@@ -56,6 +56,7 @@ def attention_patterns(
         MemoryBudgetError: they do not fit together; or one pair does not.
         ActivationError: a logit or a pattern is NaN or infinite.
     """
+    pairs = pairs.prompts_alone()
     n_pos, graph = int(pairs.lengths.max()), model.graph
     itemsize = torch.finfo(model.dtype).bits // 8
     needed = len(pairs) * graph.n_layers * graph.n_heads * n_pos * n_pos * itemsize
@@ -89,6 +90,7 @@ def by_template(
         MemoryBudgetError: not even one pair fits.
         ActivationError: a logit or a pattern is NaN or infinite.
     """
+    pairs = pairs.prompts_alone()
     names = heads or tuple(model.graph.head_places)
     places = {name: model.graph.place_of_head(name) for name in names}
     found = []
@@ -123,14 +125,13 @@ def prompt_views(
     """
     names = components or attribution.components
     parts = {name: attribution.by_position(name) for name in names}
+    texts = [pairs.answers_of(row) for row in range(len(pairs))]
+    pairs = pairs.prompts_alone()
     patterns = attention_patterns(model, pairs, memory=memory)
     places = {n: p for n, p in model.graph.head_places.items() if n in parts}
     views = []
     for row, real in enumerate(pairs.mask):
-        answers, wrong = (
-            tuple(model.text_of([i]) for i in ids[row].tolist() if i >= 0)
-            for ids in (pairs.labels.answers, pairs.labels.wrong_answers)
-        )
+        answers, wrong = (tuple(map(model.text_of, ids)) for ids in texts[row])
         views.append(
             PromptView(
                 tokens=model.token_texts(pairs.clean[row, real].tolist()),

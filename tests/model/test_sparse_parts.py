@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers
 
-from circuitkit.errors import DecompositionError, MethodError
+from circuitkit.errors import DecompositionError, MethodError, PromptError
 from circuitkit.interpretation.sweeps.logit_attribution import attribute
 from circuitkit.interpretation.sweeps.patterns import attention_patterns
 from circuitkit.interpretation.weights.products import ov_factors
@@ -127,6 +127,12 @@ def test_direct_effects_add_up_and_heads_are_the_sum_over_what_they_look_at(name
         by_source = found.by_source[:, layer, number].sum(1)
         own = found.direct[:, model.graph.senders.index(head)]
         torch.testing.assert_close(by_source, own, rtol=1e-9, atol=1e-9)
+
+
+def test_a_layer_without_heads_refuses_answers_of_several_tokens(hybrid):
+    pairs = tokenize_pairs([PromptPair([1, 2, 3, 4], [1, 2, 5, 4], [[6, 7]], [[8, 9]])])
+    with pytest.raises(PromptError, match=r"Layer 0 mixes positions without heads"):
+        hybrid.run(pairs.clean_batch)
 
 
 def test_patterns_of_a_layer_without_heads_are_zeros(hybrid):

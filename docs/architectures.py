@@ -1,6 +1,6 @@
 """Write the table of docs/architectures.md from the families that are tested, and measure each.
 
-`python docs/architectures.py`, from the root of the repository: it takes half a minute. Without the
+`python docs/architectures.py`, from the root of the repository: it takes a minute. Without the
 tests' files there is nothing to measure.
 """
 

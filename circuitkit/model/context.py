@@ -10,6 +10,7 @@ from torch import Tensor
 
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
+from circuitkit.model.families import family_of
 from circuitkit.prompts.answers import Branches
 from circuitkit.prompts.pairs import PromptBatch
 
@@ -268,7 +269,9 @@ def attention_module(bridge: Any, layer: int) -> Any:
 def turns(bridge: Any, layer: int) -> bool:
     """Whether a layer turns queries and keys, where its family does."""
     module = attention_module(bridge, layer)
-    return module is not None and bool(getattr(module, "use_rope", True))
+    if module is None or not getattr(module, "use_rope", True):
+        return False
+    return family_of(text_config(bridge)).rotates(module)
 
 
 def _rotary_from(
@@ -302,6 +305,10 @@ def query_scale_of(
     bridge: Any, layer: int, places: Int[Tensor, "row pos"], like: Tensor
 ) -> Float[Tensor, "row pos"] | None:
     """Return what a layer multiplies its queries with, by place: Llama 4's temperature."""
+    config = text_config(bridge)
+    of_family = family_of(config).query_scale(config, places)
+    if of_family is not None:
+        return of_family.to(like)
     module = attention_module(bridge, layer)
     if not getattr(module, "attn_temperature_tuning", False) or turns(bridge, layer):
         return None

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
@@ -26,7 +26,6 @@ from circuitkit.model.context import (
     Context,
     Span,
     attention_mask,
-    attention_module,
     block_arguments,
     is_native,
     query_scale_of,
@@ -286,11 +285,10 @@ class SubjectModel:
             key = index if tables is None else (id(tables), turns(self.bridge, index))
             if key not in shared:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
-            rotary = shared[key] if self._rotates[index] else None
-            scale = self._query_scale(index, places, entering)
+            scale = query_scale_of(self.bridge, index, places, entering)
             opaque = self.layers[index].attention.is_opaque
             known = real[: len(places)] if opaque else None
-            layers.append(LayerContext(masks[span], rotary, scale, known, bias))
+            layers.append(LayerContext(masks[span], shared[key], scale, known, bias))
         return entering, Context(tuple(layers), batch.labelled.to(self.device))
 
     def _check_length(self, batch: PromptBatch) -> None:
@@ -382,18 +380,6 @@ class SubjectModel:
     @property
     def _config(self) -> Any:
         return text_config(self.bridge)
-
-    @cached_property
-    def _rotates(self) -> tuple[bool, ...]:
-        """Whether each layer rotates its queries and keys, where the model has a rotation."""
-        modules = [attention_module(self.bridge, i) for i in range(len(self.bridge.blocks))]
-        return tuple(module is None or self._family.rotates(module) for module in modules)
-
-    def _query_scale(
-        self, layer: int, places: Int[Tensor, "row pos"], like: Tensor
-    ) -> Float[Tensor, "row pos"] | None:
-        found = self._family.query_scale(self._config, places)
-        return query_scale_of(self.bridge, layer, places, like) if found is None else found.to(like)
 
     @cached_property
     def head(self) -> nn.Module | None:

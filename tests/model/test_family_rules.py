@@ -109,4 +109,4 @@ def test_every_gap_on_the_page_is_within_what_is_allowed():
     [table] = module.TABLE.findall(module.PAGE.read_text(encoding="utf-8"))
     gaps = [float(line.split("|")[3]) for line in table.splitlines()[2:] if line]
     assert len(gaps) == len(NOTES)
-    assert max(gaps) < 1e-5
+    assert max(gaps) < 1e-9

@@ -190,6 +190,12 @@ def block_arguments(
 
     The model's own code embeds the tokens and prepares positions; its blocks are stood in for.
     """
+    n_ctx = int(bridge.cfg.n_ctx)
+    if is_native(bridge) and batch.tokens.shape[1] > n_ctx:
+        # answers behind a prompt: no position is beyond its context, but there are more columns
+        halves = (slice(0, n_ctx), slice(n_ctx, None))
+        parts = [block_arguments(bridge, batch.columns(half), device) for half in halves]
+        return torch.cat([entering for entering, _ in parts], 1), parts[0][1]
     given: list[dict[str, Any]] = []
     entering: list[Tensor] = []
     blocks = list(bridge.blocks)

@@ -169,6 +169,13 @@ class PromptBatch:
             return self.branches.positions
         return (self.mask.long().cumsum(1) - 1).clamp(min=0)
 
+    def columns(self, part: slice) -> "PromptBatch":
+        """Return some columns of the rows, to be embedded; `label_pos` then means nothing."""
+        branches = self.branches and self.branches.map(lambda x: x[:, part])
+        return PromptBatch(
+            self.tokens[:, part], self.mask[:, part], self.label_pos, branches=branches
+        )
+
     def repeated(self, n: int) -> "PromptBatch":
         """Return the prompts `n` times, one whole set after the other."""
         return PromptBatch(

@@ -104,7 +104,7 @@ def looks_of(evidence: Evidence, head: str) -> list[RoleCandidate]:
     found = attention_to_roles(
         evidence.pattern_of(head),
         evidence.pattern_of(head, shuffled=True),
-        evidence.case.validation,
+        evidence.prompts,
         destinations,
         evidence.sources,
     )

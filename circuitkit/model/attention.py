@@ -72,7 +72,7 @@ class KeysValues:
     """Keys and values of some positions, as they enter the scores."""
 
     keys: Float[Tensor, "row k_head pos d_head"]
-    values: Float[Tensor, "row v_head pos d_head"]
+    values: Float[Tensor, "row v_head pos d_value"]
 
     def before(self, pos: int) -> "KeysValues":
         """Return those of the positions before `pos`."""
@@ -221,9 +221,9 @@ class Attention:
 
     def attend(
         self,
-        q: Float[Tensor, "row pos head d_head"],
-        k: Float[Tensor, "row pos k_head d_head"],
-        v: Float[Tensor, "row pos v_head d_head"],
+        q: Float[Tensor, "row pos q_head d_read"],
+        k: Float[Tensor, "row pos k_head d_read"],
+        v: Float[Tensor, "row pos v_head d_read"],
         context: LayerContext,
         *,
         past: KeysValues | None = None,

@@ -115,7 +115,7 @@ def attention_mask(
     *,
     causal: bool,
     span: Span = Span(),
-    places: Int[Tensor, "row pos"] | None = None,
+    places: Int[Tensor, "row_or_one pos"] | None = None,
     branches: Branches | None = None,
 ) -> Float[Tensor, "row_or_one 1 pos pos"]:
     """Return what is added to scores: zero where a destination sees a source, else the minimum.

@@ -29,7 +29,7 @@ class Activations:
     """What the senders wrote in one run: the input, each layer's z and each layer's MLP output."""
 
     input: Float[Tensor, "row pos d_model"]
-    z: tuple[Float[Tensor, "row pos head d_head"], ...]
+    z: tuple[Float[Tensor, "row pos _head _d_head"], ...]
     mlp: tuple[Float[Tensor, "row pos d_model"], ...]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Activations":

@@ -276,7 +276,7 @@ def _by_source(
     layer: int,
     label: Int[Tensor, "pair 1"],
     readout: Float[Tensor, "pair head d_head"],
-) -> Float[Tensor, "pair head source"]:
+) -> Float[Tensor, "pair graph_head source"]:
     """Return pattern times the readout of each value, over the scale of a norm behind it."""
     attention = model.layers[layer].attention
     if attention.is_opaque:  # it does not say what it writes of which place

@@ -238,9 +238,11 @@ class Contraction:
             n_heads, receivers = graph.heads_in(layer), buffer[: graph.receivers_in(layer)]
             columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
             n_senders = graph.n_senders_before_mlp(layer)  # a few too many for heads, masked below
+            attention = self.model.layers[layer].attention
             for i, read in enumerate(READS):
-                heads = receivers[i * n_heads : (i + 1) * n_heads]
-                _pull_back(self.model.layers[layer].attention, read, pooled[read], heads)
+                if attention.n_read_heads(read):  # a mixer has neither keys nor values
+                    heads = receivers[i * n_heads : (i + 1) * n_heads]
+                    _pull_back(attention, read, pooled[read], heads)
             if graph.has_mlps:
                 receivers[-1] = pooled["mlp"]
             # place by place: the flat product is tall and thin, and a fifth slower
@@ -268,8 +270,6 @@ def _pull_back(
 ) -> None:
     """Write W' g of every head; the heads of a group share W', which is not copied."""
     weight = attention.weight(read)
-    if not len(weight):  # a mixer has neither keys nor values
-        return
     groups = (len(weight), -1)
     torch.bmm(
         grad.reshape(*groups, grad.shape[-1]),

@@ -64,12 +64,12 @@ def test_float64_stays_float64_inside_own_type_and_float32_is_left_alone():
 
 
 def test_windows_and_chunks_are_counted_from_each_prompts_own_first_token():
-    real = torch.tensor([[True] * 7, [False] * 3 + [True] * 4])
+    real = torch.tensor([[True] * 6, [False] * 2 + [True] * 4])
     places = (real.long().cumsum(1) - 1).clamp(min=0)
     for span in (Span(window=2), Span(chunk=3)):
         padded = attention_mask(real, torch.float64, causal=True, span=span, places=places)
-        alone = attention_mask(real[1:, 3:], torch.float64, causal=True, span=span)
-        assert torch.equal(padded[1, :, 3:, 3:], alone[0])
+        alone = attention_mask(real[1:, 2:], torch.float64, causal=True, span=span)
+        assert torch.equal(padded[1, :, 2:, 2:], alone[0])
     assert alone[0, 0].eq(0).int().tolist() == [
         [1, 0, 0, 0],
         [1, 1, 0, 0],

@@ -357,10 +357,11 @@ STRUCTURES = (  # one of each kind of block
     "gpt2", "gpt-j", "llama-3", "gemma-2", "mixtral", "native-attention-only",
     "native-bidirectional", "bloom", "stablelm-parallel", "ministral-3",
 )  # fmt: skip
-VARIED = (  # one for every rule that a family may have of its own, and for every kind of block
+VARIED = (  # one for every rule that a family of heads and MLPs may have of its own
     *STRUCTURES, "gpt-neo", "gpt-neox", "gpt-neox-sequential", "falcon", "qwen3", "phi-3",
     "gemma-3", "olmo-2", "qwen3-moe", "native", "native-llama", "granite", "opt",
-    "cohere-2", "mpt", "hunyuan", "gpt2-classifier", *SPARSE,
+    "cohere-2", "mpt", "hunyuan", "gpt2-classifier", "gpt-oss",
+    "llama-4", "qwen2-moe",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from circuitkit.prompts.columns import all_positions, by_position
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import Nearly, fingerprint, random_pairs, residual_gaps
-from tests.families import FAMILIES, PARALLEL, STRUCTURES, VARIED, make_family
+from tests.families import FAMILIES, PARALLEL, SPARSE, STRUCTURES, VARIED, make_family
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}
 METRIC = LogitDifference()
@@ -173,7 +173,7 @@ def test_a_node_scores_the_sum_of_its_out_edges(family, pairs):
 
 
 @pytest.mark.without_shapes
-@pytest.mark.parametrize("family", VARIED, indirect=True)
+@pytest.mark.parametrize("family", dict.fromkeys((*VARIED, *SPARSE)), indirect=True)
 def test_integrated_gradients_are_complete_in_the_limit(family):
     """More midpoints bring the scores out of the input closer to the metric difference.
 

@@ -45,6 +45,12 @@ FAMILIES = ("gpt2", "gpt-neo", "llama-3", "gemma-3", "gpt-j", "llama-4")
 ROW = torch.Generator().manual_seed(3)
 
 
+@pytest.fixture(autouse=True)
+def same_prompts():
+    """Draw the same prompts whichever tests are run."""
+    ROW.manual_seed(3)
+
+
 def drawn(*shape):
     return torch.randint(1, 37, shape, generator=ROW).tolist()
 
@@ -181,6 +187,32 @@ def test_scores_and_effects_do_not_depend_on_the_batch(model):
     whole = eap.score_edges(model, several, LogitDifference()).values
     close(torch.stack(alone).mean(0), whole)
     close(eap.score_edges(model, several, LogitDifference(), batch_size=3).values, whole)
+
+
+def test_rows_whose_labels_fill_all_positions_in_another_order_are_scored_alike(model):
+    """One prompt ends before its answer's tokens, the other where those of the first end."""
+    both = [
+        PromptPair([1, 2, 3, 4], [1, 2, 3, 5], [[6, 7, 8]], [[9]]),
+        PromptPair([1, 2, 3, 4, 5, 6], [1, 2, 3, 7, 8, 9], [[6]], [[9]]),
+    ]
+    several = tokenize_pairs(both)
+    assert several.clean_batch.labelled.tolist() == [[3, 4, 5], [5, 4, 3]]
+    whole = eap.score_edges(model, several, LogitDifference()).values
+    alone = [eap.score_edges(model, tokenize_pairs([one]), LogitDifference()) for one in both]
+    close(whole, (alone[0].values + alone[1].values) / 2)
+
+
+def test_rows_of_one_length_have_positions_of_their_own(model):
+    both = [
+        PromptPair([1, 2, 3, 4], [1, 2, 3, 5], [[6, 7, 8]]),
+        PromptPair([4, 2, 3, 1], [1, 2, 3, 5], [[6, 7], [8, 9]]),
+    ]
+    several = tokenize_pairs(both)
+    assert bool(several.mask.all())
+    whole = LogProbability().values(model.run(several.clean_batch), several.labels)
+    alone = [tokenize_pairs([one]) for one in both]
+    each = [LogProbability().values(model.run(one.clean_batch), one.labels) for one in alone]
+    close(whole.detach(), torch.cat(each).detach())
 
 
 def test_circuits_under_every_ablation_are_those_of_a_run_for_each_token(model):

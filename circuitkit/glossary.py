@@ -133,6 +133,7 @@ ROLES = {
     "key-supplier": "marks a place for a later head to find",
     "value-supplier": "puts down what a later head fetches",
     "mlp-supplier": "feeds a later MLP",
+    "mixer-supplier": "feeds a later layer that mixes positions without heads",
     "backup": "does more when another component is gone, and little before",
     "jointly-needed": "does nothing alone that is shown, and is needed where nothing stands in",
     "idle": "is not shown to matter, alone, through an edge or together with others",
@@ -253,6 +254,7 @@ WORDS = {
     "metric": ("logits turned into one number per prompt pair", PAIRS),
     "MIB": ("a public benchmark of circuits, whose file format is used", "files.md#circuitjson"),
     "minimal": ("every edge is needed: more than a random edge is", "criteria.md#minimality"),
+    "mixer": ("what mixes positions in a layer without heads: r3 is that of layer 3", PARTS),
     "mlp": ("the feed-forward part of a layer: m3 is that of layer 3", PARTS),
     "nats": (
         "the unit of log-probabilities with base e: 1 nat is a factor of 2.72",

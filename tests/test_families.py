@@ -1,4 +1,4 @@
-"""The six identities of the engine, over every family, in float64, on padded batches.
+"""The identities of the engine, over every family, in float64, on padded batches.
 
 Everything is computed in the model's own float64, so they hold to rounding in every family. (The
 rotary tables alone are Hugging Face's float32 ones: they are the same in every run.) What each
@@ -23,16 +23,12 @@ from circuitkit.prompts.columns import all_positions, by_position
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.conftest import Nearly, fingerprint, random_pairs, residual_gaps
-from tests.families import FAMILIES, PARALLEL, make_family
+from tests.families import FAMILIES, PARALLEL, SPARSE, STRUCTURES, VARIED, make_family
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}
 METRIC = LogitDifference()
 
 
-STRUCTURES = (  # one of each: shapes are checked on these alone
-    "gpt2", "gpt-j", "llama-3", "gemma-2", "mixtral", "native-attention-only",
-    "native-bidirectional",
-)  # fmt: skip
 PARAMS = [
     name if name in STRUCTURES else pytest.param(name, marks=pytest.mark.without_shapes)
     for name in FAMILIES
@@ -57,8 +53,13 @@ def some_circuit(model, seed=0):
     return full.with_edges(chosen & model.graph.edge_mask)
 
 
+def name_of(family):
+    """The name of a family whose directory is called by it and a number."""
+    return family.name.rpartition("/")[2].removesuffix("0")
+
+
 def test_parallel_blocks_are_known_as_such(family):
-    assert family.graph.parallel_attn_mlp == (family.name.rpartition("/")[2][:-1] in PARALLEL)
+    assert family.graph.parallel_attn_mlp == (name_of(family) in PARALLEL)
 
 
 def test_senders_sum_to_the_residual_stream(family, pairs):
@@ -116,11 +117,13 @@ def test_identical_prompts_give_zero(family):
 
 
 def test_results_do_not_depend_on_batch_padding_or_order(family):
-    raw = random_pairs()
+    raw = random_pairs(4)
     left = tokenize_pairs(raw)
     scores = eap.score_edges(family, left, METRIC).values
     circuit = some_circuit(family)
     [values] = evaluate(family, left, [circuit])
+    names = family.graph.edge_names[::29]
+    exact = measure_edges(family, left, names, METRIC).effects
     for other in (tokenize_pairs(raw, padding_side="right"), tokenize_pairs(raw, pad_token=11)):
         torch.testing.assert_close(eap.score_edges(family, other, METRIC).values, scores, **CLOSE)
         [found] = evaluate(family, other, [circuit])
@@ -130,6 +133,8 @@ def test_results_do_not_depend_on_batch_padding_or_order(family):
     torch.testing.assert_close(one_by_one, scores, **CLOSE)
     singly = torch.cat([evaluate(family, pair, [circuit])[0] for pair in alone])
     torch.testing.assert_close(singly, values, **CLOSE)
+    by_pair = [measure_edges(family, pair, names, METRIC).effects for pair in alone]
+    torch.testing.assert_close(torch.cat(by_pair, 1), exact, **CLOSE)
 
 
 def test_several_circuits_in_a_batch_give_what_each_gives_alone(family, pairs):
@@ -142,7 +147,8 @@ def test_several_circuits_in_a_batch_give_what_each_gives_alone(family, pairs):
 
 def test_exact_edges_are_the_circuits_without_them_and_frozen_paths(family, pairs):
     graph = family.graph
-    full, names = Circuit.full(graph), graph.edge_names[::7]
+    names = graph.edge_names[:: 7 if name_of(family) in STRUCTURES else 17]
+    full = Circuit.full(graph)
     circuits = [full.with_edges(full.edge_mask & ~graph.mask_of([name])) for name in names]
     for ablation in (ResampleAblation(), MeanAblation(pairs)):
         values = evaluate(family, pairs, [full, *circuits], ablation)
@@ -167,11 +173,12 @@ def test_a_node_scores_the_sum_of_its_out_edges(family, pairs):
 
 
 @pytest.mark.without_shapes
+@pytest.mark.parametrize("family", dict.fromkeys((*VARIED, *SPARSE)), indirect=True)
 def test_integrated_gradients_are_complete_in_the_limit(family):
     """More midpoints bring the scores out of the input closer to the metric difference.
 
     Not where a router picks experts: the metric jumps when the choice changes, and no gradient
-    sees a jump.
+    sees a jump. That gradients are right is seen in every family by the slopes of exact effects.
     """
     if any(hasattr(layer.mlp.module, "experts") for layer in family.layers if layer.mlp):
         pytest.skip("routed experts: the metric is not continuous along the path")

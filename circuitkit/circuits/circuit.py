@@ -8,7 +8,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from circuitkit.circuits.graph import LOGITS, ComponentGraph, EdgeScores, component_of, read_of
+from circuitkit.circuits.graph import (
+    LOGITS,
+    MIXER,
+    ComponentGraph,
+    EdgeScores,
+    component_of,
+    read_of,
+)
 from circuitkit.circuits.recipe import Recipe
 from circuitkit.errors import GraphError
 from circuitkit.work.notebook import Drawn
@@ -156,7 +163,7 @@ class Circuit(Drawn):
         """Return a graph of components; parallel edges are keyed by q, k, v, mlp or logits.
 
         Edge attributes: `name`, `read` (the key) and `score`. Node attributes: `kind` (input,
-        head, mlp, logits) and `layer` (-1 for the input, n_layers for the logits).
+        head, mixer, mlp, logits) and `layer` (-1 for the input, n_layers for the logits).
         """
         graph = networkx.MultiDiGraph(
             n_layers=self.graph.n_layers,
@@ -164,6 +171,7 @@ class Circuit(Drawn):
             d_model=self.graph.d_model,
             parallel_attn_mlp=self.graph.parallel_attn_mlp,
             has_mlps=self.graph.has_mlps,
+            **({"mixers": ",".join(map(str, self.graph.mixers))} if self.graph.mixers else {}),
         )
         for name in self.components:
             graph.add_node(name, kind=kind_of(name), layer=layer_of(name, self.graph))
@@ -190,7 +198,8 @@ class Circuit(Drawn):
                 f"Circuit.from_networkx: graph attributes must hold {sorted(missing)}, got "
                 f"{sorted(graph.graph)}. They say which edges exist. Set graph.graph[...] first."
             )
-        components = ComponentGraph(**graph.graph)
+        mixers = tuple(map(int, filter(None, graph.graph.get("mixers", "").split(","))))
+        components = ComponentGraph(**graph.graph | {"mixers": mixers})
         values = torch.zeros(components.edge_mask.shape, dtype=torch.float64)
         names = []
         for sender, component, read, data in graph.edges(keys=True, data=True):
@@ -202,10 +211,10 @@ class Circuit(Drawn):
 
 
 def kind_of(component: str) -> str:
-    """Return what a component is: input, head, mlp or logits."""
+    """Return what a component is: input, head, mixer, mlp or logits."""
     if component == LOGITS:
         return "logits"
-    return {"i": "input", "a": "head", "m": "mlp"}[component[0]]
+    return {"i": "input", "a": "head", "r": MIXER, "m": "mlp"}[component[0]]
 
 
 def layer_of(component: str, graph: ComponentGraph) -> int:

@@ -84,17 +84,31 @@ def _circuit_json(graph: networkx.MultiDiGraph, where: str) -> dict[str, Any]:
     """Return the graph in the form of circuit.json, whose reader checks every part of it."""
     told = dict(graph.graph)
     cfg = {key: told[key] for key in SIZES if key in told}
+    if "mixers" in told:
+        cfg["mixers"] = _layers(str(told["mixers"]), where)
     require_graph_sizes(cfg, where)
     if n_edges_of(cfg) > MAX_EDGES:
         raise CircuitFileError(
             f"{where}: must be of a graph of at most {MAX_EDGES:,} edges, got {n_edges_of(cfg):,}. "
             "Every one of them would be listed. Keep such a circuit as circuit.json."
         )
-    names = ComponentGraph(**cfg).edge_names
+    graph_of_cfg = ComponentGraph(**cfg | {"mixers": tuple(cfg.get("mixers", ()))})
+    names = graph_of_cfg.edge_names
     edges: dict[str, dict[str, Any]] = {name: {"in_graph": False, "score": 0.0} for name in names}
     for *_, data in graph.edges(data=True):
         edges[str(data.get("name"))] = {"in_graph": True, "score": data.get("score")}
     return {"cfg": cfg, "nodes": {}, "edges": edges, ORIGIN: _origin(told, where)}
+
+
+def _layers(text: str, where: str) -> list[int]:
+    """Return the layers of a list in text, as `0,2`."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise CircuitFileError(
+            f"{where}: its attribute 'mixers' must list layers, as 0,2, got {shown(text)}. They "
+            "have other components than heads. Export it again."
+        )
+    return [int(part) for part in parts]
 
 
 def _origin(told: Mapping[str, Any], where: str) -> Any:

@@ -54,6 +54,8 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     cfg = asdict(circuit.graph)
     if circuit.graph.has_mlps:
         del cfg["has_mlps"]  # a key that other readers do not know; absent means true
+    if not circuit.graph.mixers:
+        del cfg["mixers"]  # nor this one; absent means that every layer has heads
     return {
         "cfg": cfg,
         "nodes": {name: {"in_graph": name in touched} for name in circuit.graph.components},
@@ -134,6 +136,7 @@ def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
         d_model=cfg["d_model"],
         parallel_attn_mlp=cfg.get("parallel_attn_mlp", False),
         has_mlps=cfg.get("has_mlps", True),
+        mixers=tuple(cfg.get("mixers", ())),
     )
     unknown = sorted(data["nodes"].keys() - set(graph.components))
     if unknown:

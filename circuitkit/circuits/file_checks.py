@@ -18,7 +18,7 @@ MAX_DEPTH = 5  # of tables in the origin
 SIZES = ("n_layers", "n_heads", "d_model")
 FLAGS = ("parallel_attn_mlp", "has_mlps")
 PARTS: Mapping[str, tuple[str, ...]] = {  # the keys of each part; EAP-IG writes those of neurons
-    "cfg": (*SIZES, *FLAGS),
+    "cfg": (*SIZES, *FLAGS, "mixers"),
     "nodes": ("in_graph", "score", "neurons", "neurons_scores"),
     "edges": ("in_graph", "score"),
 }
@@ -148,6 +148,17 @@ def require_graph_sizes(cfg: Mapping[str, Any], where: str) -> None:
         require(cfg.get(key), SIZE, f"{where}: cfg.{key}")
     for key in FLAGS:
         require(cfg.get(key, True), FLAG, f"{where}: cfg.{key}")
+    layers = Rule(
+        f"a rising list of some layers below {cfg['n_layers']}",
+        lambda value: _are_some_layers(value, cfg["n_layers"]),
+    )
+    require(cfg.get("mixers", []), layers, f"{where}: cfg.mixers")
+
+
+def _are_some_layers(value: Any, n_layers: int) -> bool:
+    is_list = isinstance(value, list) and all(type(x) is int for x in value)
+    rises = is_list and value == sorted(set(value))
+    return rises and (not value or (value[0] >= 0 and value[-1] < n_layers))
 
 
 def n_edges_of(cfg: Mapping[str, Any]) -> int:
@@ -155,14 +166,21 @@ def n_edges_of(cfg: Mapping[str, Any]) -> int:
 
     L layers of w = H heads and M (0 or 1) MLPs: every layer reads the input and w senders of each
     layer before it through 3H + M receivers, its MLP its own heads unless it is parallel to them,
-    and the logits read all senders.
+    and the logits read all senders. A layer with a mixer has H = 1 and reads through 1 + M.
     """
     layers, heads = cfg["n_layers"], cfg["n_heads"]
     mlps = int(cfg.get("has_mlps", True))
     own_heads = 0 if cfg.get("parallel_attn_mlp", False) else mlps * heads
     earlier = (heads + mlps) * layers * (layers - 1) // 2
     within = layers * own_heads + (3 * heads + mlps) * (layers + earlier)
-    return int(within + 1 + layers * (heads + mlps))
+    found = within + 1 + layers * (heads + mlps)
+    own = mlps * (not cfg.get("parallel_attn_mlp", False))
+    fewer_writers, fewer_readers = heads - 1, 3 * heads - 1
+    for number, layer in enumerate(cfg.get("mixers", [])):
+        after = (layers - 1 - layer) * (3 * heads + mlps)
+        before = 1 + layer * (heads + mlps) - number * fewer_writers
+        found -= fewer_writers * (own + after + 1) + fewer_readers * before
+    return int(found)
 
 
 def require_origin(origin: Any, where: str) -> None:

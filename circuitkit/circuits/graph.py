@@ -4,16 +4,18 @@ A *sender* writes to the residual stream: `input` (everything that enters block 
 `a3.h0`, an MLP `m3`. A *receiver* reads it: the query, key or value input of a head
 (`a5.h1<q>`), an MLP `m5`, or `logits`. Sender s feeds receiver r if s is written before r reads.
 In parallel blocks the MLP of a layer reads what its attention reads, so heads do not feed it.
-An attention-only model has no MLPs.
+An attention-only model has no MLPs. A layer that mixes positions without heads (linear attention)
+has one *mixer* `r3` in their place: one sender, and one receiver `r3`.
 
 Names and edge order are those of the MIB benchmark (Mueller et al. 2025, arXiv:2504.13151):
 layer by layer, then by sender, then by head, then q, k, v.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import accumulate, product
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,6 +28,7 @@ from circuitkit.work.text import brief
 INPUT = "input"
 LOGITS = "logits"
 READS = ("q", "k", "v")
+MIXER = "mixer"
 
 
 def head_name(layer: int, head: int) -> str:
@@ -38,17 +41,24 @@ def mlp_name(layer: int) -> str:
     return f"m{layer}"
 
 
+def mixer_name(layer: int) -> str:
+    """Return the component name of a layer's mixer, as `r3`."""
+    return f"r{layer}"
+
+
 def component_of(receiver: str) -> str:
     """Return the component that a receiver input belongs to: `a5.h1<q>` gives `a5.h1`."""
     return receiver.partition("<")[0]
 
 
 def read_of(receiver: str) -> str:
-    """Return what kind of input a receiver is: q, k, v, mlp or logits."""
+    """Return what kind of input a receiver is: q, k, v, mlp, mixer or logits."""
     if receiver == LOGITS:
         return LOGITS
     _, bracket, letter = receiver.partition("<")
-    return letter.rstrip(">") if bracket else "mlp"
+    if bracket:
+        return letter.rstrip(">")
+    return MIXER if receiver.startswith("r") else "mlp"
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class ComponentGraph:
 
     Senders are ordered input, heads of layer 0, MLP of layer 0, heads of layer 1, ...
     Receivers are ordered, layer by layer, q of all heads, k of all, v of all, MLP; last logits.
+    `mixers` are the layers that have a mixer in place of heads.
     """
 
     n_layers: int
@@ -64,14 +75,38 @@ class ComponentGraph:
     d_model: int
     parallel_attn_mlp: bool = False
     has_mlps: bool = True  # False for attention-only models
+    mixers: tuple[int, ...] = ()
+
+    def heads_in(self, layer: int) -> int:
+        """Return how many components of a layer write before its MLP: its heads, or its mixer."""
+        return 1 if layer in self.mixers else self.n_heads
+
+    def n_reads_in(self, layer: int) -> int:
+        """Return how many receivers of a layer read before its MLP."""
+        return 1 if layer in self.mixers else 3 * self.n_heads
+
+    def receivers_in(self, layer: int) -> int:
+        """Return how many receivers a layer has, its MLP included."""
+        return self.n_reads_in(layer) + self.has_mlps
+
+    def names_in(self, layer: int) -> list[str]:
+        """Return the components of a layer that write before its MLP."""
+        if layer in self.mixers:
+            return [mixer_name(layer)]
+        return [head_name(layer, head) for head in range(self.n_heads)]
+
+    def reads_in(self, layer: int) -> list[str]:
+        """Return the receivers of a layer that read before its MLP."""
+        if layer in self.mixers:
+            return [mixer_name(layer)]
+        return [f"{name}<{read}>" for read in READS for name in self.names_in(layer)]
 
     @cached_property
     def senders(self) -> tuple[str, ...]:
         """Sender names in order."""
         names = [INPUT]
         for layer in range(self.n_layers):
-            names += [head_name(layer, head) for head in range(self.n_heads)]
-            names += [mlp_name(layer)] * self.has_mlps
+            names += self.names_in(layer) + [mlp_name(layer)] * self.has_mlps
         return tuple(names)
 
     @cached_property
@@ -79,9 +114,7 @@ class ComponentGraph:
         """Receiver input names in order."""
         names = []
         for layer in range(self.n_layers):
-            for read in READS:
-                names += [f"{head_name(layer, head)}<{read}>" for head in range(self.n_heads)]
-            names += [mlp_name(layer)] * self.has_mlps
+            names += self.reads_in(layer) + [mlp_name(layer)] * self.has_mlps
         return (*names, LOGITS)
 
     @property
@@ -91,7 +124,21 @@ class ComponentGraph:
 
     def head_sender(self, layer: int) -> int:
         """Return the sender index of the first head of `layer`; its MLP follows the last."""
-        return 1 + layer * (self.n_heads + self.has_mlps)
+        return self._first_senders[layer]
+
+    def mlp_sender(self, layer: int) -> int:
+        """Return the sender index of the MLP of `layer`."""
+        return self.head_sender(layer) + self.heads_in(layer)
+
+    @cached_property
+    def _first_senders(self) -> tuple[int, ...]:
+        sizes = [self.heads_in(layer) + self.has_mlps for layer in range(self.n_layers)]
+        return tuple(accumulate(sizes, initial=1))
+
+    @cached_property
+    def _first_receivers(self) -> tuple[int, ...]:
+        sizes = [self.receivers_in(layer) for layer in range(self.n_layers)]
+        return tuple(accumulate(sizes, initial=0))
 
     def place_of_head(self, name: str) -> tuple[int, int]:
         """Return the layer of a head, and its number there.
@@ -100,30 +147,31 @@ class ComponentGraph:
             GraphError: the graph has no such head.
         """
         if name not in self.head_places:
+            heads = [*self.head_places]
             raise GraphError(
                 f"component {name!r}: must be a head of this graph ({self}), got another name. "
-                f"Only heads attend. Heads are {head_name(0, 0)} to "
-                f"{head_name(self.n_layers - 1, self.n_heads - 1)}."
+                f"Only heads attend. Heads are {heads[0]} to {heads[-1]}."
             )
         return self.head_places[name]
 
     @cached_property
     def head_places(self) -> dict[str, tuple[int, int]]:
         """The layer of every head, and its number there, by name."""
-        places = product(range(self.n_layers), range(self.n_heads))
+        layers = [layer for layer in range(self.n_layers) if layer not in self.mixers]
+        places = product(layers, range(self.n_heads))
         return {head_name(*place): place for place in places}
 
     def first_receiver(self, layer: int) -> int:
         """Return the receiver index of the first query of `layer`; keys, values, MLP follow."""
-        return layer * (3 * self.n_heads + self.has_mlps)
+        return self._first_receivers[layer]
 
     def mlp_receiver(self, layer: int) -> int:
         """Return the receiver index of the MLP of `layer`."""
-        return self.first_receiver(layer) + 3 * self.n_heads
+        return self.first_receiver(layer) + self.n_reads_in(layer)
 
     def layer_of_receiver(self, receiver: int) -> int:
         """Return the layer that a receiver index belongs to; n_layers for the logits."""
-        return receiver // (3 * self.n_heads + self.has_mlps)
+        return bisect_right(self._first_receivers, receiver) - 1
 
     def n_senders_before_attention(self, layer: int) -> int:
         """Return how many senders, in order, the attention of `layer` can read."""
@@ -131,7 +179,7 @@ class ComponentGraph:
 
     def n_senders_before_mlp(self, layer: int) -> int:
         """Return how many senders, in order, the MLP of `layer` can read."""
-        return self.head_sender(layer) + (0 if self.parallel_attn_mlp else self.n_heads)
+        return self.head_sender(layer) if self.parallel_attn_mlp else self.mlp_sender(layer)
 
     @cached_property
     def edge_mask(self) -> Bool[Tensor, "sender receiver"]:
@@ -156,9 +204,10 @@ class ComponentGraph:
         rows: list[list[int]] = []
         for layer in range(self.n_layers):
             first, mlp = self.first_receiver(layer), self.mlp_receiver(layer)
+            n, n_heads = self.n_reads_in(layer), self.heads_in(layer)
+            order = [first + i for head in range(n_heads) for i in range(head, n, n_heads)]
             for sender in range(self.n_senders_before_attention(layer)):
-                for head in range(self.n_heads):
-                    rows += [[sender, first + i * self.n_heads + head] for i in range(3)]
+                rows += [[sender, receiver] for receiver in order]
             if self.has_mlps:
                 rows += [[sender, mlp] for sender in range(self.n_senders_before_mlp(layer))]
         logits = len(self.receivers) - 1
@@ -204,6 +253,8 @@ class ComponentGraph:
     def __str__(self) -> str:
         kind = ", parallel blocks" if self.parallel_attn_mlp else ""
         kind += "" if self.has_mlps else ", attention only"
+        if self.mixers:
+            kind += f", without heads in layers {', '.join(map(str, self.mixers))}"
         return f"{self.n_layers} layers, {self.n_heads} heads, d_model {self.d_model}{kind}"
 
 

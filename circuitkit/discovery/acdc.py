@@ -29,7 +29,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.graph import INPUT, LOGITS, READS, ComponentGraph, EdgeScores, component_of
+from circuitkit.circuits.graph import INPUT, LOGITS, ComponentGraph, EdgeScores, component_of
 from circuitkit.discovery.method import Method
 from circuitkit.discovery.search import open_search
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
@@ -176,11 +176,7 @@ def _receivers(graph: ComponentGraph) -> Iterator[list[int]]:
         first = graph.first_receiver(layer)
         if graph.has_mlps:
             yield [graph.mlp_receiver(layer)]
-        heads = [
-            first + read * graph.n_heads + head
-            for read in reversed(range(len(READS)))
-            for head in reversed(range(graph.n_heads))
-        ]
+        heads = [receiver for receiver in reversed(range(first, graph.mlp_receiver(layer)))]
         yield heads
 
 
@@ -188,8 +184,8 @@ def _sender_order(graph: ComponentGraph) -> list[int]:
     order = []
     for layer in reversed(range(graph.n_layers)):
         first = graph.head_sender(layer)
-        order += [first + graph.n_heads] * graph.has_mlps
-        order += range(first, first + graph.n_heads)
+        order += [graph.mlp_sender(layer)] * graph.has_mlps
+        order += range(first, graph.mlp_sender(layer))
     return [*order, graph.senders.index(INPUT)]
 
 

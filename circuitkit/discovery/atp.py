@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.circuits.graph import INPUT, READS, EdgeScores, NodeScores, head_name, mlp_name
+from circuitkit.circuits.graph import INPUT, EdgeScores, NodeScores, mlp_name
 from circuitkit.discovery.method import Method, edges_between, require_slope
 from circuitkit.errors import AlignmentError, MethodError
 from circuitkit.glossary import METHODS
@@ -140,10 +140,9 @@ def node_names(model: SubjectModel) -> tuple[str, ...]:
     """Return the nodes in order: input, then per layer q, k, v and output of each head, and MLP."""
     names = [INPUT]
     for layer in range(model.graph.n_layers):
-        heads = [head_name(layer, head) for head in range(model.graph.n_heads)]
-        for read in READS:
-            names += [f"{head}<{read}>" for head in heads]
-        names += heads + [mlp_name(layer)] * model.graph.has_mlps
+        if layer not in model.graph.mixers:
+            names += model.graph.reads_in(layer)
+        names += model.graph.names_in(layer) + [mlp_name(layer)] * model.graph.has_mlps
     return tuple(names)
 
 
@@ -215,6 +214,8 @@ class _Batch:
         where = mask[:, :, None, None]
         moved = {}
         for layer in range(self.model.graph.n_layers):
+            if layer in self.model.graph.mixers:
+                continue
             q, k = (hook_points.projection(layer, read) for read in ("q", "k"))
             new_q = torch.where(where, self.ablated.at[q], self.clean.at[q])
             new_k = torch.where(where, self.ablated.at[k], self.clean.at[k])

@@ -239,7 +239,7 @@ def _replaced(
         head = sender - model.graph.head_sender(layer)
         if head < 0:
             hooks[hook_points.resid_pre(0)] = _writer(n, copy, constant)
-        elif head < model.graph.n_heads:
+        elif head < model.graph.heads_in(layer):
             heads[copy] = head, constant
         else:
             hooks[hook_points.mlp_out(layer)] = _writer(n, copy, constant)

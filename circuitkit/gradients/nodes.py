@@ -33,7 +33,8 @@ def node_points(model: SubjectModel) -> tuple[Point, ...]:
     """Return the places of all nodes, those of a layer together."""
     points = [hook_points.resid_pre(0)]
     for layer in range(model.graph.n_layers):
-        points += [hook_points.projection(layer, read) for read in READS]
+        if layer not in model.graph.mixers:
+            points += [hook_points.projection(layer, read) for read in READS]
         points.append(hook_points.written_z(layer))
         if model.graph.has_mlps:
             points.append(hook_points.mlp_out(layer))
@@ -81,7 +82,7 @@ def differentiate_nodes(
 
 def per_query_head(model: SubjectModel, point: Point, x: Tensor) -> Tensor:
     """Return keys and values repeated for every query head of their group; others as they are."""
-    return per_head(x, model.graph.n_heads) if point.site in READS else x
+    return per_head(x, model.graph.heads_in(point.layer)) if point.site in READS else x
 
 
 class _NodeTape:
@@ -92,7 +93,8 @@ class _NodeTape:
 
     def hooks(self) -> dict[Point, Hook]:
         layers = range(self.model.graph.n_layers)
-        marked = [*node_points(self.model), *(hook_points.pattern(layer) for layer in layers)]
+        attending = (layer for layer in layers if layer not in self.model.graph.mixers)
+        marked = [*node_points(self.model), *map(hook_points.pattern, attending)]
         hooks: dict[Point, Hook] = {point: partial(self._mark, point=point) for point in marked}
         for layer in layers:
             hooks[hook_points.attn_out(layer)] = partial(self._gate, layer=layer)

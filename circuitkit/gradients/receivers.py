@@ -99,7 +99,6 @@ class _Tape:
 
     def __init__(self, model: SubjectModel) -> None:
         self.graph = model.graph
-        self.n_heads = model.graph.n_heads
         self.leaves: dict[Point, Tensor] = {}
         self.attn_in: dict[int, Tensor] = {}
 
@@ -126,7 +125,7 @@ class _Tape:
     def _marker(self, point: Point, *, is_projection: bool = False) -> Hook:
         def mark(x: Tensor) -> Tensor:
             if is_projection:
-                x = per_head(x, self.n_heads)
+                x = per_head(x, self.graph.heads_in(point.layer))
             # A view is a tensor of its own to autograd: its gradient is this receiver's alone.
             self.leaves[point] = x.view_as(x)
             return self.leaves[point]
@@ -234,13 +233,16 @@ class Contraction:
         graph = self.model.graph
         n_receivers = 3 * graph.n_heads + graph.has_mlps
         # one buffer for the gradients of every layer: fresh memory costs as much as the product
-        receivers = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
+        buffer = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
         for layer, pooled in enumerate(self.pooled):
+            n_heads, receivers = graph.heads_in(layer), buffer[: graph.receivers_in(layer)]
             columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
             n_senders = graph.n_senders_before_mlp(layer)  # a few too many for heads, masked below
+            attention = self.model.layers[layer].attention
             for i, read in enumerate(READS):
-                heads = receivers[i * graph.n_heads : (i + 1) * graph.n_heads]
-                _pull_back(self.model.layers[layer].attention, read, pooled[read], heads)
+                if attention.n_read_heads(read):  # a mixer has neither keys nor values
+                    heads = receivers[i * n_heads : (i + 1) * n_heads]
+                    _pull_back(attention, read, pooled[read], heads)
             if graph.has_mlps:
                 receivers[-1] = pooled["mlp"]
             # place by place: the flat product is tall and thin, and a fifth slower
@@ -284,7 +286,7 @@ def _along(
 ) -> Float[Tensor, "head place"]:
     """Return g . p of every head, p being its projection without the bias."""
     bias = attention.bias(read)
-    bias = bias.repeat_interleave(len(grad) // len(bias), 0)
+    bias = bias.repeat_interleave(len(grad) // max(len(bias), 1), 0)
     return (grad * (output - bias.unsqueeze(1))).sum(-1)
 
 

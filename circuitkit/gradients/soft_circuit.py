@@ -181,7 +181,7 @@ def _per_receiver(
     attention: Attention,
 ) -> tuple[Float[Tensor, "receiver d_model d_head"], Float[Tensor, "receiver d_head"]]:
     """Return W' and c' of a layer's receivers: q, k and v of each head, repeated within groups."""
-    times = [attention.n_heads // attention.n_read_heads(read) for read in READS]
-    pairs = list(zip(READS, times, strict=True))
+    numbers = {read: attention.n_read_heads(read) for read in READS}
+    pairs = [(read, attention.n_heads // n) for read, n in numbers.items() if n]
     weight = torch.cat([attention.weight(r).repeat_interleave(n, 0) for r, n in pairs])
     return weight, torch.cat([attention.bias(r).repeat_interleave(n, 0) for r, n in pairs])

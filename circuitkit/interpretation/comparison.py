@@ -219,7 +219,7 @@ def match(a: Interpretation, b: Interpretation) -> tuple[MatchedPair, ...]:
     """
     tried = frozenset(_tried(a) & _tried(b))
     found = []
-    for kind in ("head", "mlp"):
+    for kind in ("head", "mixer", "mlp"):
         ours, theirs = (
             [card for card in _with_a_role(one) if kind_of(card.component) == kind]
             for one in (a, b)
@@ -274,7 +274,7 @@ def overlap(
 def dealt_anew(names: Names, rng: np.random.Generator) -> dict[str, str]:
     """Return the same names, at random among the heads and at random among the MLPs."""
     dealt = {}
-    for kind in ("head", "mlp"):
+    for kind in ("head", "mixer", "mlp"):
         members = [component for component in names if kind_of(component) == kind]
         for component, giver in zip(members, rng.permutation(len(members)), strict=True):
             dealt[component] = names[members[giver]]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from circuitkit.circuits.circuit import Circuit, kind_of
-from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.circuits.graph import INPUT, LOGITS, MIXER
 from circuitkit.interpretation.findings import (
     ATTENDS,
     DOES,
@@ -73,6 +73,7 @@ SAYS = {
     SUPPLIERS["k"]: "marks places for later heads to find",
     SUPPLIERS["v"]: "puts down what later heads fetch",
     SUPPLIERS["mlp"]: "feeds an MLP",
+    SUPPLIERS["mixer"]: "feeds a layer without heads",
     JOINT: "matters where nothing else stands in for it",
     IDLE: "is not shown to matter",
 }
@@ -103,9 +104,11 @@ def group_name(component: str, roles: Sequence[Role]) -> str:
     """Return the name of the group that a component with these roles belongs to."""
     does, looks = leading_first(claimed(roles, DOES)), claimed(roles, ATTENDS)
     if kind_of(component) != "head":
-        if not does:
-            return f"{UNCLEAR} MLPs"
-        return OF_MLPS.get(does[0].name, "idle MLPs" if does[0].name == IDLE else "feeding MLPs")
+        name = f"{UNCLEAR} MLPs"
+        if does:
+            other = "idle MLPs" if does[0].name == IDLE else "feeding MLPs"
+            name = OF_MLPS.get(does[0].name, other)
+        return name.replace("MLPs", "mixers") if kind_of(component) == MIXER else name
     where = looks[0].name if looks and looks[0].name in TELLING else ""
     if not does:
         return f"{where} heads" if where else f"{UNCLEAR} heads"

@@ -62,7 +62,7 @@ class ReadsOfRun(AblatedReads):
         return final.reshape(-1, final.shape[-1])
 
     def projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
-        n_heads = self.model.graph.n_heads
+        n_heads = self.model.graph.heads_in(layer)
         points = [hook_points.projection(layer, read) for read in READS]
         reads = [per_head(self.kept[point], n_heads) for point in points]
         return torch.cat(reads, 2).flatten(0, 1)
@@ -101,8 +101,8 @@ class ReadsOfSums(AblatedReads):
 
     def projections(self, layer: int) -> Float[Tensor, "place receiver d_head"]:
         if layer not in self._projections:
-            n_heads, attention = self.model.graph.n_heads, self.model.layers[layer].attention
-            reads = attention.project(self.attn_in(layer).unsqueeze(0))
+            attention = self.model.layers[layer].attention
+            n_heads, reads = attention.n_heads, attention.project(self.attn_in(layer).unsqueeze(0))
             self._projections[layer] = torch.cat([per_head(x, n_heads) for x in reads], 2)[0]
         return self._projections[layer]
 
@@ -115,16 +115,16 @@ class ReadsOfSums(AblatedReads):
     def _heads(self, layer: int) -> Float[Tensor, "head place d_model"]:
         graph, attention = self.model.graph, self.model.layers[layer].attention
         n_rows = len(self.run.entering)
-        q, k, v = self.projections(layer).unflatten(0, (n_rows, -1)).chunk(3, dim=2)
+        q, k, v = attention.by_read(self.projections(layer).unflatten(0, (n_rows, -1)))
         past = self.run.past[layer] if self.run.past else None
         z, _ = attention.attend(q, k, v, self.run.context.layers[layer], past=past)
         first = graph.head_sender(layer)
         written = torch.bmm(by_head(attention.written(z)), attention.w_out)
-        return written - self.ablated[first : first + graph.n_heads]
+        return written - self.ablated[first : graph.mlp_sender(layer)]
 
     def _mlp(self, layer: int) -> Float[Tensor, "place d_model"]:
         graph, mlp = self.model.graph, self.model.layers[layer].mlp
         assert mlp is not None
         shape = self.run.entering.shape
         written = mlp(self.mlp_in(layer).view(shape)).flatten(0, 1)
-        return written - self.ablated[graph.head_sender(layer) + graph.n_heads]
+        return written - self.ablated[graph.mlp_sender(layer)]

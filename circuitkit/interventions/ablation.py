@@ -79,9 +79,10 @@ class ZeroAblation(Ablation):
         rows, pos = pairs.clean.shape
         nothing = torch.zeros(1, dtype=model.dtype, device=model.device)
         wide = nothing.new_zeros(rows, pos, model.graph.d_model)
-        z = nothing.new_zeros(rows, pos, model.graph.n_heads, model.d_head)
-        n_layers = model.graph.n_layers
-        return Activations(wide, (z,) * n_layers, (wide,) * n_layers * model.graph.has_mlps)
+        shapes = [layer.attention.w_out.shape[:2] for layer in model.layers]
+        z = {shape: nothing.new_zeros(rows, pos, *shape) for shape in shapes}
+        mlps = (wide,) * len(shapes) * model.graph.has_mlps
+        return Activations(wide, tuple(z[shape] for shape in shapes), mlps)
 
 
 class ResampleAblation(CorruptedRun):
@@ -191,7 +192,7 @@ class SuppliedAblation(Ablation):
             elif kind == "mlp":
                 mlps[layer] = _filled(mlps[layer], value, name)
             else:
-                z, head = zs[layer].clone(), int(name.rpartition("h")[2])
+                z, head = zs[layer].clone(), model.graph.names_in(layer).index(name)
                 z[:, :, head] = _filled(z[:, :, head], value, name)
                 zs[layer] = z
         return Activations(entering, tuple(zs), tuple(mlps))

@@ -95,7 +95,8 @@ def _write_heads(model: SubjectModel, run: Run, reads: CircuitReads, layer: int)
         return
     attention = model.layers[layer].attention
     # [circuit * place, receiver, d_head] to three times [row, pos, head, d_head]
-    q, k, v = reads.projections(layer).unflatten(0, (-1, reads.n_pos)).chunk(3, dim=2)
+    projections = reads.projections(layer).unflatten(0, (-1, reads.n_pos))
+    q, k, v = attention.by_read(projections)
     n_circuits = len(q) // len(run.entering)
     past = run.past[layer].repeated(n_circuits) if run.past else None
     z, _ = attention.attend(q, k, v, reads.context.layers[layer], past=past)
@@ -112,4 +113,4 @@ def _write_mlp(model: SubjectModel, run: Run, reads: CircuitReads, layer: int) -
     written = mlp(reads.mlp_in(layer))
     n_circuits = len(written) // len(run.entering)
     by_circuit = written.reshape(n_circuits, 1, -1, graph.d_model)
-    reads.write(graph.head_sender(layer) + graph.n_heads, by_circuit)
+    reads.write(graph.mlp_sender(layer), by_circuit)

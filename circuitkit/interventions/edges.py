@@ -187,7 +187,7 @@ class EdgeBench:
             )
 
     def _into_heads(self, layer: int, senders: list[int], within: list[int]) -> Tensor:
-        graph, attention = self.model.graph, self.model.layers[layer].attention
+        n_heads, attention = self.model.graph.heads_in(layer), self.model.layers[layer].attention
         kept, n = self.base.kept, len(senders)
         entering = kept[hook_points.resid_pre(layer)]
         # Each sender's change passes the norm once, however many receivers of the layer read it.
@@ -196,12 +196,12 @@ class EdgeBench:
         moved = attention.project(x.flatten(0, 1))
         # [edge * row, pos, head, d_head]: as in the base run, but for the one read of each edge
         reads = [
-            per_head(kept[hook_points.projection(layer, read)], graph.n_heads).repeat(n, 1, 1, 1)
+            per_head(kept[hook_points.projection(layer, read)], n_heads).repeat(n, 1, 1, 1)
             for read in READS
         ]
-        new = [per_head(x, graph.n_heads).unflatten(0, (len(alone), -1)) for x in moved]
+        new = [per_head(x, n_heads).unflatten(0, (len(alone), -1)) for x in moved]
         for i, (sender, receiver) in enumerate(zip(senders, within, strict=True)):
-            read, head = divmod(receiver, graph.n_heads)
+            read, head = divmod(receiver, n_heads)
             rows = slice(i * self.n_rows, (i + 1) * self.n_rows)
             reads[read][rows, :, head] = new[read][alone.index(sender), :, :, head]
         q, k, v = reads

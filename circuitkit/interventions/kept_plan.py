@@ -15,7 +15,6 @@ from torch import Tensor
 
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.model import SubjectModel
-from circuitkit.model.attention import Attention
 
 Group = tuple[Int[Tensor, " _receiver"], Int[Tensor, " _receiver"]]
 """Receivers of a layer that keep the same edges, counted within it; and their projections."""
@@ -110,7 +109,7 @@ def _sent(
     for stage, _, _, groups in found:
         for group in groups:
             attention = model.layers[stage // 2].attention
-            sources = [_source_of(attention, receiver) for receiver in group]
+            sources = [attention.source_of(receiver) for receiver in group]
             numbers += [np.array(group), np.array(sources)]
     sent = iter(_in_one_piece(numbers, model.device))
     return {
@@ -125,12 +124,3 @@ def _in_one_piece(arrays: Sequence[NDArray[np.generic]], device: torch.device) -
     flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays])).to(device)
     parts = flat.split([array.size for array in arrays])
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
-
-
-def _source_of(attention: Attention, receiver: int) -> int:
-    """Return the projection that a layer's receiver (q, k, v of each head) uses: its group's."""
-    read, head = divmod(receiver, attention.n_heads)
-    if read == 0:
-        return head
-    n_groups = attention.n_kv_heads
-    return attention.n_heads + (read - 1) * n_groups + head * n_groups // attention.n_heads

@@ -65,7 +65,8 @@ class KeptReads(CircuitReads):
         """Begin with the `heads` or the `mlp` of a layer; return whether they must be run."""
         graph = self.model.graph
         first = graph.head_sender(layer)
-        heads, mlp = slice(first, first + graph.n_heads), first + graph.n_heads
+        mlp = graph.mlp_sender(layer)
+        heads = slice(first, mlp)
         self._begin(stage_of(layer, what), first if what == "heads" else mlp)
         if self.stage.kept.shape[1]:
             return True
@@ -147,5 +148,5 @@ class KeptReads(CircuitReads):
 
 def _by_projection(attention: Attention) -> tuple[Tensor, Tensor]:
     """Return W' [d_model, projection, d_head] and c' [projection, d_head], without copying."""
-    d_head = attention.d_head
-    return attention.w.unflatten(1, (-1, d_head)), attention.b.unflatten(0, (-1, d_head))
+    width = attention.d_read
+    return attention.w.unflatten(1, (-1, width)), attention.b.unflatten(0, (-1, width))

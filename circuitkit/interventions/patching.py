@@ -191,7 +191,7 @@ class _Sweep:
 
     def _start(self, where: Bool[Tensor, "pair pos"]) -> int:
         """Return the first position that the patch can change."""
-        if not self.model.is_causal:
+        if not self.model.can_lend:
             return 0
         return min(int(where.any(0).nonzero()[0]), self.last)
 
@@ -229,4 +229,4 @@ class _Sweep:
 
     def _per_head(self, point: Point, x: Tensor) -> Tensor:
         """Give every query head keys and values of its own, so that one head's can be patched."""
-        return per_head(x, self.model.graph.n_heads) if point.site in READS else x
+        return per_head(x, self.model.graph.heads_in(point.layer)) if point.site in READS else x

@@ -259,7 +259,7 @@ class _Bench:
             self._keep_projections(read, paths, moved, index)
             # in parallel blocks the MLP does not read its own layer's heads
             before = moved.clone() if graph.parallel_attn_mlp else moved
-            for sender in range(graph.head_sender(index), graph.head_sender(index) + graph.n_heads):
+            for sender in range(graph.head_sender(index), graph.mlp_sender(index)):
                 self._send(moved, paths, masks, sender)
             if layer.mlp is None:
                 continue
@@ -269,7 +269,7 @@ class _Bench:
             for block, path in enumerate(paths):
                 if index in path.mlps:
                     read.mlp_in[index].append((block, mlp_in[block]))
-            sender = graph.head_sender(index) + graph.n_heads
+            sender = graph.mlp_sender(index)
             if self.mlps is MLPs.RECOMPUTED:
                 out = layer.mlp(mlp_in.flatten(0, 1)).unflatten(0, (len(paths), -1))
                 change = out - kept[hook_points.mlp_out(index)]
@@ -295,7 +295,7 @@ class _Bench:
         blocks = [block for block, path in enumerate(paths) if layer in path.heads]
         if not blocks:
             return
-        attention, n_heads = self.model.layers[layer].attention, self.model.graph.n_heads
+        attention, n_heads = self.model.layers[layer].attention, self.model.graph.heads_in(layer)
         # the norm in front is not frozen: it is that of what is read
         x = self.base.kept[hook_points.resid_pre(layer)] + moved[blocks]
         parts = [per_head(part, n_heads) for part in attention.project(x.flatten(0, 1))]
@@ -307,14 +307,13 @@ class _Bench:
 
     def _hooks(self, read: _Read, n: int) -> dict[Point, Hook]:
         """Return hooks that let the receivers read it (step 2)."""
-        n_heads = self.model.graph.n_heads
         by_point: dict[Point, list[tuple[int, int, Tensor]]] = defaultdict(list)
         for (layer, within), values in read.projections.items():
-            which, head = divmod(within, n_heads)
+            which, head = divmod(within, self.model.graph.heads_in(layer))
             point = hook_points.projection(layer, READS[which])
             by_point[point] += [(block, head, value) for block, value in values]
         hooks: dict[Point, Hook] = {
-            point: partial(self._put_heads, values=values, n=n)
+            point: partial(self._put_heads, layer=point.layer, values=values, n=n)
             for point, values in by_point.items()
         }
         for layer, found in read.mlp_in.items():
@@ -323,8 +322,10 @@ class _Bench:
             hooks[hook_points.FINAL_NORM_IN] = partial(_put_rows, values=read.logits_in, n=n)
         return hooks
 
-    def _put_heads(self, x: Tensor, values: list[tuple[int, int, Tensor]], n: int) -> Tensor:
-        heads = per_head(x, self.model.graph.n_heads)
+    def _put_heads(
+        self, x: Tensor, layer: int, values: list[tuple[int, int, Tensor]], n: int
+    ) -> Tensor:
+        heads = per_head(x, self.model.graph.heads_in(layer))
         out = heads.reshape(n, -1, *heads.shape[1:]).clone()
         for block, head, value in values:
             out[block, :, :, head] = value

@@ -19,7 +19,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from circuitkit import names
-from circuitkit.circuits.graph import head_name, mlp_name
+from circuitkit.circuits.graph import mlp_name
 from circuitkit.errors import GraphError, MethodError
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
@@ -68,6 +68,7 @@ class Site:
     label: str  # of a layer, as "resid {}", or of a head, as "{}<q>"
     point: Callable[[int], Point]
     is_per_head: bool = False
+    has_mixers: bool = False  # of a layer without heads, what stands in their place
     needs_mlps: bool = False
     needs_sequential: bool = False
     needs_neurons: bool = False
@@ -91,9 +92,10 @@ class Site:
         if not self.is_per_head:
             return tuple(make(self.label.format(i), self.point(i)) for i in layers)
         return tuple(
-            make(self.label.format(head_name(layer, head)), self.point(layer), (head,))
+            make(self.label.format(name), self.point(layer), (number,))
             for layer in layers
-            for head in range(model.graph.n_heads)
+            if self.has_mixers or layer not in model.graph.mixers
+            for number, name in enumerate(model.graph.names_in(layer))
         )
 
     def _require_in(self, model: SubjectModel) -> None:
@@ -119,7 +121,7 @@ SITES = (
     Site("resid-post", "post {}", hook_points.resid_post),
     Site("attn", "attn {}", hook_points.attn_out),
     Site("mlp", "m{}", hook_points.mlp_out, needs_mlps=True),
-    Site("heads", "{}", hook_points.written_z, is_per_head=True),
+    Site("heads", "{}", hook_points.written_z, is_per_head=True, has_mixers=True),
     Site("z", "{}<z>", hook_points.z, is_per_head=True),
     *(
         Site(read, f"{{}}<{read}>", partial(hook_points.projection, read=read), is_per_head=True)

@@ -20,15 +20,18 @@ from torch import Tensor, nn
 
 from circuitkit.errors import CircuitkitError, DecompositionError
 from circuitkit.model import hook_points
+from circuitkit.model.classifiers import is_classifier
 from circuitkit.model.context import model_inputs
+from circuitkit.model.families import as_meant
+from circuitkit.model.precision import own_type
 from circuitkit.model.recording import record
 from circuitkit.model.refusals import first_line
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts.pairs import PromptBatch
 
 PROBE_LENGTH, PROBE_PADDING = 12, 3
-# float64 too: Hugging Face computes RMSNorm, softmax or rotation in float32 all the same
-RELATIVE_GAP = {torch.float64: 1e-4, torch.float32: 1e-3}
+# in float64 the family's own code is held to float64 too (model/precision.py)
+RELATIVE_GAP = {torch.float64: 1e-9, torch.float32: 1e-3}
 COARSE_GAP = 0.1  # half precision: of random, unlike of meaningful, prompts
 
 
@@ -82,41 +85,53 @@ def references_of(hf_model: Any, batch: PromptBatch) -> list[Reference]:
 
 
 def _is_causal(hf_model: nn.Module) -> bool:
-    """Whether the model's own attention says, everywhere, that no position sees a later one."""
+    """Whether no position sees a later one, as the model's own attention says, and any is read."""
     said = {module.is_causal for module in hf_model.modules() if hasattr(module, "is_causal")}
-    return said == {True}
+    return said == {True} and not is_classifier(hf_model)
 
 
 def _own_run(
     hf_model: Any, prompt: PromptBatch, places: list[int]
 ) -> tuple[tuple[Tensor, ...], Float[Tensor, "place vocab"]]:
-    """Return the residual stream after each block but the last, and the logits at some places."""
+    """Return the residual stream after each block but the last, and the logits at some places.
+
+    A classifier has logits at the one place that its head reads.
+    """
     inputs = model_inputs(prompt, hf_model.device)
     keeps = "logits_to_keep" in inspect.signature(hf_model.forward).parameters
     kept = {"logits_to_keep": torch.tensor(places, device=hf_model.device)} if keeps else {}
-    with torch.no_grad():
+    with torch.no_grad(), as_meant(hf_model), own_type(hf_model.dtype):
         output = hf_model(**inputs, **kept, output_hidden_states=True)
     # the last hidden state is already normalised, so the logits stand for it
     residuals = tuple(x[0] for x in output.hidden_states[1:-1])
-    return residuals, output.logits[0] if keeps else output.logits[0, places]
+    logits: Tensor = output.logits
+    if logits.ndim == 2:
+        return residuals, logits
+    return residuals, logits[0] if keeps else logits[0, places]
 
 
 def references_of_bridge(bridge: Any, batch: PromptBatch, device: torch.device) -> list[Reference]:
     """Return what a TransformerBridge computes."""
     found = []
+    dtype = next(bridge.original_model.parameters()).dtype
     for prompt in one_by_one(batch):
         residuals: list[Tensor] = []
         keep = partial(_keep, residuals)
         handles = [block.register_forward_hook(keep) for block in list(bridge.blocks)[:-1]]
         try:
-            with torch.no_grad():
+            with torch.no_grad(), own_type(dtype):
                 output = bridge.original_model(**model_inputs(prompt, device))
         finally:
             for handle in handles:
                 handle.remove()
         logits = output if isinstance(output, Tensor) else output.logits
-        found.append(Reference(tuple(x[0] for x in residuals), logits[0, -1]))
+        found.append(Reference(tuple(x[0] for x in residuals), _last(logits)))
     return found
+
+
+def _last(logits: Float[Tensor, "row ..."]) -> Float[Tensor, " vocab"]:
+    """Return the logits of one prompt's last token, or of the one that a classifier reads."""
+    return logits[0, -1] if logits.ndim == 3 else logits[0]
 
 
 def check_against(
@@ -131,6 +146,29 @@ def check_against(
 
     Raises:
         DecompositionError: naming the first block that differs, and the relative gap.
+        ActivationError: the model's own code gives NaN or infinity.
+    """
+    allowed = allowed or RELATIVE_GAP.get(model.dtype, COARSE_GAP)
+    largest = 0.0
+    for place, gap in relative_gaps(model, batch, references):
+        if not gap <= allowed:
+            raise DecompositionError(
+                f"model {model.name!r}, {place}: taken apart it must compute what its own code "
+                f"computes within {allowed:g}, got a relative gap of {gap:.2g}. Some part of this "
+                "architecture is not understood, and edge effects would be wrong. Use another "
+                "model."
+            )
+        largest = max(largest, gap)
+    return largest
+
+
+def relative_gaps(
+    model: SubjectModel, batch: PromptBatch, references: list[Reference]
+) -> Iterator[tuple[str, float]]:
+    """Yield the gap between the parts and the model's own code behind each block, in order.
+
+    Raises:
+        DecompositionError: the parts do not run.
         ActivationError: the model's own code gives NaN or infinity.
     """
     found: list[Tensor] = []
@@ -150,37 +188,12 @@ def check_against(
         ) from error
     if not all(bool(torch.isfinite(reference.logits).all()) for reference in references):
         record(model, batch)  # names the layer and the prompt
-    allowed = allowed or RELATIVE_GAP.get(model.dtype, COARSE_GAP)
-    return max(_gaps(model, batch, references, (found, logits), allowed))
-
-
-def _gaps(
-    model: SubjectModel,
-    batch: PromptBatch,
-    references: list[Reference],
-    ours: tuple[list[Tensor], Tensor],
-    allowed: float,
-) -> Iterator[float]:
-    """Yield the relative gap after every block of every prompt; the first that is too large ends.
-
-    Raises:
-        DecompositionError: naming it.
-    """
-    residuals, logits = ours
     for row, reference in enumerate(references):
         real = batch.mask[row].to(model.device)
-        places = [_block(model, layer) for layer in range(len(reference.residuals))]
-        places.append("the last block or the unembedding")
-        mine = [*(residuals[layer][row][real] for layer in range(len(places) - 1)), logits[row]]
-        theirs = (*reference.residuals, reference.logits)
-        for place, my, their in zip(places, mine, theirs, strict=True):
-            gap = _gap(my, their)
-            _require_close(gap, allowed, model, place)
-            yield gap
-
-
-def _gap(mine: Tensor, theirs: Tensor) -> float:
-    return float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
+        for layer, theirs in enumerate(reference.residuals):
+            mine = found[layer][row][real] * model.layers[layer].unit_behind
+            yield _block(model, layer), _gap(mine, theirs)
+        yield "the last block or the unembedding", _gap(logits[row], reference.logits)
 
 
 def _block(model: SubjectModel, layer: int) -> str:
@@ -188,13 +201,8 @@ def _block(model: SubjectModel, layer: int) -> str:
     return f"block {layer} ({kind})"
 
 
-def _require_close(gap: float, allowed: float, model: SubjectModel, place: str) -> None:
-    if not gap <= allowed:
-        raise DecompositionError(
-            f"model {model.name!r}, {place}: taken apart it must compute what its own code "
-            f"computes within {allowed:g}, got a relative gap of {gap:.2g}. Some part of this "
-            "architecture is not understood, and edge effects would be wrong. Use another model."
-        )
+def _gap(mine: Float[Tensor, "*any"], theirs: Float[Tensor, "*any"]) -> float:
+    return float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
 
 
 def _keep(kept: list[Tensor], module: Any, given: Any, output: Any) -> None:

@@ -1,5 +1,6 @@
 """What a batch of prompts fixes before the first layer: who sees whom, and where each token is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,15 +10,20 @@ from torch import Tensor
 
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
+from circuitkit.model.families import family_of
 from circuitkit.prompts.answers import Branches
 from circuitkit.prompts.pairs import PromptBatch
 
 ATTENTION_KINDS = {
     "full_attention": False,
     "sliding_attention": True,
+    "chunked_attention": False,
+    "linear_attention": False,
     "global": False,
     "local": True,
 }
+CHUNKED = "chunked_attention"
+LATENT = ("deepseek_v3",)  # pairs that are turned are neighbours, if `rope_interleave` says so
 
 
 @dataclass(frozen=True)
@@ -60,30 +66,47 @@ class Context:
             return done[key]
 
         layers = tuple(
-            LayerContext(
-                once(layer.mask),
-                layer.rotary
-                and Rotary(
-                    once(layer.rotary.cos), once(layer.rotary.sin), layer.rotary.interleaved
-                ),
-            )
-            for layer in self.layers
+            _with(layer, once(layer.mask), _of(once, layer.bias), once) for layer in self.layers
         )
         return Context(layers, self.labelled)
 
 
 def _from(layer: LayerContext, pos: int) -> LayerContext:
-    rotary = layer.rotary and replace(
-        layer.rotary, cos=layer.rotary.cos[:, pos:], sin=layer.rotary.sin[:, pos:]
-    )
-    return LayerContext(layer.mask[:, :, pos:], rotary)
+    return _with(layer, layer.mask[:, :, pos:], layer.bias, lambda x: x[:, pos:])
 
 
 def _until(layer: LayerContext, pos: int) -> LayerContext:
-    rotary = layer.rotary and replace(
-        layer.rotary, cos=layer.rotary.cos[:, :pos], sin=layer.rotary.sin[:, :pos]
+    bias = _of(lambda x: x[..., :pos], layer.bias)
+    return _with(layer, layer.mask[:, :, :pos, :pos], bias, lambda x: x[:, :pos])
+
+
+def _with(
+    layer: LayerContext, mask: Tensor, bias: Tensor | None, function: Callable[[Tensor], Tensor]
+) -> LayerContext:
+    """Return another mask and bias, and `function` of all that is [row, pos, ...]."""
+    rotary = layer.rotary
+    return LayerContext(
+        mask,
+        rotary and replace(rotary, cos=function(rotary.cos), sin=function(rotary.sin)),
+        _of(function, layer.query_scale),
+        _of(function, layer.real),
+        bias,
     )
-    return LayerContext(layer.mask[:, :, :pos, :pos], rotary)
+
+
+def _of(function: Callable[[Tensor], Tensor], x: Tensor | None) -> Tensor | None:
+    return None if x is None else function(x)
+
+
+@dataclass(frozen=True)
+class Span:
+    """How far a layer's destinations see, themselves included (None: all the way).
+
+    `window`: so many tokens back. `chunk`: back to the last multiple of so many tokens.
+    """
+
+    window: int | None = None
+    chunk: int | None = None
 
 
 def attention_mask(
@@ -91,28 +114,47 @@ def attention_mask(
     dtype: torch.dtype,
     *,
     causal: bool,
-    window: int | None,
+    span: Span = Span(),
+    places: Int[Tensor, "row_or_one pos"] | None = None,
     branches: Branches | None = None,
 ) -> Float[Tensor, "row_or_one 1 pos pos"]:
     """Return what is added to scores: zero where a destination sees a source, else the minimum.
 
-    `window`: how many positions back a destination sees, itself included (None: all). `branches`
-    of a causal model: who sees whom among the answers behind the prompts, and how far apart.
+    `places` says where each token is in its prompt: what spans are counted in. Without it every
+    prompt begins with the first column. `branches` of a causal model: who sees whom among the
+    answers behind the prompts.
     """
-    place = torch.arange(real.shape[1], device=real.device)
-    distance = (place[:, None] - place[None, :])[None]
-    seen = torch.ones_like(distance, dtype=torch.bool)
+    column = torch.arange(real.shape[1], device=real.device)
+    rows = slice(0, 1) if branches is None and bool(real.all()) else slice(None)
+    place = (column[None] if places is None else places)[rows]
+    seen = torch.ones(1, len(column), len(column), dtype=torch.bool, device=real.device)
     if branches is not None:
-        distance = branches.positions.unsqueeze(2) - branches.positions.unsqueeze(1)
         seen = branches.visible()
     elif causal:
-        seen &= distance >= 0
-    if window is not None:
-        seen &= distance.abs() < window
-    rows = real[:1] if branches is None and bool(real.all()) else real
-    visible = seen & rows[:, None, :]
+        seen = seen.tril()
+    if span.window is not None:
+        seen = seen & ((place[:, :, None] - place[:, None, :]).abs() < span.window)
+    if span.chunk is not None:
+        chunk = place // span.chunk
+        seen = seen & (chunk[:, :, None] == chunk[:, None, :])
+    visible = seen & real[rows, None, :]
     minimum = torch.finfo(dtype).min
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, minimum).unsqueeze(1)
+
+
+def spans_of(config: Any, n_layers: int, where: str) -> tuple[Span, ...]:
+    """Return how far each layer sees.
+
+    Raises:
+        DecompositionError: a layer's attention is of another kind.
+    """
+    windows = windows_of(config, n_layers, where)
+    kinds = getattr(config, "layer_types", None) or (None,) * n_layers
+    chunk = getattr(config, "attention_chunk_size", None)
+    return tuple(
+        Span(window, int(chunk) if chunk and kind == CHUNKED else None)
+        for window, kind in zip(windows, kinds, strict=True)
+    )
 
 
 def windows_of(config: Any, n_layers: int, where: str) -> tuple[int | None, ...]:
@@ -206,16 +248,12 @@ def rotary_of(
     like: Tensor,
 ) -> Rotary | None:
     """Return how a layer rotates queries and keys, in whichever form its family keeps it."""
-    cfg, module = bridge.cfg, bridge.blocks[layer].attn.original_component
+    cfg, module = bridge.cfg, attention_module(bridge, layer)
+    if not turns(bridge, layer):
+        return None
     found = arguments.get("position_embeddings")
     if found is not None:
-        # one row of positions stands for all where no prompt is padded
-        cos, sin = (table.to(like)[: len(positions)] for table in found)
-        if getattr(cfg, "rotary_adjacent_pairs", False):  # GLM, ERNIE
-            half = cos.shape[-1] // 2
-            cos, sin = (x[..., :half].repeat_interleave(2, -1) for x in (cos, sin))
-            return Rotary(cos, sin, True)
-        return Rotary(cos, sin, bool(getattr(cfg, "rotary_interleaved_cos_sin", False)))
+        return _rotary_from(found, cfg, bridge, positions, like)
     table = getattr(module, "embed_positions", None)
     if isinstance(table, Tensor):  # GPT-J: sines, then cosines, one per pair
         sin, cos = table.to(like)[positions].chunk(2, dim=-1)
@@ -226,3 +264,61 @@ def rotary_of(
             tables.cos_cached.to(like)[positions], tables.sin_cached.to(like)[positions], True
         )
     return None
+
+
+def attention_module(bridge: Any, layer: int) -> Any:
+    """Return the attention of a block as its family has it, None where there is none."""
+    attention = bridge.blocks[layer]._modules.get("attn")
+    return None if attention is None else attention.original_component
+
+
+def turns(bridge: Any, layer: int) -> bool:
+    """Whether a layer turns queries and keys, where its family does."""
+    module = attention_module(bridge, layer)
+    if module is None or not getattr(module, "use_rope", True):
+        return False
+    return family_of(text_config(bridge)).rotates(module)
+
+
+def _rotary_from(
+    found: Any, cfg: Any, bridge: Any, positions: Int[Tensor, "row pos"], like: Tensor
+) -> Rotary:
+    """Return the rotation whose tables a block was given."""
+    # one row of positions stands for all where no prompt is padded
+    if isinstance(found, Tensor):  # Llama 4 and DeepSeek V2: cos + i sin, one per pair
+        tables = (found.real, found.imag)
+        cos, sin = (x.to(like)[: len(positions)].repeat_interleave(2, -1) for x in tables)
+        return Rotary(cos, sin, True)
+    cos, sin = (table.to(like)[: len(positions)] for table in found)
+    kind = getattr(text_config(bridge), "model_type", "")
+    if kind == "gpt_oss":  # one per pair
+        return Rotary(torch.cat((cos, cos), -1), torch.cat((sin, sin), -1), False)
+    adjacent = getattr(cfg, "rotary_adjacent_pairs", False)  # GLM, ERNIE
+    if adjacent or (kind in LATENT and getattr(text_config(bridge), "rope_interleave", False)):
+        half = cos.shape[-1] // 2
+        cos, sin = (x[..., :half].repeat_interleave(2, -1) for x in (cos, sin))
+        return Rotary(cos, sin, True)
+    return Rotary(cos, sin, bool(getattr(cfg, "rotary_interleaved_cos_sin", False)))
+
+
+def text_config(bridge: Any) -> Any:
+    """Return the configuration of the text model, which may be a part of a larger one."""
+    config = getattr(bridge.original_model, "config", bridge.cfg)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def query_scale_of(
+    bridge: Any, layer: int, places: Int[Tensor, "row pos"], like: Tensor
+) -> Float[Tensor, "row pos"] | None:
+    """Return what a layer multiplies its queries with, by place: Llama 4's temperature."""
+    config = text_config(bridge)
+    of_family = family_of(config).query_scale(config, places)
+    if of_family is not None:
+        return of_family.to(like)
+    module = attention_module(bridge, layer)
+    if not getattr(module, "attn_temperature_tuning", False) or turns(bridge, layer):
+        return None
+    # a table in float32, as the family's own: the same in every run
+    steps = torch.floor((places.float() + 1) / module.floor_scale)
+    scale: Tensor = torch.log1p(steps) * module.attn_scale + 1
+    return scale.to(like)

@@ -11,7 +11,7 @@ family's own forward pass is not assumed but checked when a model is loaded (mod
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,28 +22,45 @@ from transformers.pytorch_utils import Conv1D
 from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import Attention, HeadNorm
-from circuitkit.model.norms import Norm, norm_of
+from circuitkit.model.context import text_config
+from circuitkit.model.families import family_of, mlp_of
+from circuitkit.model.gated import GatedAttention
+from circuitkit.model.gemma4 import mlp_and_experts, scalar_behind
+from circuitkit.model.latent import latent_attention, reads_of
+from circuitkit.model.mixer import Mixer, mixer_of
+from circuitkit.model.norms import Norm, identity, norm_of
+from circuitkit.model.precision import own_type
 from circuitkit.moved import old_names
 from circuitkit.work.text import error_text
+
+MIXERS = ("linear_attn",)  # what blocks without heads call what mixes positions
 
 
 @dataclass(frozen=True)
 class MLP:
-    """A block's MLP, mixtures of experts included: norm, module, and a norm behind it if any."""
+    """A block's MLP, mixtures of experts included: norm, module, and a norm behind it if any.
+
+    `unit` is what the family's own residual stream is over ours (model/gemma4.py).
+    """
 
     norm: Norm
     module: nn.Module
     post_norm: Norm | None
     out_module: nn.Module | None  # its last projection, whose input are the neurons
+    scale: float = 1.0  # of what it adds
+    unit: float = 1.0
 
     def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """Return what the MLP adds to the residual stream, given what it reads of it."""
-        wide = self.norm(x)
-        out = self.module(wide if wide.ndim == 3 else wide.unsqueeze(1))
+        wide = self.norm(x if self.unit == 1 else x * self.unit)
+        with own_type(x.dtype):
+            out = self.module(wide if wide.ndim == 3 else wide.unsqueeze(1))
         if isinstance(out, tuple):  # mixtures of experts may return their routing too
             out = out[0]
         out = out.reshape(x.shape)
-        return out if self.post_norm is None else self.post_norm(out)
+        out = out if self.post_norm is None else self.post_norm(out)
+        out = out if self.scale == 1 else out * self.scale
+        return out if self.unit == 1 else out / self.unit
 
     @contextmanager
     def hooked_neurons(self, hook: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -68,10 +85,13 @@ class Layer:
     attention: Attention
     mlp: MLP | None  # None in attention-only models
     is_parallel: bool
+    unit_behind: float = 1.0  # of the family's own residual stream behind it, over ours
 
 
-def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float = 1.0) -> Layer:
-    """Return a block of the bridge, taken apart.
+def layer_from_block(
+    bridge: Any, index: int, where: str, softmax_share: float = 1.0, unit: float = 1.0
+) -> Layer:
+    """Return a block of the bridge, taken apart; `unit` is what its stream is over ours.
 
     Raises:
         DecompositionError: a part is missing or of a kind that cannot be taken apart.
@@ -80,8 +100,12 @@ def layer_from_block(bridge: Any, index: int, where: str, softmax_share: float =
     where = f"{where}, block {index}"
     parallel = bool(bridge.cfg.parallel_attn_mlp)
     try:
+        scalar = scalar_behind(block, where)
         attention = _attention_of(bridge, block, index, where, softmax_share)
-        return Layer(attention, _mlp_of(block, attention, parallel, where), parallel)
+        mlp = _mlp_of(bridge, block, attention, parallel, where)
+        if unit != 1:
+            attention, mlp = attention.in_unit(unit), mlp and replace(mlp, unit=unit)
+        return Layer(attention, mlp, parallel, unit * scalar)
     except (AttributeError, IndexError, RuntimeError, TypeError) as error:
         raise DecompositionError(
             f"{where} ({type(block.original_component).__name__}): must come apart into heads and "
@@ -99,8 +123,61 @@ def part(component: Any, name: str) -> Any:
 def _attention_of(
     bridge: Any, block: Any, index: int, where: str, softmax_share: float
 ) -> Attention:
+    attn, cfg = block._modules.get("attn"), bridge.cfg
+    mixer = _mixer_of(block, int(cfg.d_model), where) if attn is None else None
+    if mixer is not None:
+        return mixer
+    latent = attn is not None and hasattr(attn.original_component, "kv_a_proj_with_mqa")
+    weights = _projections(block, ("o",) if latent else (*READS, "o"), where)
+    module = attn.original_component
+    d_head = int(getattr(module, "v_head_dim" if latent else "head_dim", cfg.d_head))
+    d_model = int(cfg.d_model)
+    family, config = family_of(text_config(bridge)), text_config(bridge)
+    wo, b_out = _scaled(matrix_of(weights["o"], where), family.residual_scale(config))
+    norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
+    post_norm = _post_norm(block, "ln1_post", b_out, wo, where)
+    n_heads = wo.shape[0] // d_head
+    w_out = wo if post_norm is None else wo * post_norm.weight
+    common = Attention(
+        norm=norm,
+        reads=(),
+        b=wo.new_zeros(0),
+        w_out=w_out.reshape(n_heads, d_head, d_model),
+        b_out=b_out,
+        n_kv_heads=1,
+        scale=_scale(module, d_head, index, config),
+        softcap=_softcap(module),
+        q_norm=_head_norm(attn, "q_norm", d_head, wo, where),
+        k_norm=_head_norm(attn, "k_norm", d_head, wo, where),
+        v_norm=_head_norm(attn, "v_norm", d_head, wo, where),
+        post_norm=post_norm,
+        w_out_plain=None if post_norm is None else wo,
+        softmax_share=softmax_share,
+        sinks=None if (sinks := getattr(module, "sinks", None)) is None else sinks.detach(),
+        clip=getattr(config, "clip_qkv", None) or family.clip(module),
+        rotates_before_norm=family.rotates_before_norm or hasattr(module, "qk_norm"),
+    )
+    if latent:
+        return latent_attention(common, module, lambda x: matrix_of(x, where), where)
+    return _with_reads(common, [matrix_of(weights[read], where) for read in READS])
+
+
+def _mixer_of(block: Any, d_model: int, where: str) -> Mixer | None:
+    """Return what mixes positions in a block without heads, None where nothing known does."""
+    module = next((m for n in MIXERS if (m := part(block, n)) is not None), None)
+    if module is None:
+        return None
+    like = next(module.parameters()).detach()
+    norm = norm_of(part(block, "ln1"), d_model, like, f"{where}, norm before mixing")
+    return mixer_of(module, norm, like)
+
+
+def _projections(block: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
+    """Return the modules of a block's attention of these names."""
     attn = block._modules.get("attn")
-    weights = {} if attn is None else {name: part(attn, name) for name in (*READS, "o")}
+    weights = {} if attn is None else {name: part(attn, name) for name in names}
+    if getattr(getattr(attn, "original_component", None), "use_alternative_attention", False):
+        weights["v"] = weights["k"]  # Gemma 4: values are keys, behind another norm
     if attn is None or any(module is None for module in weights.values()):
         kind = type(block.original_component).__name__
         raise DecompositionError(
@@ -108,37 +185,39 @@ def _attention_of(
             f"parts {sorted(block._modules)}. State-space blocks, convolutions and fused variants "
             "do not split into heads. Use a transformer decoder."
         )
-    cfg, module = bridge.cfg, attn.original_component
-    d_head, d_model = int(cfg.d_head), int(cfg.d_model)
-    wo, b_out = matrix_of(weights["o"], where)
-    norm = norm_of(part(block, "ln1"), d_model, wo, f"{where}, norm before attention")
-    parts = [matrix_of(weights[read], where) for read in READS]
-    post_norm = _post_norm(block, "ln1_post", b_out, wo, where)
-    n_heads = wo.shape[0] // d_head
-    w_out = wo if post_norm is None else wo * post_norm.weight
-    return Attention(
-        norm=norm,
-        reads=tuple(weight for weight, _ in parts),
-        b=torch.cat([norm.fold_bias(weight, bias) for weight, bias in parts]),
-        w_out=w_out.reshape(n_heads, d_head, d_model),
-        b_out=b_out,
-        n_kv_heads=parts[1][0].shape[1] // d_head,
-        scale=_scale(module, d_head, index, getattr(bridge.original_model, "config", cfg)),
-        softcap=_softcap(module),
-        q_norm=_head_norm(attn, "q_norm", d_head, wo, where),
-        k_norm=_head_norm(attn, "k_norm", d_head, wo, where),
-        post_norm=post_norm,
-        w_out_plain=None if post_norm is None else wo,
-        softmax_share=softmax_share,
-    )
+    return weights
 
 
-def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP | None:
+def _with_reads(common: Attention, parts: list[tuple[Tensor, Tensor]]) -> Attention:
+    """Return the attention with the projections of q, k and v; q may hold a gate beside it."""
+    n_heads, d_head, norm = common.n_heads, common.d_head, common.norm
+    n_kv_heads = parts[1][0].shape[1] // d_head
+    gated = parts[0][0].shape[1] == 2 * n_heads * d_head
+    counts = (n_heads, n_kv_heads, n_kv_heads)
+    read = reads_of(norm, list(zip(parts, counts, strict=True)))
+    kind = GatedAttention if gated else Attention
+    return kind(**vars(common) | read | {"n_kv_heads": n_kv_heads})
+
+
+def _scaled(pair: tuple[Tensor, Tensor], by: float) -> tuple[Tensor, Tensor]:
+    return pair if by == 1.0 else (pair[0] * by, pair[1] * by)
+
+
+def _mlp_of(
+    bridge: Any, block: Any, attention: Attention, parallel: bool, where: str
+) -> MLP | None:
     component = block._modules.get("mlp")
-    module = None if component is None else component.original_component
-    if module is None:
+    if component is None or component.original_component is None:
         return None
-    _require_one_input(module, f"{where} ({type(block.original_component).__name__})")
+    both = mlp_and_experts(block)
+    if both is not None:
+        like = attention.w_out
+        post_norm = _post_norm(block, "ln2_post", None, like, where)
+        return MLP(identity(like.shape[-1], like), both, post_norm, None)
+    config, inner = text_config(bridge), block.original_component
+    family = family_of(config)
+    module = mlp_of(family, component.original_component)
+    _require_one_input(module, f"{where} ({type(inner).__name__})")
     like, width = attention.w_out, attention.w_out.shape[-1]
     own = part(block, "ln2")
     if own is None and parallel:
@@ -147,7 +226,7 @@ def _mlp_of(block: Any, attention: Attention, parallel: bool, where: str) -> MLP
         norm = norm_of(own, width, like, f"{where}, norm before the MLP")
     post_norm = _post_norm(block, "ln2_post", None, like, where)
     out = component._modules.get("out")
-    return MLP(norm, module, post_norm, out)
+    return MLP(norm, module, post_norm, out, family.residual_scale(config))
 
 
 def _require_one_input(module: Any, where: str) -> None:
@@ -200,11 +279,36 @@ def _post_norm(block: Any, name: str, bias: Tensor | None, like: Tensor, where: 
 
 def _head_norm(attn: Any, name: str, d_head: int, like: Tensor, where: str) -> HeadNorm | None:
     module = part(attn, name)
+    if module is None and name != "v_norm":  # Llama 4: one of both, behind the rotation
+        module = getattr(attn.original_component, "qk_norm", None)
     if module is None:
         return None
-    width = int(module.weight.numel()) if getattr(module, "weight", None) is not None else d_head
-    norm = norm_of(module, width, like, f"{where}, {name}")
-    return HeadNorm(norm, is_joint=width != d_head)
+    where, weight = f"{where}, {name}", getattr(module, "weight", None)
+    if hasattr(module, "norms"):  # StableLM: a module for each head
+        by_head = list(module.norms)
+    elif weight is not None and weight.ndim == 2:  # Cohere: a row of weights for each head
+        by_head = [_RowOfNorm(module, row) for row in range(len(weight))]
+    else:
+        width = d_head if weight is None else int(weight.numel())
+        return HeadNorm(norm_of(module, width, like, where), is_joint=width != d_head)
+    norms = [norm_of(one, d_head, like, where) for one in by_head]
+    weight, bias = (torch.cat([getattr(n, x) for n in norms]) for x in ("weight", "bias"))
+    return HeadNorm(replace(norms[0], weight=weight, bias=bias), is_joint=False)
+
+
+class _RowOfNorm:
+    """A norm of several heads, as that of one of them."""
+
+    def __init__(self, module: Any, row: int) -> None:
+        self.module, self.row, self.weight, self.bias = module, row, module.weight[row], None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def __call__(self, x: Float[Tensor, " d_head"]) -> Float[Tensor, " d_head"]:
+        """Return the norm of what this head has."""
+        normed: Tensor = self.module(x)
+        return normed[self.row]
 
 
 def _scale(module: Any, d_head: int, index: int, config: Any) -> float:
@@ -212,8 +316,9 @@ def _scale(module: Any, d_head: int, index: int, config: Any) -> float:
     kind = getattr(config, "model_type", "")
     if kind == "gpt_neo":
         return 1.0
-    if hasattr(module, "scaling"):
-        return float(module.scaling)
+    for name in ("scaling", "softmax_scale"):
+        if hasattr(module, name):
+            return float(getattr(module, name))
     if hasattr(module, "scale_attn"):
         return 1 / float(module.scale_attn)
     if kind == "gpt2":

@@ -35,6 +35,12 @@ from circuitkit.model.check import (
     references_of,
     references_of_bridge,
 )
+from circuitkit.model.classifiers import (
+    as_language_model,
+    at_position_read,
+    is_classifier,
+    position_read,
+)
 from circuitkit.model.digests import (
     file_digest,
     joined_digest,
@@ -43,6 +49,7 @@ from circuitkit.model.digests import (
     value_digest,
     whole_digest,
 )
+from circuitkit.model.layouts import own_bridge
 from circuitkit.model.quantised import is_plain, is_quantised, make_dense
 from circuitkit.model.refusals import checked_device, first_line, refusing
 from circuitkit.model.source import ModelSource, source_of
@@ -52,7 +59,7 @@ from circuitkit.model.weight_files import (
     quiet,
     read_tokenizer,
     read_weights,
-    require_heads,
+    require_family,
 )
 from circuitkit.prompts.pairs import PromptBatch
 from circuitkit.work.text import shown
@@ -155,8 +162,8 @@ def _require_language_model(hf_model: Any, where: str) -> None:
                 "for a dictionary of tensors load_state_dict."
             )
         )
-    require_heads(hf_model.config, where)
-    if hf_model.get_output_embeddings() is None:
+    require_family(hf_model.config, where)
+    if hf_model.get_output_embeddings() is None and not is_classifier(hf_model):
         raise ModelError(
             f"{where}: must have logits, got {type(hf_model).__name__} without an unembedding. "
             "Nothing can be asked of it. Load it with AutoModelForCausalLM."
@@ -213,6 +220,8 @@ def _taken_apart(
         if quantised:
             make_dense(hf_model, hf_model.dtype, called.where)
         digest = digest or stored_digest(_as_saved(hf_model))
+        hf_model = as_language_model(hf_model, called.where)
+        batch = at_position_read(batch, position_read(hf_model))
         bridge = _booted(hf_model, called)
         bridge.eval()
     model = SubjectModel(bridge, called.name, digest, called.tokenizer, legacy=legacy)
@@ -311,12 +320,16 @@ def mixed_patterns(bridge: TransformerBridge, share: float) -> Iterator[None]:
 
 
 def _booted(hf_model: PreTrainedModel, called: Called) -> TransformerBridge:
+    tokenizer = called.tokenizer or _stand_in_tokenizer()
     try:
+        own = own_bridge(hf_model, tokenizer)
+        if own is not None:
+            return own
         return TransformerBridge.boot_transformers(
             called.name,
             trust_remote_code=called.trust_remote_code,
             hf_model=hf_model,
-            tokenizer=called.tokenizer or _stand_in_tokenizer(),
+            tokenizer=tokenizer,
             dtype=hf_model.dtype,
             device=str(hf_model.device),
         )
@@ -330,12 +343,13 @@ def _booted(hf_model: PreTrainedModel, called: Called) -> TransformerBridge:
 
 def _n_ctx(config: PreTrainedConfig) -> int:
     names = ("n_positions", "max_position_embeddings", "n_ctx")
-    return next((int(getattr(config, n)) for n in names if getattr(config, n, None)), 2048)
+    text = config.get_text_config()
+    return next((int(getattr(text, n)) for n in names if getattr(text, n, None)), 2048)
 
 
 def _n_vocab(hf_model: PreTrainedModel, where: str) -> int:
     """Return the size of the vocabulary of a model of text alone."""
-    size = getattr(hf_model.config, "vocab_size", None)
+    size = getattr(hf_model.config.get_text_config(), "vocab_size", None)
     if isinstance(size, int):
         return size
     parts = sorted(getattr(hf_model.config, "sub_configs", {}))

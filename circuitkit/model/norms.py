@@ -144,7 +144,7 @@ def _probes(width: int, like: Tensor) -> list[Tensor]:
     return [x.to(like), (x * SMALL).to(like)]
 
 
-def _candidates(module: nn.Module, width: int, like: Tensor) -> list[Norm]:
+def _candidates(module: Any, width: int, like: Tensor) -> list[Norm]:
     stated = [float(getattr(module, name)) for name in EPS_NAMES if hasattr(module, name)]
     found = getattr(module, "weight", None)
     weights = [like.new_ones(width)]

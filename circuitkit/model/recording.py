@@ -29,7 +29,7 @@ class Activations:
     """What the senders wrote in one run: the input, each layer's z and each layer's MLP output."""
 
     input: Float[Tensor, "row pos d_model"]
-    z: tuple[Float[Tensor, "row pos head d_head"], ...]
+    z: tuple[Float[Tensor, "row pos _head _d_head"], ...]
     mlp: tuple[Float[Tensor, "row pos d_model"], ...]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Activations":
@@ -173,10 +173,10 @@ def sender_outputs(
     out[0] = activations.input.flatten(0, 1)
     for layer, z in enumerate(activations.z):
         first = graph.head_sender(layer)
-        heads = out[first : first + graph.n_heads]
+        heads = out[first : graph.mlp_sender(layer)]
         torch.bmm(by_head(z), model.layers[layer].attention.w_out, out=heads)
         for mlp in activations.mlp[layer : layer + 1]:
-            out[first + graph.n_heads] = mlp.flatten(0, 1)
+            out[graph.mlp_sender(layer)] = mlp.flatten(0, 1)
     return out
 
 

@@ -5,6 +5,7 @@
     gate times value  each factor passes on half of the gradient                    (half rule)
     attention         patterns are constants, if asked for                          (AH-rule)
     routed experts    the router's choice and weights are constants                 (ours)
+    gated heads       the gate is a constant                                        (ours)
 
 Under these rules every part but the softmax is homogeneous of degree one in what it reads, biases
 apart: gradient times input sums to the output, so relevance is neither made nor lost.
@@ -26,7 +27,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from circuitkit.errors import MethodError
-from circuitkit.model.attention import Attention, HeadNorm, KeysValues, LayerContext, PatternHook
+from circuitkit.model.attention import Attention
+from circuitkit.model.gated import GatedAttention
 from circuitkit.model.layers import MLP, Layer
 from circuitkit.model.norms import HALF, Norm
 from circuitkit.model.subject import SubjectModel
@@ -36,6 +38,7 @@ N_PROBES = 3
 DEGREE_GAP = 1e-3
 COARSE_DEGREE_GAP = 0.1  # half precision
 EXPERTS = "experts"  # what Hugging Face calls them; a router stands beside them
+ROUTERS = ("gate", "router", "shared_expert_gate")
 
 
 def linearised(model: SubjectModel, *, holds_patterns: bool) -> SubjectModel:
@@ -44,8 +47,9 @@ def linearised(model: SubjectModel, *, holds_patterns: bool) -> SubjectModel:
     `holds_patterns`: attention patterns are constants too, so that queries and keys get nothing.
 
     Raises:
-        MethodError: an MLP is of a kind to which the rules do not apply.
+        MethodError: an MLP, attention or the head is of a kind to which the rules do not apply.
     """
+    _require_rules(model)
     layers = tuple(
         _held_layer(layer, f"model {model.name!r}, block {index}", holds_patterns)
         for index, layer in enumerate(model.layers)
@@ -83,34 +87,11 @@ class HeldNorm(Norm):
         return (centred * self.inverse_scale(wide)).to(x.dtype)
 
 
-@dataclass(frozen=True)
-class HeldAttention(Attention):
-    """Attention whose patterns are constants to gradients."""
-
-    def attend(
-        self,
-        q: Float[Tensor, "row pos head d_head"],
-        k: Float[Tensor, "row pos k_head d_head"],
-        v: Float[Tensor, "row pos v_head d_head"],
-        context: LayerContext,
-        *,
-        past: KeysValues | None = None,
-        on_pattern: PatternHook | None = None,
-    ) -> tuple[Float[Tensor, "row pos head d_head"], KeysValues]:
-        """Return z, linear in the values to gradients, and the keys and values."""
-
-        def hold(pattern: Tensor) -> Tensor:
-            held = pattern.detach()
-            return held if on_pattern is None else on_pattern(held)
-
-        return super().attend(q, k, v, context, past=past, on_pattern=hold)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RelevanceMLP(MLP):
     """An MLP that passes on relevance: activations by the identity rule, gates by the half rule."""
 
-    degree: int  # how many factors that depend on the input are multiplied
+    degree: int = 1  # how many factors that depend on the input are multiplied
 
     def __call__(self, x: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
         """Return what the MLP adds to the residual stream, of degree one to gradients."""
@@ -119,15 +100,24 @@ class RelevanceMLP(MLP):
             return super().__call__(_with_gradient(x, x / self.degree))
 
 
-def _held_layer(layer: Layer, where: str, holds_patterns: bool) -> Layer:
-    attention = replace(
-        layer.attention,
-        norm=HeldNorm(**vars(layer.attention.norm)),
-        q_norm=_held_head_norm(layer.attention.q_norm),
-        k_norm=_held_head_norm(layer.attention.k_norm),
-        post_norm=_held(layer.attention.post_norm),
+def _require_rules(model: SubjectModel) -> None:
+    """Refuse what is not of degree one in what it reads, and what no rule makes so."""
+    clipped = [
+        index for index, layer in enumerate(model.layers) if layer.attention.clip is not None
+    ]
+    if not clipped and model.head is None:
+        return
+    place, got = "head", f"{type(model.head).__name__} behind the final norm"
+    if clipped:
+        place, got = f"block {clipped[0]}", "queries, keys and values that are clipped"
+    raise MethodError(
+        f"relp: model {model.name!r}, {place}: all but norms, activations and patterns must be "
+        f"linear, got {got}. Relevance would not be conserved. Use eap or eap-ig."
     )
-    attention = HeldAttention(**vars(attention)) if holds_patterns else attention
+
+
+def _held_layer(layer: Layer, where: str, holds_patterns: bool) -> Layer:
+    attention = replace(_held_attention(layer.attention, where), holds_pattern=holds_patterns)
     mlp = layer.mlp
     if mlp is None:
         return replace(layer, attention=attention)
@@ -136,12 +126,23 @@ def _held_layer(layer: Layer, where: str, holds_patterns: bool) -> Layer:
     return replace(layer, attention=attention, mlp=RelevanceMLP(**vars(mlp) | held, degree=degree))
 
 
+def _held_attention(attention: Attention, where: str) -> Attention:
+    """Return attention whose norms and gates are constants.
+
+    Raises:
+        MethodError: the layer mixes positions without heads.
+    """
+    if attention.is_opaque:
+        raise MethodError(
+            f"relp: {where}: every layer must have heads, got one that mixes positions in another "
+            "way. The relevance rules say nothing of it. Use eap or eap-ig."
+        )
+    held = attention.with_norms(lambda norm: HeldNorm(**vars(norm)))
+    return replace(held, holds_gate=True) if isinstance(held, GatedAttention) else held
+
+
 def _held(norm: Norm | None) -> Norm | None:
     return None if norm is None else HeldNorm(**vars(norm))
-
-
-def _held_head_norm(norm: HeadNorm | None) -> HeadNorm | None:
-    return None if norm is None else replace(norm, norm=HeldNorm(**vars(norm.norm)))
 
 
 def _with_gradient(value: Tensor, linear: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ def _rules_within(module: nn.Module) -> Iterator[None]:
             if not [*part.parameters()]:
                 stack.callback(part.register_forward_hook(_identity_rule).remove)
         for name, part in module.named_children():
-            if name != EXPERTS and hasattr(module, EXPERTS):
+            if name in ROUTERS and hasattr(module, EXPERTS):
                 stack.callback(part.register_forward_hook(_constant).remove)
         for name, function in functions.items():
             stack.callback(vars(module).__setitem__, name, function)

@@ -52,9 +52,10 @@ def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
     """Return how many first positions are equal in the clean and corrupted prompts of all pairs.
 
     At most as many as leave every labelled position to be run. None if a position sees later ones,
-    or if they are so few that a run of their own would cost more than it saves.
+    if a layer cannot lend what it kept, or if they are so few that a run of their own would cost
+    more than it saves.
     """
-    if not model.is_causal or not pairs.is_level:
+    if not model.can_lend or not pairs.is_level:
         return 0
     differs = (pairs.clean != pairs.corrupted).any(0).nonzero()
     first = int(differs[0]) if len(differs) else pairs.clean.shape[1]

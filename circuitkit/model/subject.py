@@ -13,23 +13,29 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.errors import ModelError, PromptError
+from circuitkit.errors import DecompositionError, ModelError, PromptError
 from circuitkit.model import hook_points
 from circuitkit.model.attention import LayerContext
+from circuitkit.model.classifiers import require_position_read
 from circuitkit.model.context import (
     Context,
+    Span,
     attention_mask,
     block_arguments,
     is_native,
+    query_scale_of,
     rotary_of,
-    windows_of,
+    spans_of,
+    text_config,
+    turns,
 )
 from circuitkit.model.digests import is_legacy
+from circuitkit.model.families import Family, alibi_bias, family_of
 from circuitkit.model.forward import (
     NO_HOOKS,
     Hooks,
@@ -87,13 +93,21 @@ class SubjectModel:
     @cached_property
     def graph(self) -> ComponentGraph:
         """The components and edges of this architecture."""
-        first = self.layers[0]
+        layers = [layer.attention for layer in self.layers]
+        counts = {attention.n_heads for attention in layers if not attention.is_opaque}
+        if len(counts) != 1:
+            raise DecompositionError(
+                f"model {self.name!r}: some layers must have heads, all of them equally many, got "
+                f"{sorted(counts) or 'none'}. Heads are what circuits are made of. Use another "
+                "model."
+            )
         return ComponentGraph(
-            n_layers=len(self.layers),
-            n_heads=first.attention.n_heads,
+            n_layers=len(layers),
+            n_heads=counts.pop(),
             d_model=int(self.bridge.cfg.d_model),
-            parallel_attn_mlp=first.is_parallel,
-            has_mlps=first.mlp is not None,
+            parallel_attn_mlp=self.layers[0].is_parallel,
+            has_mlps=self.layers[0].mlp is not None,
+            mixers=tuple(i for i, attention in enumerate(layers) if attention.is_opaque),
         )
 
     def text_of(self, prompt: Prompt) -> str:
@@ -122,8 +136,9 @@ class SubjectModel:
 
     @property
     def d_head(self) -> int:
-        """The width of one head's q, k, v and z."""
-        return self.layers[0].attention.d_head
+        """The width of what one head writes, in front of its output projection."""
+        attending = (layer.attention for layer in self.layers if not layer.attention.is_opaque)
+        return next(attending).d_head
 
     @property
     def n_ctx(self) -> int:
@@ -144,10 +159,11 @@ class SubjectModel:
     def layers(self) -> tuple[Layer, ...]:
         """Every block taken apart. Folding norms copies q, k and v: kept once made."""
         where = f"model {self.name!r}"
-        return tuple(
-            layer_from_block(self.bridge, index, where, self.softmax_share)
-            for index in range(len(self.bridge.blocks))
-        )
+        found: list[Layer] = []
+        for index in range(len(self.bridge.blocks)):
+            unit = found[-1].unit_behind if found else 1.0
+            found.append(layer_from_block(self.bridge, index, where, self.softmax_share, unit))
+        return tuple(found)
 
     @property
     def token_embeddings(self) -> Float[Tensor, "vocab d_embed"]:
@@ -160,18 +176,26 @@ class SubjectModel:
         """The norm in front of the unembedding."""
         d_model = int(self.bridge.cfg.d_model)
         module = part(self.bridge, "ln_final")
-        return norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+        norm = norm_of(module, d_model, self._some_weight, f"model {self.name!r}, final norm")
+        unit = self.layers[-1].unit_behind
+        return norm if unit == 1 else replace(norm, eps=norm.eps / unit**2)
 
     @property
     def unembedding(self) -> tuple[Float[Tensor, "d_model vocab"], Float[Tensor, " vocab"]]:
         """The weight and the bias behind the final norm.
 
         Raises:
-            DecompositionError: it is not a matrix of floats.
+            DecompositionError: it is not a matrix of floats, or does not follow the final norm.
         """
-        return matrix_of(
-            self.bridge.unembed.original_component, f"model {self.name!r}, unembedding"
-        )
+        if self.head is not None:
+            raise DecompositionError(
+                f"model {self.name!r}, unembedding: must follow the final norm, got "
+                f"{type(self.head).__name__} in between. Logits are no sum of what components "
+                "write, so there are no direct effects. Use attribution or patching."
+            )
+        weight, bias = self._last_matrix
+        scale = self.logit_scale
+        return (weight, bias) if scale == 1.0 else (weight * scale, bias * scale)
 
     def computing_with(self, layers: tuple[Layer, ...], final_norm: Norm) -> "SubjectModel":
         """Return this model with its parts replaced by others of the same shapes."""
@@ -225,7 +249,11 @@ class SubjectModel:
 
     def unembed(self, x: Float[Tensor, "row *label d_model"]) -> Float[Tensor, "row *label vocab"]:
         """Return the logits of the residual stream behind the last layer."""
-        logits: Tensor = self.bridge.unembed.original_component(self.final_norm(x))
+        normed = self.final_norm(x)
+        normed = normed if self.head is None else self.head(normed)
+        logits: Tensor = self.bridge.unembed.original_component(normed)
+        if self.logit_scale != 1.0:
+            logits = logits * self.logit_scale
         if self.logit_softcap:
             logits = torch.tanh(logits / self.logit_softcap) * self.logit_softcap
         return logits
@@ -246,19 +274,28 @@ class SubjectModel:
         if branches is None and bool(real.all()):
             places = places[:1]
         masks = {
-            window: attention_mask(
-                real, self.dtype, causal=self.is_causal, window=window, branches=branches
+            span: attention_mask(
+                real,
+                self.dtype,
+                causal=self.is_causal,
+                span=span,
+                places=places,
+                branches=branches,
             )
-            for window in set(self._windows)
+            for span in set(self._spans)
         }
-        shared: dict[int, Any] = {}
+        bias = alibi_bias(self.bridge.original_model, places, self.dtype)
+        shared: dict[Any, Any] = {}
         layers = []
-        for index, window in enumerate(self._windows):
+        for index, span in enumerate(self._spans):
             tables = arguments[index].get("position_embeddings")
-            key = index if tables is None else id(tables)
+            key = index if tables is None else (id(tables), turns(self.bridge, index))
             if key not in shared:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
-            layers.append(LayerContext(masks[window], shared[key]))
+            scale = query_scale_of(self.bridge, index, places, entering)
+            opaque = self.layers[index].attention.is_opaque
+            known = real[: len(places)] if opaque else None
+            layers.append(LayerContext(masks[span], shared[key], scale, known, bias))
         return entering, Context(tuple(layers), batch.labelled.to(self.device))
 
     def require_length(self, batch: PromptBatch) -> None:
@@ -281,6 +318,12 @@ class SubjectModel:
                 "Its tokens see later ones, so an answer cannot be read token by token. Choose "
                 "answers of one token."
             )
+        if batch.branches is not None and self.graph.mixers:
+            raise PromptError(
+                f"answers: must be one token each for model {self.name!r}, got some of several. "
+                f"Layer {self.graph.mixers[0]} mixes positions without heads, so that every answer "
+                "would see those beside it. Choose answers of one token."
+            )
 
     def require_vocabulary(self, *sets: PromptPairs) -> None:
         """Refuse pairs with tokens or answers that the model does not have.
@@ -296,11 +339,23 @@ class SubjectModel:
     @cached_property
     def _vocabulary(self) -> tuple[int, int]:
         """How many tokens the embedding has, and how many logits there are."""
-        return len(self.token_embeddings), self.unembedding[0].shape[1]
+        return len(self.token_embeddings), self._last_matrix[0].shape[1]
+
+    @property
+    def n_logits(self) -> int:
+        """How many logits there are: of tokens, or of the labels of a classifier."""
+        return self._vocabulary[1]
+
+    @property
+    def _last_matrix(self) -> tuple[Float[Tensor, "d_in vocab"], Float[Tensor, " vocab"]]:
+        return matrix_of(
+            self.bridge.unembed.original_component, f"model {self.name!r}, unembedding"
+        )
 
     def _check_vocabulary(self, batch: PromptBatch) -> None:
         n_tokens, n_logits = self._vocabulary
         require_tokens(batch.tokens, batch.mask, n_tokens, self.name)
+        require_position_read(batch, self.bridge.original_model, self.name)
         if batch.labels is not None:
             require_answers(batch.labels, n_logits, self.name)
 
@@ -318,11 +373,37 @@ class SubjectModel:
                 p.requires_grad_(flag)
 
     @cached_property
-    def _windows(self) -> tuple[int | None, ...]:
+    def _spans(self) -> tuple[Span, ...]:
         if is_native(self.bridge):
-            return (None,) * len(self.bridge.blocks)
-        config = self.bridge.original_model.config
-        return windows_of(config, len(self.bridge.blocks), f"model {self.name!r}")
+            return (Span(),) * len(self.bridge.blocks)
+        found = spans_of(self._config, len(self.bridge.blocks), f"model {self.name!r}")
+        wider = self._family.wider_window
+        return tuple(replace(span, window=span.window and span.window + wider) for span in found)
+
+    @property
+    def can_lend(self) -> bool:
+        """Whether positions can be run once and lend all that later ones need of them."""
+        return self.is_causal and not self.graph.mixers
+
+    @cached_property
+    def _family(self) -> Family:
+        return family_of(self._config)
+
+    @property
+    def _config(self) -> Any:
+        return text_config(self.bridge)
+
+    @cached_property
+    def head(self) -> nn.Module | None:
+        """What stands between the final norm and the unembedding (ModernBERT)."""
+        found = self._family.head(self.bridge.original_model)
+        own: nn.Module | None = getattr(found, "original_component", found)
+        return own
+
+    @cached_property
+    def logit_scale(self) -> float:
+        """What the logits behind the unembedding are multiplied with (Cohere, Granite)."""
+        return self._family.logit_scale(self._config)
 
     @cached_property
     def is_causal(self) -> bool:
@@ -332,8 +413,7 @@ class SubjectModel:
     @cached_property
     def logit_softcap(self) -> float:
         """The c of c tanh(logit / c) that the model ends with (Gemma 2), 0 where there is none."""
-        config = getattr(self.bridge.original_model, "config", None)
-        cap = getattr(config, "final_logit_softcapping", None)
+        cap = getattr(text_config(self.bridge), "final_logit_softcapping", None)
         native = getattr(self.bridge.cfg, "output_logits_soft_cap", 0) if cap is None else cap
         return max(float(native or 0), 0.0)
 

@@ -11,7 +11,6 @@ from typing import Any
 import transformers
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -19,6 +18,8 @@ from transformers import (
 )
 
 from circuitkit.errors import DecompositionError, ModelError
+from circuitkit.model.classifiers import auto_class
+from circuitkit.model.families import require_residual_stream
 from circuitkit.model.refusals import first_line
 from circuitkit.model.source import ModelSource, exists, is_directory
 
@@ -30,6 +31,7 @@ NO_HEADS = {
     **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"), "state-space blocks"),
     **dict.fromkeys(("jamba", "bamba", "zamba", "zamba2", "falcon_h1"), "some state-space blocks"),
     "recurrent_gemma": "recurrent blocks",
+    **dict.fromkeys(("gemma3n", "gemma3n_text"), "blocks that mix four residual streams"),
 }
 
 
@@ -106,7 +108,7 @@ def config_of(files: ModelFiles) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(files.place, **files.options)
     except Exception as error:  # the loaders raise many kinds: missing, cut short, not JSON
         raise _unreadable(files, error) from error
-    require_heads(config, files.where)
+    require_family(config, files.where)
     return config
 
 
@@ -117,9 +119,9 @@ def read_weights(files: ModelFiles, dtype: Any) -> PreTrainedModel:
         ModelError: weights that are missing, truncated, or do not fit.
         DecompositionError: its blocks do not split into heads.
     """
-    config_of(files)
+    config = config_of(files)
     try:
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        loaded, report = auto_class(config).from_pretrained(
             files.place,
             dtype=dtype,
             attn_implementation="eager",
@@ -175,12 +177,13 @@ def _require_all_weights(report: dict[str, Any], where: str) -> None:
         )
 
 
-def require_heads(config: PreTrainedConfig, where: str) -> None:
-    """Refuse families whose blocks do not split into heads.
+def require_family(config: PreTrainedConfig, where: str) -> None:
+    """Refuse families whose blocks do not split into heads, or have no one residual stream.
 
     Raises:
         DecompositionError: it is one of them.
     """
+    require_residual_stream(config, where)
     kind = config.model_type
     if config.is_encoder_decoder:
         reason = "an encoder and a decoder"

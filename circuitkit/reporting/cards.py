@@ -23,7 +23,13 @@ from circuitkit.reporting.values import (
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import RunRecord
 
-KINDS = {"input": "the input", "head": "head", "mlp": "MLP", "logits": "the logits"}
+KINDS = {
+    "input": "the input",
+    "head": "head",
+    "mixer": "mixer",
+    "mlp": "MLP",
+    "logits": "the logits",
+}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,13 @@ READ_COLOURS = {
     "logits": "#4D4D4D",
 }
 PAPER, INK, FAINT = "#FCFCFA", "#222222", "#8A8A8A"
-FILLS = {"input": "#EDEDED", "head": "#E3EEF7", "mlp": "#FBEAF3", "logits": "#EDEDED"}
+FILLS = {
+    "input": "#EDEDED",
+    "head": "#E3EEF7",
+    "mixer": "#E3EEF7",
+    "mlp": "#FBEAF3",
+    "logits": "#EDEDED",
+}
 FONT = "DejaVu Sans"  # the widest of what readers may have: a label fits its box in any of them
 MIN_WIDTH, MAX_WIDTH = 0.7, 5.0
 MAX_DRAWN = 200
@@ -113,6 +119,11 @@ def picture_dot(circuit: Circuit, title: str) -> str:
     return circuit_dot(drawn, f"{title} (the {MAX_DRAWN} with the largest |score| are drawn)")
 
 
+def colour_of(read: str) -> str:
+    """Return the colour of edges that are read so: a mixer's, as an MLP's."""
+    return READ_COLOURS.get(read, READ_COLOURS["mlp"])
+
+
 def pen_width(score: float, largest: float) -> float:
     """Return the width of an edge's line, in points; `largest` is the circuit's largest |score|."""
     share = abs(score) / largest if largest else 0.0
@@ -182,7 +193,8 @@ def add_component(
     if kind == "head":
         picture.node(name, _head_label(name, reads, outline), shape="plain", tooltip=tooltip)
         return
-    shape, style = ("box", "rounded,filled") if kind == "mlp" else ("ellipse", "filled")
+    boxes = {"mlp": ("box", "rounded,filled"), "mixer": ("box", "filled")}
+    shape, style = boxes.get(kind, ("ellipse", "filled"))
     picture.node(
         name,
         name,
@@ -232,7 +244,7 @@ def _add_edge(
     picture.edge(
         *ports_of(edge),
         key=edge,
-        color=READ_COLOURS[read],
+        color=colour_of(read),
         penwidth=f"{pen_width(score, largest):.2f}",
         style="dashed" if score < 0 else "solid",
         tooltip=f"{edge} {score:+.3g}",

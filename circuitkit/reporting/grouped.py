@@ -43,5 +43,5 @@ def grouped_diagram(record: RunRecord) -> Diagram:
 def _row(record: RunRecord, name: str) -> str:
     if name in (INPUT, LOGITS):
         return name
-    kind = "MLP" if kind_of(name) == "mlp" else "heads"
+    kind = {"head": "heads", "mlp": "MLP"}.get(kind_of(name), kind_of(name))
     return f"layer {layer_of(name, record.graph)} {kind}"

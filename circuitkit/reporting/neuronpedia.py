@@ -26,6 +26,7 @@ LOGITS_LABEL = 'Output "logits" (p=?)'  # viewers look for a token and p; ours a
 FEATURE_TYPES = {
     "input": "embedding",
     "head": "attention head",
+    "mixer": "mixer",
     "mlp": "mlp",
     "logits": "logit",
 }
@@ -85,8 +86,8 @@ def _place(name: str, graph: ComponentGraph) -> tuple[str, int]:
     if kind == "head":
         layer, head = graph.place_of_head(name)
         return str(layer), head
-    if kind == "mlp":
-        return str(layer_of(name, graph)), graph.n_heads
+    if kind in ("mlp", "mixer"):
+        return str(layer_of(name, graph)), graph.n_heads if kind == "mlp" else 0
     return ("E" if name == INPUT else str(graph.n_layers + 1)), 0
 
 

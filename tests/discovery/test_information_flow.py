@@ -16,7 +16,7 @@ from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint, random_pairs
-from tests.families import FAMILIES, make_family
+from tests.families import VARIED, make_family
 
 METRIC = LogitDifference()
 DATA = Path(__file__).parents[1] / "data"
@@ -90,7 +90,7 @@ def test_scores_of_eap_ig_are_ours_but_for_the_position_embedding():
     assert (ours - expected).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", VARIED)
 def test_every_family_is_scored_in_shares(name, tmp_path):
     pairs = tokenize_pairs([without_zeros(pair) for pair in random_pairs()])
     model = make_family(name, tmp_path)

@@ -21,7 +21,7 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from tests.conftest import fingerprint
-from tests.families import FAMILIES, make_family, make_native, save_family
+from tests.families import VARIED, make_family, make_native, save_family
 
 METRIC = LogitDifference()
 FROZEN = RelP("frozen")
@@ -203,7 +203,21 @@ def test_identical_prompts_give_zero(toy):
 # --- every family -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+NOT_LINEAR = {
+    "mpt": r"block 0: .* are clipped\.",
+    "modernbert": "head: .* ModernBertPredictionHead",
+    "gpt-oss": "block 0: .* GptOssMLP",
+}
+
+
+@pytest.mark.parametrize("name", NOT_LINEAR)
+def test_a_model_that_no_rule_makes_linear_is_refused(name, tmp_path, pairs):
+    model, got = make_family(name, tmp_path), NOT_LINEAR[name]
+    with pytest.raises(MethodError, match=f"relp: model .*{got}"):
+        RelP().score_edges(model, pairs, METRIC, Work())
+
+
+@pytest.mark.parametrize("name", [name for name in VARIED if name not in NOT_LINEAR])
 def test_every_family_is_scored_and_comes_back_as_it_was(name, tmp_path, pairs):
     model = make_family(name, tmp_path)
     before = fingerprint(model)

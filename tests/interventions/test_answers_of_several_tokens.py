@@ -41,7 +41,7 @@ from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from tests.families import make_family
 
-FAMILIES = ("gpt2", "gpt-neo", "llama-3", "gemma-3", "gpt-j")
+FAMILIES = ("gpt2", "gpt-neo", "llama-3", "gemma-3", "gpt-j", "llama-4")
 ROW = torch.Generator().manual_seed(3)
 
 

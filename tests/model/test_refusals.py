@@ -38,51 +38,46 @@ GROUPED = SMALL | {"num_key_value_heads": 1, "head_dim": 8}
 OLDER = {"vocab_size": 37, "hidden_size": 16, "n_layer": 2, "n_head": 2, "initializer_range": 0.3}
 
 
-def gemma3():
-    vision = {"num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16, "patch_size": 8}
-    made = transformers.Gemma3Config(
-        text_config=transformers.Gemma3TextConfig(**GROUPED),
-        vision_config=transformers.SiglipVisionConfig(
-            hidden_size=8, intermediate_size=12, **vision
-        ),
-        mm_tokens_per_image=4,
-    )
-    return transformers.Gemma3ForConditionalGeneration(made)
+def small(kind, **more):
+    """Return what makes a random model of a kind with a norm behind each addition."""
+    config = getattr(transformers, f"{kind}Config")
+
+    def make():
+        model = getattr(transformers, MODELS.get(kind, f"{kind}ForMaskedLM"))
+        return model(config(**more))
+
+    make.__name__ = kind.lower()
+    return make
 
 
-def llama4():
-    made = transformers.Llama4TextConfig(**GROUPED, intermediate_size_mlp=24, num_local_experts=2)
-    return transformers.Llama4ForCausalLM(made)
+MODELS = {
+    "OPT": "OPTForCausalLM",
+    "Bloom": "BloomForCausalLM",
+    "OpenAIGPT": "OpenAIGPTLMHeadModel",
+}
+OPT_SIZES = {k: SMALL[k] for k in SMALL if k not in ("initializer_range", "intermediate_size")}
+DISTIL = {"vocab_size": 37, "dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2}
 
 
-def bloom():
-    return transformers.BloomForCausalLM(transformers.BloomConfig(**OLDER))
+def bert_classifier():
+    return transformers.BertForSequenceClassification(transformers.BertConfig(**SMALL))
 
 
-def mpt():
-    made = transformers.MptConfig(
-        vocab_size=37, d_model=16, n_heads=2, n_layers=2, expansion_ratio=2
-    )
-    return transformers.MptForCausalLM(made)
-
-
-def opt():
-    sizes = {k: v for k, v in SMALL.items() if k not in ("initializer_range", "intermediate_size")}
-    made = transformers.OPTConfig(**sizes, ffn_dim=24, word_embed_proj_dim=16, init_std=0.3)
-    return transformers.OPTForCausalLM(made)
-
-
-def bert():
-    return transformers.BertForMaskedLM(transformers.BertConfig(**SMALL))
+def post_norm(kind):
+    return rf"block 0 \({kind}\): .* norm of the whole sum behind each addition\. .* in front\."
 
 
 REFUSED = {
-    gemma3: r"of text alone, got Gemma3ForConditionalGeneration \('gemma3'\) .*vision_config",
-    llama4: r"block 0 \(llama4_text\): every layer must have .* got 'chunked_attention'\.",
-    bloom: r"block 0 \(BloomBlock\): an MLP .* BloomMLP with the inputs hidden_states, residual\.",
-    mpt: r"block 0 \(MptBlock\): an MLP must be .* MptMLP",
-    opt: r"block 0 \(OPTDecoderLayer\): taken apart it must compute",
-    bert: r"block 0 \(BertLayer\): taken apart it must compute",
+    small("Bert", **SMALL): post_norm("bert"),
+    small("Roberta", **SMALL): post_norm("roberta"),
+    small("Electra", **SMALL, embedding_size=16): post_norm("electra"),
+    small("DistilBert", **DISTIL): post_norm("distilbert"),
+    small("OpenAIGPT", **OLDER): post_norm("openai-gpt"),
+    small("OPT", **OPT_SIZES, ffn_dim=24, word_embed_proj_dim=16, do_layer_norm_before=False): (
+        post_norm("opt")
+    ),
+    small("Bloom", **OLDER, apply_residual_connection_post_layernorm=True): post_norm("bloom"),
+    bert_classifier: post_norm("bert"),
 }
 
 

@@ -102,7 +102,7 @@ def parse_paths(graph: ComponentGraph, senders: str, receivers: str) -> list[Pat
         GraphError: a receiver does not exist.
     """
     to = tuple(name.strip() for name in receivers.split(","))
-    kinds = {"heads": ("head",), "mlps": ("mlp",), "all": ("input", "head", "mlp")}
+    kinds = {"heads": ("head",), "mlps": ("mlp",), "all": ("input", "head", "mixer", "mlp")}
     if senders not in kinds:
         groups = [group.split("+") for group in senders.split(",")]
         return [PatchedPath(tuple(name.strip() for name in group), to) for group in groups]

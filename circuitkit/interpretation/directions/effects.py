@@ -107,7 +107,7 @@ def _effects_on(
     at = last_positions(pairs, change.role)
     kept = both.base.kept[change.point]
     x = kept[torch.arange(len(at)), at.to(kept.device)].double().cpu()
-    start = min(int(at.min()), pairs.first_read) if model.is_causal else 0
+    start = min(int(at.min()), pairs.first_read) if model.can_lend else 0
     chunks = change.applied(x).split(max(1, max_rows // len(at)))
     found = [_run_with(model, both, change.point, at, start, values) for values in chunks]
     return np.concatenate([effect.numpy() for effect in found])

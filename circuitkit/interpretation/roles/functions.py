@@ -9,6 +9,7 @@ opposer           into the logits, against it, otherwise
 inhibition        of a head into another's query, which it turns away from the wrong answers, and
                   more from them than from other tokens
 query-, key-, value-supplier, mlp-supplier    into a head's q, k or v, or an MLP
+mixer-supplier                               into what mixes positions without heads
 backup            does more when another component is gone, and little before (causes.py)
 jointly-needed    does nothing that is shown in the whole model, where others stand in, and is
                   needed in the circuit, or among those that do nothing alone
@@ -48,6 +49,7 @@ SUPPLIERS = {
     "k": "key-supplier",
     "v": "value-supplier",
     "mlp": "mlp-supplier",
+    "mixer": "mixer-supplier",
 }
 COPIES = 0.1  # of the most that a head adds to any logit
 RAISED = 0.75  # of the plausible answers are raised less than what a mover looks at; chance: 0.5

@@ -232,8 +232,8 @@ def _attribute_batch(model: SubjectModel, pairs: PromptPairs) -> Attribution:
     layers = range(model.graph.n_layers)
     points = [hook_points.FINAL_NORM_IN]
     for layer in layers:
-        points += [hook_points.pattern(layer), hook_points.z(layer)]
-        points.append(hook_points.projection(layer, READS[2]))
+        points += [hook_points.z(layer), hook_points.projection(layer, READS[0])]
+        points += [hook_points.pattern(layer)] * (layer not in model.graph.mixers)
     run = RecordedRun(model, whole_run(model, pairs.clean_batch), points)
     label = run.run.context.labelled
     final, norm = run.kept[hook_points.FINAL_NORM_IN].double(), in_float64(model.final_norm)
@@ -276,12 +276,18 @@ def _by_source(
     layer: int,
     label: Int[Tensor, "pair 1"],
     readout: Float[Tensor, "pair head d_head"],
-) -> Float[Tensor, "pair head source"]:
+) -> Float[Tensor, "pair graph_head source"]:
     """Return pattern times the readout of each value, over the scale of a norm behind it."""
     attention = model.layers[layer].attention
-    values = per_head(run.kept[hook_points.projection(layer, READS[2])], attention.n_heads)
+    if attention.is_opaque:  # it does not say what it writes of which place
+        n_pairs, n_pos = run.run.entering.shape[:2]
+        return readout.new_zeros(n_pairs, model.graph.n_heads, n_pos)
+    values = run.sources.fresh[layer].values.transpose(1, 2)
+    gate = at_label(attention.gate_of(run.kept[hook_points.projection(layer, READS[0])]), label)
     of_value = einsum(
-        values.double(), readout, "pair source head d_head, pair head d_head -> pair head source"
+        per_head(values, attention.n_heads).double(),
+        readout * gate[:, 0].double(),
+        "pair source head d_head, pair head d_head -> pair head source",
     )
     pattern = run.kept[hook_points.pattern(layer)].transpose(1, 2)
     at_labels = at_label(pattern, label)[:, 0].double()

@@ -192,7 +192,7 @@ def _read(model: SubjectModel, pairs: PromptPairs, memory: int | None) -> _Readi
 def _top_tokens(
     model: SubjectModel, x: Float[Tensor, "pair pos d_model"]
 ) -> Int[Tensor, "pair pos"]:
-    vocab = model.unembedding[0].shape[1]
+    vocab = model.n_logits
     size = max(1, COMFORTABLE // (WIDTHS * vocab * x.element_size()))
     with torch.no_grad():
         tops = [model.unembed(rows).argmax(-1) for rows in x.flatten(0, 1).split(size)]

@@ -191,7 +191,8 @@ def _recorded(
 ) -> Iterator[tuple[list[int], int, int, Float[Tensor, "row head destination source"]]]:
     """Yield rows of one length, that length, a layer, and their patterns there, unpadded."""
     size = pairs_per_batch(model, pairs, memory)
-    points = {hook_points.pattern(layer): layer for layer in range(model.graph.n_layers)}
+    layers = [layer for layer in range(model.graph.n_layers) if layer not in model.graph.mixers]
+    points = {hook_points.pattern(layer): layer for layer in layers}
     for start in range(0, len(pairs), size):
         batch = pairs.select(range(start, min(start + size, len(pairs))))
         kept: dict[Point, Tensor] = {}

@@ -73,8 +73,7 @@ def compose(
             "told from chance by their spread. Give more."
         )
     scores = [_score(model, edge) for edge in edges]
-    first = model.layers[0].attention
-    chance = random_scores(model.graph.d_model, first.d_head, n_random, seed)
+    chance = random_scores(model.graph.d_model, model.d_head, n_random, seed)
     mean, std = float(chance.mean()), float(chance.std())
     return tuple(
         Composition(edge, score, mean, std, n_random)

@@ -227,9 +227,9 @@ def ov_factors(
 
     Raises:
         GraphError: the model has no such head.
+        DecompositionError: the head is more than four matrices.
     """
-    layer, number = model.graph.place_of_head(head)
-    attention = model.layers[layer].attention
+    attention, number = _plain(model, head)
     value = attention.weight(READS[2])[_group(attention, number)]
     return value, attention.w_out[number]
 
@@ -241,12 +241,25 @@ def qk_factors(
 
     Raises:
         GraphError: the model has no such head.
+        DecompositionError: the head is more than four matrices.
     """
-    layer, number = model.graph.place_of_head(head)
-    attention = model.layers[layer].attention
+    attention, number = _plain(model, head)
     query = _normed(attention.weight("q"), attention.q_norm)[number]
     key = _normed(attention.weight("k"), attention.k_norm)[_group(attention, number)]
     return query * attention.scale, key
+
+
+def _plain(model: SubjectModel, head: str) -> tuple[Attention, int]:
+    """Return the attention that a head belongs to, and its number there."""
+    layer, number = model.graph.place_of_head(head)
+    attention = model.layers[layer].attention
+    if not attention.is_plain:
+        raise DecompositionError(
+            f"model {model.name!r}, head {head}: must be a product of matrices, got "
+            f"{type(attention).__name__}. A norm or a gate stands between them, so that what it "
+            "reads and writes is no matrix of its own. Look at effects instead of weights."
+        )
+    return attention, number
 
 
 def embeddings(model: SubjectModel) -> Float[Tensor, "vocab d_model"]:

@@ -22,7 +22,7 @@ from circuitkit.validation.knock_outs import inner_components
 from circuitkit.work.text import counted
 
 REST = "rest"  # the column of all other places
-WORDS = {"head": "head", "mlp": "MLP"}
+WORDS = {"head": "head", "mixer": "mixer", "mlp": "MLP"}
 MOST_NAMED = 4  # members of a part in a sentence
 
 
@@ -162,7 +162,7 @@ def _places(record: RunRecord) -> dict[str, str]:
 
 
 def kinds_of(components: Sequence[str]) -> str:
-    """Return how many heads and MLPs there are, in words: `3 heads and 1 MLP`."""
+    """Return how many heads, mixers and MLPs there are, in words: `3 heads and 1 MLP`."""
     counts = Counter(map(kind_of, components))
     words = [counted(counts[kind], word) for kind, word in WORDS.items() if counts[kind]]
     return " and ".join(words) or "no component"

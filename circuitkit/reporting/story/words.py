@@ -116,6 +116,7 @@ def deed(role: Role, card: Card, example: Example | None) -> str:
         SUPPLIERS["k"]: f"{{mark}} the place for {to} to find",
         SUPPLIERS["v"]: f"{{put}} down what {to} fetches",
         SUPPLIERS["mlp"]: f"{{feed}} {to}",
+        SUPPLIERS["mixer"]: f"{{feed}} {to}",
         BACKUP: "{stand} in when another part is gone",
         JOINT: "{be} needed together with others",
         IDLE: "",

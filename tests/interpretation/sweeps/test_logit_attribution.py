@@ -16,13 +16,13 @@ from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
 from tests.conftest import DATA, VOCAB, fingerprint, random_pairs
-from tests.families import FAMILIES, make_family
+from tests.families import VARIED, make_family
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 METRIC = LogitDifference()
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=VARIED)
 def family(request, tmp_path_factory):
     return make_family(request.param, tmp_path_factory.mktemp(request.param))
 
@@ -92,6 +92,7 @@ def of_one_source(model, pairs, layer, head, source):
     for row, label in enumerate(pairs.label_pos.tolist()):
         group = head // (attention.n_heads // attention.n_kv_heads)
         value = kept["v"][row, source, group if kept["v"].shape[2] < 4 else head]
+        value = value if attention.clip is None else value.clamp(-attention.clip, attention.clip)
         z = kept["pattern"][row, head, label, source] * value
         # the norm behind attention scales every head's z alike
         scale = kept["written"][row, label, head, 0] / kept["z"][row, label, head, 0]

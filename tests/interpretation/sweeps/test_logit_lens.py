@@ -15,12 +15,12 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.task import find_task
 from circuitkit.zoo import load_model
 from tests.conftest import random_pairs
-from tests.families import FAMILIES, make_family
+from tests.families import VARIED, make_family
 
 METRIC = LogitDifference()
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=VARIED)
 def family(request, tmp_path_factory):
     return make_family(request.param, tmp_path_factory.mktemp(request.param))
 

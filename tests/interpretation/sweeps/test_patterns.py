@@ -23,11 +23,11 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.task import find_task
 from circuitkit.zoo.planted import planted
 from tests.conftest import fingerprint, random_pairs
-from tests.families import FAMILIES, make_family
+from tests.families import VARIED, make_family
 from tests.interpretation.weights.test_products import induction_model  # noqa: F401
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=VARIED)
 def family(request, tmp_path_factory):
     return make_family(request.param, tmp_path_factory.mktemp(request.param))
 

@@ -14,13 +14,13 @@ from circuitkit.model.attention import per_head
 from circuitkit.model.state_dicts import load_state_dict, renamed
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import planted
-from tests.families import FAMILIES, make_family
+from tests.families import VARIED, make_family
 from tests.model.test_published_models import weights
 
 HEAD, LAYER, NUMBER = "a1.h2", 1, 2
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=VARIED)
 def family(request, tmp_path_factory):
     return make_family(request.param, tmp_path_factory.mktemp(request.param))
 

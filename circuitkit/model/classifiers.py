@@ -94,7 +94,7 @@ def require_position_read(batch: PromptBatch, model: Any, name: str) -> None:
     real, n_pos = batch.mask, batch.mask.shape[1]
     last = n_pos - 1 - real.flip(1).long().argmax(1)
     wanted = real.long().argmax(1) if reads == FIRST else last
-    wrong = (batch.label_pos.reshape(len(real), -1) != wanted[:, None]).any(1)
+    wrong = (batch.labelled != wanted[:, None]).any(1)
     if bool(wrong.any()):
         row = int(wrong.nonzero()[0])
         raise PromptError(

@@ -11,8 +11,8 @@ prompt one after the other, each a *branch*:
 
 A token of a branch sees the prompt up to the place that the branch begins behind, and the tokens
 before it in its own branch; no token sees a branch that it is not of. The last token of an answer
-is predicted and never read, so an answer of one token has no column of its own. This computes
-exactly what one run for each answer would.
+is predicted and never read, so an answer of one token has no column of its own; where all have one,
+nothing stands behind the prompts. This computes exactly what one run for each answer would.
 """
 
 from collections.abc import Callable, Sequence

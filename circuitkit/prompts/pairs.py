@@ -365,11 +365,13 @@ class PromptPairs(Shown):
 
     @property
     def digest(self) -> str:
-        """What these pairs are, as 16 hex digits: tokens, padding, answers, templates."""
+        """What these pairs are, as 16 hex digits: tokens, padding, answers, places, templates."""
         hashed = hashlib.sha256(repr(self.templates).encode())
         labels = [self.labels.answers, self.labels.wrong_answers, self.label_pos]
         if self.labels.spelled is not None:
             labels += self.labels.spelled.tensors
+        if self.further is not None:
+            labels.append(self.further)
         for tensor in (self.clean, self.corrupted, self.mask, *labels):
             hashed.update(repr(tuple(tensor.shape)).encode() + tensor.numpy().tobytes())
         if not self.is_level:
@@ -391,12 +393,15 @@ class PromptPairs(Shown):
         ]
 
     def contents(self) -> list[tuple[object, ...]]:
-        """Return what the model sees of each pair: prompts, the answer's place, the answers."""
+        """Return what the model sees of each pair: prompts, where answers are read, the answers."""
         first = self.mask.long().argmax(1)
-        places: list[int] = (self.label_pos - first).tolist()
         if self.labels.spelled is not None:
+            columns = labelled_columns(self.label_pos, self.further) - first.unsqueeze(1)
+            n_places = (self.labels.spelled.place.amax(1) + 1).tolist()
+            read = [tuple(row[:n]) for row, n in zip(columns.tolist(), n_places, strict=True)]
             entries = self.labels.spelled.contents()
-            return list(zip(self.pair_digests(), places, entries, strict=True))
+            return list(zip(self.pair_digests(), read, entries, strict=True))
+        places: list[int] = (self.label_pos - first).tolist()
         right = [tuple(sorted(ids)) for ids in self.labels.answers.tolist()]
         wrong = [tuple(sorted(ids)) for ids in self.labels.wrong_answers.tolist()]
         return list(zip(self.pair_digests(), places, right, wrong, strict=True))

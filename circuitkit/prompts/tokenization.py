@@ -197,6 +197,7 @@ def _pad(
     )
     expected, lengths = [e.expected for e in encoded], [len(e.clean) for e in encoded]
     is_plain = all(each.is_plain for each in expected)
+    has_branches = any(layout.tokens for layout in layouts)
     rows = list(zip(encoded, layouts, shifts, strict=True))
     found = PromptPairs(
         clean=_padded(clean, shifts, width, pad_token),
@@ -211,7 +212,7 @@ def _pad(
         n_dropped=n_dropped,
         bos=", ".join(sorted({done for e in encoded for done in e.bos})),
         further=None if is_plain else further_columns(layouts, shifts, width),
-        branches=None if is_plain else branches_of(layouts, lengths, shifts, width),
+        branches=branches_of(layouts, lengths, shifts, width) if has_branches else None,
     )
     return _with_pieces(found, encoded, shifts, their_shifts)
 

@@ -5,6 +5,8 @@ tokens before it, with that token as the only answer. The log-probability of an 
 over its rows, so every effect of it must be the sum of theirs.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -320,6 +322,42 @@ def test_prompts_alone_get_the_means_of_their_own_tokens(gpt2):
     several = tokenize_pairs(pairs_of(equal=True))
     whole, alone = (ablation.values(gpt2, some) for some in (several, several.prompts_alone()))
     torch.testing.assert_close(alone.z[1], whole.z[1][:, :5])
+
+
+@pytest.mark.parametrize("name", ["native-bidirectional", "qwen3-next", "llama-4"])
+def test_answers_of_one_token_at_several_places_are_those_of_a_run_for_each(name, tmp_path):
+    model = make_family(name, tmp_path)
+    pairs = []
+    for row in range(3):
+        length = 5 + row % 2
+        clean, other = drawn(length), drawn(length)
+        roles = {"A": (1, 3), "B": (2, length)}
+        answers, wrong = [[10 + row, 4], [20]], [[30], [31, 6]]
+        corrupted = [clean[0], *other[1:]]
+        several = PromptPair(clean, corrupted, answers, wrong, roles, answer_after=["B", "A"])
+        pairs.append(several)
+    alone = [
+        tokenize_pairs(
+            [
+                replace(p, answers=p.answers[n], wrong_answers=p.wrong_answers[n], answer_after=at)
+                for p in pairs
+            ]
+        )
+        for n, at in enumerate("BA")
+    ]
+    together = tokenize_pairs(pairs)
+
+    def probabilities(some):
+        return ProbabilityDifference().values(model.run(some.clean_batch), some.labels).detach()
+
+    close(probabilities(together), sum(map(probabilities, alone)) / 2)
+    found, *each = (effects_of(model, some) for some in (together, *alone))
+    close(found, sum(each) / 2)
+
+
+def effects_of(model, pairs):
+    names = model.graph.edge_names[::7]
+    return measure_edges(model, pairs, names, ProbabilityDifference()).effects
 
 
 def test_bidirectional_models_refuse_answers_of_several_tokens(tmp_path):

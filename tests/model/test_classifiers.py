@@ -68,6 +68,14 @@ def test_an_answer_that_is_read_elsewhere_than_at_the_last_token_is_refused(tmp_
         model.run(pairs_of(place="middle").clean_batch)
 
 
+@pytest.mark.parametrize("names", [["END", "start"], ["start", "END"]])
+def test_no_second_answer_may_be_read_elsewhere_either(names, tmp_path):
+    model = make_family("gpt2-classifier", tmp_path)
+    pair = PromptPair(IDS, IDS, [[1], [2]], [], {"start": (0, 1)}, answer_after=names)
+    with pytest.raises(PromptError, match="must be read at the last token .* for prompt 0"):
+        model.run(tokenize_pairs([pair]).clean_batch)
+
+
 def test_a_probe_that_ends_with_the_padding_token_is_read_at_its_end_all_the_same(tmp_path):
     pad = int(probe(VOCAB, N_CTX).tokens[0, -1])
     saved(CONFIGS["gpt2"](), tmp_path, num_labels=3, pad_token_id=pad)

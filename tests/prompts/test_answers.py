@@ -99,6 +99,24 @@ def test_several_places_have_answers_of_their_own():
     assert pairs.labels.answers.tolist() == [[5]]
 
 
+def test_pairs_that_are_read_at_other_places_are_other_pairs():
+    roles = {"A": (0, 1), "B": (1, 2)}
+    both = [pair([[8], [9]], [[6], [7]], roles=roles, answer_after=["END", name]) for name in "AB"]
+    first, second = (tokenize_pairs([each]) for each in both)
+    assert first.digest != second.digest
+    together = tokenize_pairs([*both, both[0], pair([[8, 5]], [])])
+    assert together.contents()[0] == together.contents()[2] != together.contents()[1]
+    assert without_repeats(together).n_repeats == 1
+
+
+def test_answers_of_one_token_at_several_places_need_nothing_behind_the_prompt():
+    given = pair([[8], [9]], [[6], [7]], roles={"A": (0, 1)}, answer_after=["END", "A"])
+    pairs = tokenize_pairs([given])
+    assert pairs.branches is None
+    assert pairs.clean_batch.labelled.tolist() == [[2, 0]]
+    assert tokenize_pairs([given, pair()]).branches is not None
+
+
 def test_how_answers_are_read_is_said_in_a_sentence():
     both = {"roles": {"A": (0, 1), "B": (1, 3)}, "answer_after": ["B", "A"]}
     several = tokenize_pairs([pair(answers=[[5], [[6, 7]]], wrong=[], **both)])

@@ -14,6 +14,8 @@ from transformer_lens.model_bridge.generalized_components import (
 )
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
+OTHER_SENSES = ("vision_config", "audio_config")  # of models that read more than text
+
 
 class Layout(NamedTuple):
     """A family laid out as another one, after a change of the adapter's names."""
@@ -23,7 +25,7 @@ class Layout(NamedTuple):
 
 
 def own_bridge(hf_model: Any, tokenizer: Any) -> TransformerBridge | None:
-    """Return the bridge of a family that the bridge lacks, None where it lacks none."""
+    """Return the bridge of a family that the usual way does not wrap, None where it does."""
     layout = _layout_of(hf_model)
     if layout is None:
         return None
@@ -43,7 +45,11 @@ def _layout_of(hf_model: Any) -> Layout | None:
     if config.model_type == "falcon" and config.new_decoder_architecture:
         one_norm = config.num_ln_in_parallel_attn == 1
         return Layout("FalconForCausalLM", partial(_new_falcon, one_norm=one_norm))
-    return LAYOUTS.get(type(hf_model).__name__)
+    kind = type(hf_model).__name__
+    if any(hasattr(config, part) for part in OTHER_SENSES):
+        # the usual way of wrapping looks for a processor, and installs packages where it finds none
+        return LAYOUTS.get(kind, Layout(kind))
+    return LAYOUTS.get(kind)
 
 
 def _new_falcon(adapter: Any, *, one_norm: bool) -> None:

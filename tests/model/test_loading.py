@@ -1,7 +1,9 @@
 import shutil
+import subprocess
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from circuitkit.discovery import atp, eap
@@ -13,6 +15,7 @@ from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPair
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
+from tests.families import save_family
 
 
 @pytest.fixture
@@ -145,3 +148,12 @@ def test_a_zoo_model_is_found_by_name():
     assert model.name == "pico"
     assert model.tokenizer is not None
     assert model.graph.n_layers >= 4
+
+
+@pytest.mark.parametrize("name", ["gemma-3-multimodal", "gemma-4"])
+def test_no_package_is_installed_for_the_images_that_a_model_reads_too(name, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(subprocess, "check_call", lambda command, *_: asked.append(command))
+    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", asked.append)
+    load_model(save_family(name, tmp_path), dtype=torch.float64)
+    assert asked == []

@@ -32,6 +32,7 @@ CONFIG, SAFETENSORS, PICKLED = (
 )
 PREFIX = "base_model.model."
 FACTOR = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.default)?(?:\.weight)?")
+KEEPS_BASE = ("gaussian", "eva", "orthogonal")  # starts of training by name, of peft
 WRAPPERS = re.compile(r"\.(base_layer|modules_to_save(\.default)?)\.")
 MERGE = "Merge it with peft (merge_and_unload), save the model, and give that directory."
 
@@ -72,11 +73,7 @@ def read_adapter(directory: Path, where: str) -> Adapter:
             f"{type(error).__name__}: {first_line(error)}. There is nothing to merge. Check the "
             "path; an adapter on the hub is downloaded first."
         ) from error
-    if kind != "LORA" or config.get("use_dora"):
-        raise ModelError(
-            f"{at}: must be plain LoRA, got {'DoRA' if kind == 'LORA' else shown(kind)}. Only sums "
-            f"of products are merged here. {MERGE}"
-        )
+    _require_sums(config, kind, at)
     try:
         added = _factors(tensors, config)
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -87,6 +84,21 @@ def read_adapter(directory: Path, where: str) -> Adapter:
     replaced = {_name_of(key): x for key, x in tensors.items() if not FACTOR.fullmatch(key)}
     scales = {f"{name} scale": torch.tensor(each.scale) for name, each in added.items()}
     return Adapter(directory, added, replaced, stored_digest({**tensors, **scales}))
+
+
+def _require_sums(config: Mapping[str, Any], kind: str, at: str) -> None:
+    """Refuse an adapter that is not a sum of products, added to its base as that is."""
+    if kind != "LORA" or config.get("use_dora"):
+        raise ModelError(
+            f"{at}: must be plain LoRA, got {'DoRA' if kind == 'LORA' else shown(kind)}. Only sums "
+            f"of products are merged here. {MERGE}"
+        )
+    start = config.get("init_lora_weights", True)
+    if isinstance(start, str) and start not in KEEPS_BASE:
+        raise ModelError(
+            f"{at}: must be trained from its base as it is, got init_lora_weights {shown(start)}. "
+            f"Such a start takes what it adds out of the base's weights first. {MERGE}"
+        )
 
 
 def merge(adapter: Adapter, hf_model: nn.Module, where: str) -> None:

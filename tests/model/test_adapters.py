@@ -56,6 +56,7 @@ def logits(model, hf_model):
 SCALES = {
     "plain": ({}, {name: 3.0 for name in NAMES}),
     "rslora": ({"use_rslora": True}, {name: 6 / 2**0.5 for name in NAMES}),
+    "gaussian": ({"init_lora_weights": "gaussian"}, {name: 3.0 for name in NAMES}),
     "patterns": (
         {"alpha_pattern": {"h.2.mlp.c_proj": 1}},
         {"transformer.h.0.attn.c_attn": 3.0, "transformer.h.2.mlp.c_proj": 0.5},
@@ -107,6 +108,7 @@ BROKEN = {
     "shapes": (PLAIN, factors({"transformer.h.0.attn.c_attn": (3 * D, D + 1)}), r"one of \[60, 20"),
     "whole": (PLAIN, factors() | {"base_model.model.lm_head.weight": torch.ones(3, D)}, "one of"),
     "dora": (PLAIN | {"use_dora": True}, None, "be plain LoRA, got DoRA"),
+    "pissa": (PLAIN | {"init_lora_weights": "pissa_niter_4"}, None, "from its base .*'pissa_nit"),
     "ia3": (PLAIN | {"peft_type": "IA3"}, None, "be plain LoRA, got 'IA3'"),
     "half": (PLAIN, dict(list(factors().items())[:1]), "hold lora_A and lora_B .*KeyError"),
     "alpha": ({"peft_type": "LORA"}, None, "hold .*'lora_alpha'"),

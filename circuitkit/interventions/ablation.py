@@ -137,11 +137,14 @@ class NoiseAblation(CorruptedRun):
                     "blur. Name a role that every prompt has."
                 )
             start = int(pairs.mask[row].long().argmax())
-            drawn = self._drawn(pairs.clean[row][pairs.mask[row]], noise.shape[-1]) * scale
+            tokens, n = pairs.clean[row][pairs.mask[row]], int(pairs.lengths[row])
+            drawn = self._drawn(tokens[:n], noise.shape[-1])
+            if n < len(tokens):  # of answers behind the prompt
+                drawn = torch.cat((drawn, self._drawn(tokens, noise.shape[-1])[n:]))
             for first, end in spans:
                 at = slice(max(first - clean.start, 0), max(end - clean.start, 0))
                 kept = drawn[max(first, clean.start) - start : max(end, clean.start) - start]
-                noise[row, at] = kept.to(noise)
+                noise[row, at] = (kept * scale).to(noise)
         return replace(clean, entering=clean.entering + noise)
 
     def _drawn(self, tokens: Tensor, width: int) -> Float[Tensor, "token d_model"]:

@@ -45,7 +45,7 @@ def _layout_of(hf_model: Any) -> Layout | None:
     if config.model_type == "falcon" and config.new_decoder_architecture:
         one_norm = config.num_ln_in_parallel_attn == 1
         return Layout("FalconForCausalLM", partial(_new_falcon, one_norm=one_norm))
-    kind = type(hf_model).__name__
+    kind: str = type(hf_model).__name__
     if any(hasattr(config, part) for part in OTHER_SENSES):
         # the usual way of wrapping looks for a processor, and installs packages where it finds none
         return LAYOUTS.get(kind, Layout(kind))

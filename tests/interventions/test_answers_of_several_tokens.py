@@ -18,6 +18,7 @@ from circuitkit.errors import PromptError
 from circuitkit.gradients.circuit_slopes import edge_slopes
 from circuitkit.interventions.ablation import (
     MeanAblation,
+    NoiseAblation,
     ResampleAblation,
     TokenMeanAblation,
     ZeroAblation,
@@ -322,6 +323,19 @@ def test_prompts_alone_get_the_means_of_their_own_tokens(gpt2):
     several = tokenize_pairs(pairs_of(equal=True))
     whole, alone = (ablation.values(gpt2, some) for some in (several, several.prompts_alone()))
     torch.testing.assert_close(alone.z[1], whole.z[1][:, :5])
+
+
+def test_the_noise_of_a_prompt_does_not_depend_on_the_answers_behind_it(gpt2):
+    [pair] = pairs_of(1)
+    others = replace(pair, answers=[[5, 6, 7, 8]])
+    blurred = [
+        NoiseAblation(["A", "ANSWERS"]).run(gpt2, tokenize_pairs([each])).entering[0]
+        for each in (pair, others)
+    ]
+    torch.testing.assert_close(*(x[:5] for x in blurred), rtol=0, atol=0)
+    clean = gpt2.prepare(tokenize_pairs([pair]).clean_batch)[0][0]
+    changed = (blurred[0] - clean).abs().amax(-1) > 1e-6
+    assert changed.tolist() == [False, True, True, False, False, *[True] * (len(changed) - 5)]
 
 
 @pytest.mark.parametrize("name", ["native-bidirectional", "qwen3-next", "llama-4"])

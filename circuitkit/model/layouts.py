@@ -48,7 +48,7 @@ def _layout_of(hf_model: Any) -> Layout | None:
     kind: str = type(hf_model).__name__
     if any(hasattr(config, part) for part in OTHER_SENSES):
         # the usual way of wrapping looks for a processor, and installs packages where it finds none
-        return LAYOUTS.get(kind, Layout(kind))
+        return LAYOUTS.get(kind) or Layout(kind)
     return LAYOUTS.get(kind)
 
 

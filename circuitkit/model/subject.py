@@ -157,7 +157,7 @@ class SubjectModel:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Every block taken apart. Folding norms copies q, k and v: kept once made."""
+        """Every block taken apart; kept once made."""
         where = f"model {self.name!r}"
         found: list[Layer] = []
         for index in range(len(self.bridge.blocks)):

@@ -86,8 +86,8 @@ class ModelFiles:
             )
         if not exists(self.place) and _is_path(self.place):
             raise ModelError(
-                f"{where}: must be a directory or file on this machine, got a path where nothing is. "
-                "Its beginning or its slashes say that it is no Hugging Face name. Check the path."
+                f"{where}: must be a directory or file, got a path where nothing is. Its beginning or "
+                "its slashes say that it is no Hugging Face name. Check the path."
             )
         if self.directory is not None and not is_directory(str(self.directory)):
             raise ModelError(

@@ -105,8 +105,8 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
     if request.prompt_format:
         raise MethodError(
             "--format, --columns: must come with a prompt file, got "
-            f"{shown(request.prompt_format)} with task {shown(request.task)}. It says how a file is read. Give --prompts FILE, or leave "
-            "--format and --columns out."
+            f"{shown(request.prompt_format)} with task {shown(request.task)}. It says "
+            "how a file is read. Give --prompts FILE, or leave --format and --columns out."
         )
     task = find_task(request.task, digest=request.task_digest)
     metric = metric_of(task, request.metric)

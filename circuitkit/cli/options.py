@@ -344,8 +344,8 @@ class Machine:
         choice(
             "--dtype",
             names=names.DTYPES,
-            help="Number type of the weights; auto: that of their files, or in which the circuit "
-            "was found.",
+            help="Number type of the weights; auto: that of their files, or the one in which "
+            "the circuit was found.",
         ),
     ] = "auto"
     memory: MemoryOption = ""

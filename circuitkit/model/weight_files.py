@@ -86,7 +86,7 @@ class ModelFiles:
             )
         if not exists(self.place) and _is_path(self.place):
             raise ModelError(
-                f"{where}: must be a directory or file, got a path where nothing is. Its beginning or "
+                f"{where}: must be a directory or file, got a path where nothing is. Its start or "
                 "its slashes say that it is no Hugging Face name. Check the path."
             )
         if self.directory is not None and not is_directory(str(self.directory)):

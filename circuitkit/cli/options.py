@@ -126,7 +126,7 @@ ReadingOption = Annotated[
     str,
     typer.Option(
         "--reading",
-        help="TOML file that says what the shapes in a file of weights alone do not.",
+        help="TOML file of what a file of weights alone does not tell: layout, heads, norm.",
         metavar="FILE",
     ),
 ]
@@ -344,8 +344,8 @@ class Machine:
         choice(
             "--dtype",
             names=names.DTYPES,
-            help="Number type of the weights; auto: that of their files, or in which the circuit "
-            "was found.",
+            help="Number type of the weights; auto: that of their files, or the one in which "
+            "the circuit was found.",
         ),
     ] = "auto"
     memory: MemoryOption = ""
@@ -473,8 +473,8 @@ def prompt_format(format: str, columns: str) -> str:
     """
     if "=" in format or (format and columns):
         raise MethodError(
-            f"--format: must be a name, and the only rule, got {format!r} with --columns "
-            f"{columns!r}. Each says what columns mean. Leave one out."
+            f"--format: must be a name, without --columns beside it, got {format!r} with --columns "
+            f"{columns!r}. Each says what the columns mean. Leave one out."
         )
     if columns and "=" not in columns:
         raise MethodError(

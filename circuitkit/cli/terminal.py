@@ -219,7 +219,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
 
     Where the terminal is so narrow that words would be broken, each row is a list of its cells.
     """
-    table = Table(title=Text(plain(title), "bold"), title_justify="left")
+    table = Table()
     for i, name in enumerate(header):
         words = [word for text in (name, *(row[i] for row in rows)) for word in plain(text).split()]
         table.add_column(
@@ -230,11 +230,11 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
         )
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
+    OUT.print(Text(filled(title), "bold"))  # over the table, as a narrow one would break it up
     anything = OUT.options.update(max_width=ANY_WIDTH)
     if Measurement.get(OUT, anything, table).minimum <= OUT.width:
         OUT.print(table)
         return
-    OUT.print(Text(filled(title), "bold"))
     for first, *cells in rows:
         OUT.print(wrapped(first, *(f"{n}: {c}" for n, c in zip(header[1:], cells, strict=True))))
 

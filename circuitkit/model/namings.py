@@ -92,8 +92,13 @@ def _named(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
         return [(f"blocks.{block[1]}.{PARTS[block[2]]}", tensor)]
     if block is not None and block[2] in ("attn.c_attn.weight", "attn.c_attn.bias"):
         letter = "W" if block[2].endswith("weight") else "b"
-        parts = tensor.chunk(3) if len(tensor) % 3 == 0 else ()
-        reads = zip("QKV", parts, strict=False)
+        if len(tensor) % 3 or (tensor.ndim == 2 and len(tensor) != 3 * tensor.shape[1]):
+            raise ModelError(
+                f"state dict, {name}: must be of queries, keys and values, [3 * width, width], got "
+                f"{list(tensor.shape)}. Hugging Face's GPT-2 stores the transposed. Load its "
+                "directory, with config.json, in place of the file."
+            )
+        reads = zip("QKV", tensor.chunk(3), strict=True)
         return [(f"blocks.{block[1]}.attn.{letter}_{read}", part) for read, part in reads]
     raise ModelError(
         f"state dict, {name}: must be a name that minGPT or nanoGPT gives a weight, got another. "

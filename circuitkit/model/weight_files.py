@@ -84,6 +84,11 @@ class ModelFiles:
                 f"{where}: a revision must be of a Hugging Face name, got one of the directory "
                 f"{self.place!r}. A directory has one state. Leave the revision out."
             )
+        if not exists(self.place) and _is_path(self.place):
+            raise ModelError(
+                f"{where}: must be a directory or file, got a path where nothing is. Its start or "
+                "its slashes say that it is no Hugging Face name. Check the path."
+            )
         if self.directory is not None and not is_directory(str(self.directory)):
             raise ModelError(
                 f"{where}: the subfolder must be a directory in {self.place!r}, got "
@@ -94,6 +99,11 @@ class ModelFiles:
                 f"{where}: must be a file of GGUF on this machine, got none. There is nothing to "
                 "read. Download it first, and give its path."
             )
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be a path: Hugging Face names are `model` or `user/model`."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
 
 
 def config_of(files: ModelFiles) -> PreTrainedConfig:

@@ -120,8 +120,8 @@ def require_unseen(circuit: Circuit, pairs: PromptPairs) -> None:
             f"validation pairs: must be others than those that found the circuit, got "
             f"{len(shared)} of {len(pairs)} that share a prompt with them, as "
             f"{pairs.pairs[shared[0]].clean!r}. A circuit would be judged on what it was fitted "
-            "to. Leave out --seed, so that the circuit's own seed draws others, or remove them "
-            "from the prompt file."
+            "to. Of a task, leave out --seed: the circuit's own seed draws others. In a prompt "
+            'file, give lines that judge "split": "validation", and find the circuit again.'
         )
 
 

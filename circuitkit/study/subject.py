@@ -104,9 +104,9 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
         return _subject_of_file(request, request.prompts, loaded)
     if request.prompt_format:
         raise MethodError(
-            f"--format: must come with a prompt file, got {shown(request.prompt_format)} with task "
-            f"{shown(request.task)}. It says how a file is read. Give --prompts FILE, or leave "
-            "--format and --columns out."
+            "--format, --columns: must come with a prompt file, got "
+            f"{shown(request.prompt_format)} with task {shown(request.task)}. It says "
+            "how a file is read. Give --prompts FILE, or leave --format and --columns out."
         )
     task = find_task(request.task, digest=request.task_digest)
     metric = metric_of(task, request.metric)

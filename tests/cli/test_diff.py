@@ -287,3 +287,11 @@ def test_files_that_cannot_be_compared_are_refused(files, tmp_path):
         assert done.exit_code == 2
         assert "must be of one architecture" in text_of(done)
     assert not out.exists()
+
+
+def test_circuits_without_scores_are_shown_without_a_column_of_them(tmp_path):
+    names = ("published:ioi-wang", "published:ioi-wang-edges")
+    done = call(*names, "--no-run", "-o", tmp_path / "d.svg")
+    assert done.exit_code == 0, done.output
+    assert "Only in A, in edge order" in text_of(done)
+    assert "score in" not in done.output

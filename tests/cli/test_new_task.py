@@ -55,8 +55,13 @@ def test_the_written_task_can_be_found_and_drawn(written):
     task = find_task(f"{written / 'my_new_task.py'}:MyNewTask")
     assert (task.name, task.other_wordings.name) == ("my-new-task", "my-new-task-other-wordings")
     assert task.description.startswith("My new task: ")
-    splits = sample_splits(task, build_tokenizer(), n=3, seed=0)
-    assert len(splits.validation) == 3
+
+
+def test_the_written_task_has_as_many_pairs_as_run_draws_by_itself(written):
+    task = find_task(f"{written / 'my_new_task.py'}:MyNewTask")
+    splits = sample_splits(task, build_tokenizer(), n=100, n_validation=200, seed=0)
+    assert len(splits.validation) == 200
+    assert len(set(splits.validation.cluster_names)) >= 16
 
 
 def test_nothing_that_is_there_is_written_over(written):

@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from circuitkit.cli.actions import costs
 from circuitkit.cli.app import app
 from circuitkit.cli.values import run_name
 from circuitkit.study import cost
@@ -58,7 +59,7 @@ def test_a_model_is_told_without_a_task():
     assert told["n_parameters"] == 1_021_440
     text = call("models", "--model", "pico", "--dtype", "float64").output
     assert "1,021,440" in text
-    assert "GB in float64 on cpu" in text
+    assert "MB in float64 on cpu" in text
 
 
 BAD = {
@@ -86,3 +87,8 @@ def test_what_cannot_be_used_is_one_sentence(kind, tmp_path, monkeypatch, reques
 def test_a_run_is_named_after_all_that_says_which_weights(tmp_path):
     model = "org/toy?revision=step5&adapter=/x/lora"
     assert run_name("ioi", None, model, "eap") == "ioi--toy-revision-step5-lora--eap"
+
+
+def test_small_sizes_and_times_are_said_in_their_own_unit():
+    assert [costs._size(n) for n in (4_085_760, 2_500_000_000)] == ["4.09 MB", "2.5 GB"]
+    assert [costs._duration(s) for s in (0.2, 37)] == ["under 1 s", "about 37 s"]

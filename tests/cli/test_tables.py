@@ -150,3 +150,9 @@ def test_a_title_names_a_model_by_its_folder_and_not_by_its_whole_path(screen):
     baseline = load_record(IOI).validation.baseline
     showing.show_baseline(baseline, "ioi", "/somewhere/models/hf")
     assert screen.getvalue().splitlines()[0].strip() == "hf on ioi"
+
+
+def test_a_title_is_broken_at_the_edge_of_the_screen_and_not_of_its_table(screen):
+    title = "Effect of noising the paths to logits, in logits"
+    show_table(title, ("", "all"), [("r0", "+0.057")])
+    assert screen.getvalue().splitlines()[0] == title

@@ -45,6 +45,12 @@ def test_an_unknown_model_is_named_with_the_way_out():
         load_model("picco")
 
 
+@pytest.mark.parametrize("name", ["./picco", "/no/such/model", "~/picco", "my/models/toy"])
+def test_a_path_where_nothing_is_is_not_looked_for_on_the_hub(name):
+    with pytest.raises(ModelError, match="got a path where nothing is"):
+        load_model(name)
+
+
 def test_a_missing_weight_file_is_refused(copy):
     (copy / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="must be a readable model directory"):

@@ -143,6 +143,13 @@ class Nasty:
         return (print, ("run",))
 
 
+def test_projections_stored_as_hugging_face_stores_them_are_refused_by_shape(mingpt):
+    key = next(key for key in mingpt if key.endswith("attn.c_attn.weight"))
+    turned = mingpt | {key: mingpt[key].T.contiguous()}
+    with pytest.raises(ModelError, match=r"Hugging Face's GPT-2 stores the transposed\. Load its"):
+        from_mingpt(turned, 4)
+
+
 def test_nothing_in_a_file_of_weights_is_run(tmp_path, capfd):
     torch.save({"model": Nasty()}, tmp_path / "w.pt")
     (tmp_path / "r.toml").write_text("")

@@ -14,7 +14,7 @@ from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
 from circuitkit.zoo import load_model
 
-GB = 1e9
+MB, GB = 1e6, 1e9
 
 
 def show_model(what: AnyModel, n_tokens: int, machine: Machine, shown: ShownAtOnce) -> None:
@@ -54,11 +54,11 @@ def show_cost(cost: Cost, says: list[str], *, as_json: bool) -> None:
         ("layers, heads, d_model", f"{cost.n_layers}, {cost.n_heads}, {cost.d_model}"),
         ("edges between components", f"{cost.n_edges:,} between {cost.n_components:,}"),
         ("longest prompt", f"{cost.n_ctx:,} tokens"),
-        ("weights", f"{cost.weight_bytes / GB:.3g} GB in {cost.dtype} on {cost.device}"),
-        (f"a pair of {cost.n_tokens} tokens", f"{cost.pair_bytes / GB:.3g} GB"),
+        ("weights", f"{_size(cost.weight_bytes)} in {cost.dtype} on {cost.device}"),
+        (f"a pair of {cost.n_tokens} tokens", _size(cost.pair_bytes)),
         (f"one run of {cost.n_pairs} pairs", f"about {cost.run_seconds:.2g} s"),
         *(
-            (f"{name} on {cost.n_pairs} pairs", f"about {duration_text(seconds)}")
+            (f"{name} on {cost.n_pairs} pairs", _duration(seconds))
             for name, seconds in cost.seconds.items()
         ),
         ("digest", cost.digest),
@@ -66,3 +66,11 @@ def show_cost(cost: Cost, says: list[str], *, as_json: bool) -> None:
     show_table(cost.model, ("what", "value"), rows)
     for sentence in says:
         OUT.print(filled(sentence))
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / GB:.3g} GB" if n_bytes >= GB / 10 else f"{n_bytes / MB:.3g} MB"
+
+
+def _duration(seconds: float) -> str:
+    return "under 1 s" if seconds < 1 else f"about {duration_text(seconds)}"

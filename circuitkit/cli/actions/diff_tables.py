@@ -92,10 +92,12 @@ def _show_only(
 ) -> None:
     ranked = sorted(names, key=lambda edge: -abs(side.scores[edge]))[:limit]
     shown = "" if len(ranked) == len(names) else f"; {len(ranked)} of {len(names)}, --all shows all"
+    scored = [each for each in both if any(each.scores.values())]  # circuits of papers have none
+    order = "by |score| there" if side in scored else "in edge order"
     show_table(
-        f"Only in {side.letter}, by |score| there{shown}",
-        ("edge", "score in A", "score in B"),
-        [(edge, *(f"{each.scores[edge]:+.3g}" for each in both)) for edge in ranked],
+        f"Only in {side.letter}, {order}{shown}",
+        ("edge", *(f"score in {each.letter}" for each in scored)),
+        [(edge, *(f"{each.scores[edge]:+.3g}" for each in scored)) for edge in ranked],
     )
 
 

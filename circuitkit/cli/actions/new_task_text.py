@@ -10,13 +10,19 @@ from circuitkit import LogitDifference, PromptPair, Task, fill
 # A frame is a sentence with slots. Pairs of one template must have equally many tokens: words that
 # may stand in one slot are equally long, best one token each, with a space before them.
 FRAMES = {
-    "capital": "The capital of {country} is",
-    "city": "The capital city of {country} is called",
+    "said": "Then {name} said that the capital of {country} is",
+    "city": "Again {name} said that the capital city of {country} is",
 }
 # Other sentences for the same: a circuit that was found on FRAMES is judged on these as well.
 OTHER_FRAMES = {
-    "map": "On the map of {country}, the capital is",
+    "knows": "As {name} knows, the capital of {country} is",
 }
+# Prompts must be many: finding, judging and means use 400 pairs that share none (less with --n).
+NAMES = [
+    *("Mary", "John", "James", "David", "Michael", "Robert", "William", "Richard"),
+    *("Daniel", "Paul", "Mark", "George", "Brian", "Kevin", "Sarah", "Laura"),
+]
+# A verdict needs at least 16 independent pairs, so at least 16 facts.
 FACTS = {
     "France": "Paris",
     "Germany": "Berlin",
@@ -30,6 +36,18 @@ FACTS = {
     "Cuba": "Havana",
     "Peru": "Lima",
     "Iraq": "Baghdad",
+    "England": "London",
+    "Ireland": "Dublin",
+    "Canada": "Ottawa",
+    "China": "Beijing",
+    "Iran": "Tehran",
+    "Syria": "Damascus",
+    "Sweden": "Stockholm",
+    "Austria": "Vienna",
+    "Belgium": "Brussels",
+    "Poland": "Warsaw",
+    "Turkey": "Ankara",
+    "Thailand": "Bangkok",
 }
 
 
@@ -37,7 +55,7 @@ class @CLASS@OtherWordings(Task):
     """The same in frames that are not in FRAMES."""
 
     name = "@NAME@-other-wordings"
-    metric = LogitDifference()  # answers against wrong answers; the README lists others
+    metric = LogitDifference()  # `circuitkit run --help` lists others
     frames = OTHER_FRAMES
 
     def pairs(self, rng: random.Random) -> Iterator[PromptPair]:
@@ -45,22 +63,23 @@ class @CLASS@OtherWordings(Task):
         while True:
             template = rng.choice(sorted(self.frames))
             country, other = rng.sample(sorted(FACTS), 2)
+            name = rng.choice(NAMES)
             # fill() also returns where each slot stands, in characters
-            clean, spans = fill(self.frames[template], country=country)
-            corrupted, _ = fill(self.frames[template], country=other)
+            clean, spans = fill(self.frames[template], name=name, country=country)
+            corrupted, _ = fill(self.frames[template], name=name, country=other)
             yield PromptPair(
                 clean=clean,  # the prompt that shows the behaviour
                 corrupted=corrupted,  # the same, without what the behaviour depends on
                 answers=[f" {FACTS[country]}"],  # right after the clean prompt
                 wrong_answers=[f" {FACTS[other]}"],  # right after the corrupted one
-                roles={"country": spans["country"]},  # names for tokens that matter
+                roles=spans,  # names for tokens that matter
                 template=template,  # pairs of one template are averaged position by position
                 cluster=f"capital of {country}",  # pairs that test one fact count as one
             )
 
 
 class @CLASS@(@CLASS@OtherWordings):
-    """@TITLE@: 'The capital of France is' -> Paris."""
+    """@TITLE@: 'Then Mary said that the capital of France is' -> Paris."""
 
     name = "@NAME@"
     frames = FRAMES

@@ -32,6 +32,8 @@ def mib(rows: Sequence[Row], choice: str) -> Iterator[tuple[Row, PromptPair]]:
         name = f"{(choice or kind).removesuffix(ENDING)}{ENDING}"
         if name not in row.data:
             have = sorted(key.removesuffix(ENDING) for key in row.data if key.endswith(ENDING))
+            if not have:
+                raise row.wrong("its columns", f"prompt and at least one NAME{ENDING}", [*row.data])
             raise row.wrong("the counterfactual", f"one of {', '.join(have)}", name)
         other = row.data[name]
         if not isinstance(other, Mapping) or other.get("prompt") is None:

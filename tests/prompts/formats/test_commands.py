@@ -63,8 +63,8 @@ def test_files_whose_format_is_known_by_its_columns_do_not_name_it(tmp_path):
     [
         (("--columns", COLUMNS), "must come with a prompt file"),
         (("--columns", "clean"), "must name columns as clean=prompt,answer=target, got 'clean'"),
-        (("--format", "mib", "--columns", COLUMNS), "must be a name, and the only rule"),
-        (("--format", "clean=q"), "must be a name, and the only rule"),
+        (("--format", "mib", "--columns", COLUMNS), "must be a name, without --columns beside it"),
+        (("--format", "clean=q"), "must be a name, without --columns beside it"),
     ],
 )
 def test_options_that_mean_nothing_together_are_refused(words, says):

@@ -124,6 +124,15 @@ def test_the_counterfactual_of_mib_can_be_chosen(tmp_path):
         read_prompts(path, "mib:xyz")
 
 
+def test_rows_without_any_counterfactual_are_refused_with_the_columns_that_they_have(tmp_path):
+    path = as_lines(
+        tmp_path / "rows.jsonl", [{"question": "The capital of France is", "gold": " Paris"}]
+    )
+    asked = r"prompt and at least one NAME_counterfactual, got \['question', 'gold'\]"
+    with pytest.raises(PromptError, match=asked):
+        read_prompts(path, "mib")
+
+
 def test_mib_arithmetic_reads_sums_and_leaves_out_rows_without_a_counterfactual(tmp_path):
     rows = [SUM_ROW, SUM_ROW | {"random_counterfactual": None}]
     (pair,) = pairs_of(as_lines(tmp_path / "sums.jsonl", rows))

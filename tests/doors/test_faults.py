@@ -50,7 +50,7 @@ def refused(door, *args, error=CircuitkitError, **options):
 
 PAIR = {"clean": [1, 2, 3], "corrupted": [1, 4, 3], "answers": [5], "wrong_answers": [6]}
 LINES = {
-    "an id below 0": ({"clean": [-1, 2, 3]}, "from 0 on, got the id -1"),
+    "an id below 0": ({"clean": [-1, 2, 3]}, "from 0 on, or messages, got the id -1"),
     "an id beyond 64 bits": ({"clean": [2**63, 2, 3]}, "text or a list of token ids"),
     "an id of 400 digits": ({"clean": [10**400, 2, 3]}, "text or a list of token ids"),
     "a template that is a list": ({"template": [1]}, "template must be text"),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from circuitkit.errors import MethodError, PromptError
 from circuitkit.prompts.answers import Spelled
-from circuitkit.prompts.pairs import Labels
+from circuitkit.prompts.batch import Labels
 
 Logits = Float[Tensor, "pair *label vocab"]
 

@@ -167,17 +167,11 @@ NAMES = {
     "interventions.path_patching": {"Path": "interventions.path_patching:PatchedPath"},
     "model.layers": {"layer_of": "model.layers:layer_from_block"},
     "prompts": {
-        name: f"prompts.pairs:{name}"
-        for name in (
-            "END",
-            "Labels",
-            "PromptBatch",
-            "PromptPair",
-            "PromptPairs",
-            "Span",
-            "fill",
-            "next_word",
-        )
+        **{name: f"prompts.batch:{name}" for name in ("Labels", "PromptBatch")},
+        **{
+            name: f"prompts.pairs:{name}"
+            for name in ("END", "PromptPair", "PromptPairs", "Span", "fill", "next_word")
+        },
     },
     "reporting.record": {"save_interpretation": "interpretation.file:save_interpretation"},
     "settings": {

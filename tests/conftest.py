@@ -25,7 +25,8 @@ from circuitkit.metrics import LogitDifference
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.recording import attention_bias_before, record, sender_outputs
 from circuitkit.model.runs import whole_run
-from circuitkit.prompts.pairs import PromptBatch, PromptPair, PromptPairs
+from circuitkit.prompts.batch import PromptBatch
+from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.reporting.pictures import Album, Missing
 from circuitkit.study import subject as studied

@@ -13,7 +13,7 @@ from circuitkit.metrics import (
     ProbabilityDifference,
     metric_named,
 )
-from circuitkit.prompts.pairs import Labels
+from circuitkit.prompts.batch import Labels
 
 LOGITS = torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, math.log(2)]], dtype=torch.float64)
 LABELS = Labels(torch.tensor([[2, 1], [0, -1]]), torch.tensor([[0, -1], [1, 2]]))

@@ -31,8 +31,9 @@ from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import Recorder, counted_from, require_finite, sender_outputs
 from circuitkit.model.runs import whole_run
+from circuitkit.prompts.batch import PromptBatch
 from circuitkit.prompts.columns import Columns, all_positions
-from circuitkit.prompts.pairs import PromptBatch, PromptPairs
+from circuitkit.prompts.pairs import PromptPairs
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from circuitkit.model.recording import (
     sender_outputs,
 )
 from circuitkit.model.runs import Run
-from circuitkit.prompts.pairs import Labels
+from circuitkit.prompts.batch import Labels
 
 
 @dataclass(frozen=True)

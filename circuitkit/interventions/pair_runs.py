@@ -9,7 +9,8 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import Activations, record_run
 from circuitkit.model.runs import Run, behind, whole_run
-from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.prompts.batch import Labels
+from circuitkit.prompts.pairs import PromptPairs
 
 
 class PairRuns:

@@ -34,7 +34,8 @@ from circuitkit.model.recording import (
     sender_outputs,
 )
 from circuitkit.model.runs import behind, whole_run
-from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.prompts.batch import Labels
+from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.progress import Progress, silent
 
 

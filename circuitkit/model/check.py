@@ -27,7 +27,7 @@ from circuitkit.model.precision import own_type
 from circuitkit.model.recording import record
 from circuitkit.model.refusals import first_line
 from circuitkit.model.subject import SubjectModel
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 
 PROBE_LENGTH, PROBE_PADDING = 12, 3
 # in float64 the family's own code is held to float64 too (model/precision.py)

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from circuitkit.errors import DecompositionError, PromptError
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 
 CLASSIFIER, MASKED = "ForSequenceClassification", "ForMaskedLM"
 FIRST, LAST = "first", "last"

@@ -12,7 +12,7 @@ from circuitkit.errors import DecompositionError
 from circuitkit.model.attention import LayerContext, Rotary
 from circuitkit.model.families import family_of
 from circuitkit.prompts.answers import Branches
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 
 ATTENTION_KINDS = {
     "full_attention": False,

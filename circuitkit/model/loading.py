@@ -61,7 +61,7 @@ from circuitkit.model.weight_files import (
     read_weights,
     require_family,
 )
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 from circuitkit.work.text import shown
 
 AUTO_DTYPE = "auto"

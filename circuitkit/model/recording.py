@@ -21,7 +21,7 @@ from circuitkit.model.forward import Hook, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import Run, whole_run
 from circuitkit.model.subject import SubjectModel
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 
 
 @dataclass(frozen=True)

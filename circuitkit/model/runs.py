@@ -15,7 +15,8 @@ from circuitkit.model.attention import KeysValues
 from circuitkit.model.context import Context
 from circuitkit.model.forward import Sources, Start, run_layers
 from circuitkit.model.subject import SubjectModel
-from circuitkit.prompts.pairs import PromptBatch, PromptPairs
+from circuitkit.prompts.batch import PromptBatch
+from circuitkit.prompts.pairs import PromptPairs
 
 WORTHWHILE = 1 / 8  # of all positions
 

@@ -18,7 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.errors import DecompositionError, ModelError, PromptError
+from circuitkit.errors import DecompositionError, ModelError
 from circuitkit.model import hook_points
 from circuitkit.model.attention import LayerContext
 from circuitkit.model.classifiers import require_position_read
@@ -48,10 +48,16 @@ from circuitkit.model.forward import (
 )
 from circuitkit.model.layers import Layer, layer_from_block, matrix_of, part
 from circuitkit.model.norms import Norm, norm_of
-from circuitkit.model.vocabulary import require_answers, require_tokens
+from circuitkit.model.vocabulary import (
+    require_answers,
+    require_length,
+    require_one_token,
+    require_tokens,
+)
+from circuitkit.prompts.batch import PromptBatch
 from circuitkit.prompts.chat import render_chat
 from circuitkit.prompts.messages import is_chat
-from circuitkit.prompts.pairs import Prompt, PromptBatch, PromptPairs
+from circuitkit.prompts.pairs import Prompt, PromptPairs
 
 
 @dataclass(frozen=True)
@@ -304,26 +310,14 @@ class SubjectModel:
         Raises:
             PromptError: they are longer than its context.
         """
-        longest = int(batch.position_ids.max()) + 1
-        if longest > self.n_ctx:
-            raise PromptError(
-                f"prompts: must have at most {self.n_ctx} tokens for model {self.name!r}, got "
-                f"{longest}. The model has no positions beyond. Shorten the prompts."
-            )
+        require_length(batch, self.n_ctx, self.name)
 
     def _check_branches(self, batch: PromptBatch) -> None:
-        if batch.branches is not None and not self.is_causal:
-            raise PromptError(
-                f"answers: must be one token each for model {self.name!r}, got some of several. "
-                "Its tokens see later ones, so an answer cannot be read token by token. Choose "
-                "answers of one token."
-            )
-        if batch.branches is not None and self.graph.mixers:
-            raise PromptError(
-                f"answers: must be one token each for model {self.name!r}, got some of several. "
-                f"Layer {self.graph.mixers[0]} mixes positions without heads, so that every answer "
-                "would see those beside it. Choose answers of one token."
-            )
+        if batch.branches is not None:
+            why = "" if self.is_causal else "Its tokens see later ones"
+            if self.graph.mixers:
+                why = f"Layer {self.graph.mixers[0]} mixes positions without heads"
+            require_one_token(why, self.name)
 
     def require_vocabulary(self, *sets: PromptPairs) -> None:
         """Refuse pairs with tokens or answers that the model does not have.

@@ -1,10 +1,10 @@
-"""Whether a model has the tokens that prompts and answers name. Asked before anything is run."""
+"""Whether a model can read prompts and answers: their tokens, length, and what sees them."""
 
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from circuitkit.errors import AnswerError, PromptError
-from circuitkit.prompts.pairs import Labels
+from circuitkit.prompts.batch import Labels, PromptBatch
 
 
 def require_tokens(
@@ -46,3 +46,30 @@ def require_answers(labels: Labels, size: int, model: str) -> None:
                 f"{size - 1}, got {int(ids[at])} for pair {at[0]}. The model has no logit "
                 "for it. Use ids of this model's tokenizer."
             )
+
+
+def require_length(batch: PromptBatch, n_ctx: int, model: str) -> None:
+    """Refuse prompts for which the model has no positions.
+
+    Raises:
+        PromptError: they are longer than its context.
+    """
+    longest = int(batch.position_ids.max()) + 1
+    if longest > n_ctx:
+        raise PromptError(
+            f"prompts: must have at most {n_ctx} tokens for model {model!r}, got "
+            f"{longest}. The model has no positions beyond. Shorten the prompts."
+        )
+
+
+def require_one_token(why: str, model: str) -> None:
+    """Refuse answers of several tokens, if there is a reason `why` one would see another's tokens.
+
+    Raises:
+        PromptError: there is.
+    """
+    if why:
+        raise PromptError(
+            f"answers: must be one token each for model {model!r}, got some of several. {why}, so "
+            "an answer cannot be read token by token. Choose answers of one token."
+        )

@@ -7,8 +7,9 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitkit.errors import AnswerError, PromptError
 from circuitkit.prompts.answers import Entry
+from circuitkit.prompts.batch import Labels
 from circuitkit.prompts.encoding import answer_ids, pieces, shown
-from circuitkit.prompts.pairs import ANSWERS, Answer, Labels, PromptPair, Span
+from circuitkit.prompts.pairs import ANSWERS, Answer, PromptPair, Span
 
 FIELDS = {"answers": False, "wrong_answers": True}  # and whether its answers are wrong
 

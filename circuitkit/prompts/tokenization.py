@@ -13,10 +13,11 @@ from transformers import PreTrainedTokenizerBase
 from circuitkit.errors import AlignmentError, PromptError
 from circuitkit.prompts.alignment import Side, checked_rule, pieces_of, require_one_token
 from circuitkit.prompts.answers import Layout, branches_of, further_columns, laid_out, spelled
+from circuitkit.prompts.batch import Labels
 from circuitkit.prompts.clusters import cluster_names
 from circuitkit.prompts.encoding import SHOWN, checked_bos, encode, pieces, shown
 from circuitkit.prompts.expected import Expected, expected_from, expected_of
-from circuitkit.prompts.pairs import ANSWERS, END, Labels, PromptPair, PromptPairs, Span
+from circuitkit.prompts.pairs import ANSWERS, END, PromptPair, PromptPairs, Span
 from circuitkit.prompts.pieces import Piece, shifted
 from circuitkit.prompts.spans import token_roles
 

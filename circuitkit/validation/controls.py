@@ -20,7 +20,8 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.random_circuits import random_connected, random_like, random_of_profile
 from circuitkit.errors import CriterionError
 from circuitkit.glossary import CRITERIA
-from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.prompts.batch import Labels
+from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.prompts.tokenization import with_answers_of
 from circuitkit.statistics.bound import Bound
 from circuitkit.validation.case import Case

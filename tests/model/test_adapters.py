@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from circuitkit.errors import ModelError
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 from circuitkit.zoo import load_model
 
 D, MLP, VOCAB = 20, 48, 37

@@ -9,7 +9,7 @@ import torch
 
 from circuitkit.errors import DecompositionError
 from circuitkit.model.families import FAMILIES, USUAL, alibi_bias, family_of
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.zoo import load_model
 from tests import families

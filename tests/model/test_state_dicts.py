@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from circuitkit.errors import ActivationError, ModelError
 from circuitkit.model.state_dicts import Reading, load_state_dict, renamed
-from circuitkit.prompts.pairs import PromptBatch
+from circuitkit.prompts.batch import PromptBatch
 from tests.families import make_native
 
 N_CTX, VOCAB, VOCAB_OUT, N_LAYERS, N_HEADS, D_MODEL, D_HEAD, D_MLP = 6, 13, 7, 2, 3, 8, 5, 11

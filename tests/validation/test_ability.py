@@ -5,7 +5,7 @@ import pytest
 
 from circuitkit.errors import CriterionError
 from circuitkit.metrics import Accuracy, KLDivergence, ProbabilityDifference
-from circuitkit.prompts.pairs import Labels
+from circuitkit.prompts.batch import Labels
 from circuitkit.validation.ability import Ability, AbilityShare
 from circuitkit.validation.verdict import outcome_of
 

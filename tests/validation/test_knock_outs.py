@@ -9,8 +9,8 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
 from circuitkit.metrics import KLDivergence
+from circuitkit.prompts.batch import Labels
 from circuitkit.prompts.columns import by_role
-from circuitkit.prompts.pairs import Labels
 from circuitkit.validation import knock_outs
 from circuitkit.validation.knock_outs import (
     GREEDY_STEPS,

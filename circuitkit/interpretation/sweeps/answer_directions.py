@@ -17,7 +17,8 @@ from torch import Tensor
 
 from circuitkit.model import SubjectModel
 from circuitkit.model.norms import Norm
-from circuitkit.prompts.pairs import Labels, PromptPairs
+from circuitkit.prompts.batch import Labels
+from circuitkit.prompts.pairs import PromptPairs
 
 
 @dataclass(frozen=True)

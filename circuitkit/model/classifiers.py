@@ -17,6 +17,8 @@ from transformers import (
 
 from circuitkit.errors import DecompositionError, PromptError
 from circuitkit.prompts.batch import PromptBatch
+from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.text import shown
 
 CLASSIFIER, MASKED = "ForSequenceClassification", "ForMaskedLM"
 FIRST, LAST = "first", "last"
@@ -102,3 +104,22 @@ def require_position_read(batch: PromptBatch, model: Any, name: str) -> None:
             f"classification head reads there, got another position for prompt {row}. The logits "
             "there are not the classifier's. Leave out answer_after, or set it to that token."
         )
+
+
+def require_label_numbers(pairs: PromptPairs, model: Any, name: str) -> None:
+    """Refuse answers that are text where labels are the vocabulary: a token is none of them.
+
+    Raises:
+        PromptError: naming the first such pair.
+    """
+    if not position_read(model):
+        return
+    for row, pair in enumerate(pairs.pairs):
+        said = [each for each in (*pair.answers, *pair.wrong_answers) if isinstance(each, str)]
+        if said:
+            known = ", ".join(f"{n}: {label}" for n, label in model.config.id2label.items())
+            raise PromptError(
+                f"prompts: answers must be the numbers of labels for model {name!r}, which is a "
+                f"classifier, got the text {shown(said[0])} for pair {row}. Its tokens are no "
+                f"labels. Give the number of one ({shown(known)})."
+            )

@@ -21,7 +21,7 @@ from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import DecompositionError, ModelError
 from circuitkit.model import hook_points
 from circuitkit.model.attention import LayerContext
-from circuitkit.model.classifiers import require_position_read
+from circuitkit.model.classifiers import require_label_numbers, require_position_read
 from circuitkit.model.context import (
     Context,
     Span,
@@ -323,10 +323,12 @@ class SubjectModel:
         """Refuse pairs with tokens or answers that the model does not have.
 
         Raises:
-            PromptError: naming the first id that is no token, and its place.
+            PromptError: naming the first id that is no token, and its place; or an answer that is
+                text, of a classifier.
             AnswerError: naming the first id that has no logit, and its pair.
         """
         for pairs in sets:
+            require_label_numbers(pairs, self.bridge.original_model, self.name)
             self._check_vocabulary(pairs.clean_batch)
             self._check_vocabulary(pairs.corrupted_batch)
 

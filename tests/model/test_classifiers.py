@@ -3,6 +3,8 @@
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from circuitkit.discovery import eap
 from circuitkit.errors import AnswerError, DecompositionError, PromptError
@@ -60,6 +62,18 @@ def test_an_answer_that_is_no_label_is_refused(tmp_path):
     model = load_model(tmp_path)
     with pytest.raises(AnswerError, match="0 to 2, got 3 for pair 0"):
         eap.score_edges(model, pairs_of(answer=3), LogitDifference())
+
+
+def test_an_answer_that_is_text_is_refused_with_the_labels(tmp_path):
+    words = Tokenizer(WordLevel({"<unk>": 0, "Mary": 1}, unk_token="<unk>"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+    model = make_family("gpt2-classifier", tmp_path)
+    pairs = tokenize_pairs([PromptPair([1, 2], [1, 3], ["Mary"])], tokenizer)
+    with pytest.raises(
+        PromptError, match=r"the numbers of labels .* 'Mary' for pair 0.*0: LABEL_0"
+    ):
+        model.require_vocabulary(pairs)
+    model.require_vocabulary(tokenize_pairs([PromptPair([1, 2], [1, 3], [1])], tokenizer))
 
 
 def test_an_answer_that_is_read_elsewhere_than_at_the_last_token_is_refused(tmp_path):

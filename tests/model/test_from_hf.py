@@ -80,6 +80,7 @@ class Wrapped(torch.nn.Module):
         raise AssertionError
 
 
+@pytest.mark.without_shapes  # which refuses them itself
 def test_objects_of_other_classes_are_refused_with_the_way_to_go(hf_model, toy):
     with pytest.raises(ModelError, match=r"must be a Hugging Face model .* got Wrapped\. .*merge"):
         from_hf(Wrapped())

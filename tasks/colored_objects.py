@@ -10,7 +10,7 @@ from typing import ClassVar
 from circuitkit.metrics import LogitDifference
 from circuitkit.prompts.pairs import PromptPair, fill
 from circuitkit.task import Task
-from circuitkit.zoo.lexicon import OBJECTS, words_of
+from circuitkit.zoo.lexicon import COLORS, OBJECTS
 
 FRAMES = {
     "table": (
@@ -27,7 +27,6 @@ OTHER_FRAMES = {
     "bought": "She has a {c0} {o0}, a {c1} {o1} and a {c2} {o2}. At home she saw the {asked}, all",
     "is": "The {o0} is {c0}, the {o1} is {c1}, the {o2} is {c2}. Look again at the {asked}: it is",
 }
-COLORS = words_of("red blue green yellow black white brown pink purple orange gray")
 
 
 class OtherWordings(Task):

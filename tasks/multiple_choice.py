@@ -10,7 +10,7 @@ from typing import ClassVar
 from circuitkit.metrics import LogitDifference
 from circuitkit.prompts.pairs import PromptPair, fill
 from circuitkit.task import Task
-from circuitkit.zoo.lexicon import OBJECTS, words_of
+from circuitkit.zoo.lexicon import COLORS, OBJECTS
 
 CHOICES = "\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:"
 FRAMES = {
@@ -22,7 +22,6 @@ OTHER_FRAMES = {
     "quiz": "Quiz. A {thing} that is {color} was lost. The lost {thing_again} is:" + CHOICES,
 }
 LETTERS = "ABCD"
-COLORS = words_of("red blue green yellow black white brown pink purple orange gray")
 
 
 class OtherWordings(Task):

@@ -23,6 +23,7 @@ from circuitkit.prompts.chat import RenderedChat, render_chat
 from circuitkit.prompts.messages import is_chat
 from circuitkit.prompts.offsets import offsets_by_decoding
 from circuitkit.prompts.pairs import Prompt, Span
+from circuitkit.work.text import is_unicode
 
 BOS_CHOICES = ("auto", "always", "never")
 BY_TEMPLATE = "by template"  # what `auto` is for messages
@@ -153,7 +154,7 @@ def _piece(token: int, tokenizer: PreTrainedTokenizerBase | None) -> str:
 
 def shown(value: object, limit: int = SHOWN) -> str:
     """Return a value as a message shows it: cut where it is long."""
-    text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
+    text = ascii(value) if isinstance(value, str) and not is_unicode(value) else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
@@ -229,7 +230,7 @@ def _plain_ids(
             f"{where}: must be token ids, got text, and the model has no tokenizer. "
             "Give lists of token ids, or put tokenizer.json into the model's directory."
         )
-    if not _is_unicode(text):
+    if not is_unicode(text):
         raise error_class(
             f"{where}: must be Unicode text, got half of a surrogate pair. No tokenizer can read "
             "it. Take it out."
@@ -256,11 +257,3 @@ def _is_unknown(token: int, tokenizer: PreTrainedTokenizerBase | None) -> bool:
     unknown = getattr(tokenizer, "unk_token_id", None)
     # GPT-2 names its end-of-text token as the unknown one too, yet has no unknown words.
     return unknown is not None and token == unknown and unknown != tokenizer.eos_token_id  # type: ignore[union-attr]
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-    return True

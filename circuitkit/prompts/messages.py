@@ -5,7 +5,7 @@ from typing import TypeGuard
 
 from circuitkit.errors import PromptError
 from circuitkit.prompts.pairs import Message, MessageSpan, fill
-from circuitkit.work.text import is_safe, shown
+from circuitkit.work.text import is_safe, is_unicode, shown
 
 ROLE, CONTENT = "role", "content"
 USER, ASSISTANT = "user", "assistant"
@@ -60,12 +60,8 @@ def require_messages(messages: Sequence[object], where: str) -> None:
                 f"{where}: the role of message {place} must be text without control characters, "
                 f"got {shown(who)}. It says who speaks. Write it as {EXAMPLE}."
             )
-        if not (isinstance(content, str) and content and _is_unicode(content)):
+        if not (isinstance(content, str) and content and is_unicode(content)):
             raise PromptError(
                 f"{where}: the content of message {place} must be text, and not empty, got "
                 f"{shown(content)}. It is what is said. Fill it, or leave the message out."
             )
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)

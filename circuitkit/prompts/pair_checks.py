@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from circuitkit.errors import PromptError
 from circuitkit.prompts.messages import CONTENT, EXAMPLE, is_chat, require_messages
 from circuitkit.prompts.pairs import PromptPair
-from circuitkit.work.text import is_safe, shown
+from circuitkit.work.text import is_safe, is_unicode, shown
 
 MAX_ID = 2**63 - 1  # what a tensor of token ids can hold
 MAX_LENGTH = 100_000  # of a prompt: tokenising more takes seconds, and no model runs on it
@@ -113,7 +113,7 @@ def _require_roles(roles: object, prompt: object, named: tuple[str, str], where:
 
 def _is_text(value: object) -> TypeGuard[str]:
     """Return whether it is text that can be encoded: without halves of characters."""
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, str) and is_unicode(value)
 
 
 def _are_ids(value: object) -> TypeGuard[Collection[int]]:

@@ -70,6 +70,11 @@ def is_safe(text: str) -> bool:
     return UNSAFE.search(text) is None
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be encoded: it holds no half of a surrogate pair."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def cut(text: str, limit: int = SHOWN) -> str:
     """Return the text, or its first `limit` characters and how long it is."""
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

@@ -46,6 +46,8 @@ OBJECTS = words_of(
     """
 )
 
+COLORS = words_of("red blue green yellow black white brown pink purple orange gray")
+
 SPAN_NOUNS = words_of(
     """
     war siege trip study strike festival meeting project storm drought voyage tour reign debate

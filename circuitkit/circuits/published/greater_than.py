@@ -1,5 +1,7 @@
 """Greater-than in GPT-2 small: heads that bring the year, and MLPs that compare (Hanna et al.)."""
 
+from dataclasses import replace
+
 from circuitkit.circuits.graph import INPUT, LOGITS
 from circuitkit.circuits.published.entry import Connection, Published
 from circuitkit.circuits.published.ioi import GPT2_SMALL
@@ -31,18 +33,14 @@ NODES = Published(
     classes=CLASSES,
     citation=CITATION,
     url=URL,
-    says="the ten heads and eight MLPs of the paper's circuit; every edge between these, the input "
-    "and the logits. a6.h1, which later lists have, is in neither the paper's text nor its code",
+    says="the ten heads and eight MLPs of the paper's code; every edge between these, the input "
+    "and the logits. a6.h1 is left out: the authors' code for the paper does not have it, their "
+    "later script and auto-circuit do",
     sources=SOURCES,
 )
-EDGES = Published(
+EDGES = replace(
+    NODES,
     name="greater-than-hanna-edges",
-    task="greater-than",
-    model="gpt2",
-    graph=GPT2_SMALL,
-    classes=CLASSES,
-    citation=CITATION,
-    url=URL,
     says="the connections that the paper's code patches: early parts into the year heads, year "
     "heads into the late MLPs and the logits, MLPs of a stage into later ones of it. The paper "
     "leaves all that feeds the year heads' queries alone; here queries read the early parts, as "
@@ -57,5 +55,4 @@ EDGES = Published(
         Connection("late MLP", "late MLP"),
         Connection("late MLP", LOGITS),
     ),
-    sources=SOURCES,
 )

@@ -1,5 +1,7 @@
 """Indirect object identification in GPT-2 small: 26 heads in seven classes (Wang et al. 2022)."""
 
+from dataclasses import replace
+
 from circuitkit.circuits.graph import INPUT, LOGITS, ComponentGraph
 from circuitkit.circuits.published.entry import Connection, Published
 
@@ -40,14 +42,9 @@ NODES = Published(
     "in; every edge between these, the input and the logits",
     sources=SOURCES,
 )
-EDGES = Published(
+EDGES = replace(
+    NODES,
     name="ioi-wang-edges",
-    task="ioi",
-    model="gpt2",
-    graph=GPT2_SMALL,
-    classes=CLASSES,
-    citation=CITATION,
-    url=URL,
     says="between heads, and between heads and the input or the logits, only the connections of "
     "classes in the paper's figure 2, as ACDC (Conmy et al. 2023, arXiv:2304.14997) wrote them "
     "down by query, key and value; every edge of the 26 heads, the input and the logits with an "
@@ -65,5 +62,4 @@ EDGES = Published(
         Connection(INPUT, LOGITS),
     ),
     free_mlps=True,
-    sources=SOURCES,
 )

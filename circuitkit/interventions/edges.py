@@ -167,7 +167,10 @@ class EdgeBench:
         senders = [edge.sender for edge in edges]
         if what == "heads":
             return self._into_heads(layer, senders, [edge.within for edge in edges])
-        return self._into_mlp(layer, senders) if what == "mlp" else self._into_logits(senders)
+        if what == "mlp":
+            before = self.model.graph.n_reads_in(layer)
+            return self._into_mlp(layer, senders, [edge.within - before for edge in edges])
+        return self._into_logits(senders)
 
     def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
         return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])
@@ -207,16 +210,38 @@ class EdgeBench:
         q, k, v = reads
         return self._continued(entering.repeat(n, 1, 1), n, layer, (q, k, v))
 
-    def _into_mlp(self, layer: int, senders: list[int]) -> Tensor:
+    def _into_mlp(self, layer: int, senders: list[int], parts: list[int]) -> Tensor:
         kept, n = self.base.kept, len(senders)
-        mlp = self.model.layers[layer].mlp
-        assert mlp is not None
-        read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
-        with torch.no_grad():
-            written = mlp(read.flatten(0, 1))
+        block = self.model.layers[layer]
+        assert block.mlp is not None
+        units = block.units
+        if units is not None and units.spec.read_alone:
+            written = self._into_parts(layer, senders, parts)
+        else:
+            read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
+            with torch.no_grad():
+                written = block.mlp(read.flatten(0, 1))
         # The residual stream behind the MLP, without what the MLP wrote in the base run.
         rest = kept[hook_points.resid_post(layer)] - kept[hook_points.mlp_out(layer)]
         return self._continued(rest.repeat(n, 1, 1) + written, n, layer + 1)
+
+    def _into_parts(self, layer: int, senders: list[int], parts: list[int]) -> Tensor:
+        """Return what an MLP writes of which one part alone reads the change of each edge."""
+        kept, block = self.base.kept, self.model.layers[layer]
+        units, mlp = block.units, block.mlp
+        assert units is not None and mlp is not None
+        entering, alone = kept[hook_points.mlp_in(layer)], sorted(set(senders))
+        with torch.no_grad():
+            before = units.parts(mlp, entering)
+            after = units.parts(mlp, (entering + self._rows(self.added[alone])).flatten(0, 1))
+        after = after.map(lambda x: x.unflatten(0, (len(alone), -1)))
+        base = {part: units.write_of(before, part) for part in set(parts)}
+        written = []
+        for sender, part in zip(senders, parts, strict=True):
+            at = alone.index(sender)
+            own = units.write_of(after.map(lambda x, at=at: x[at]), part)  # type: ignore[misc]
+            written.append(kept[hook_points.mlp_out(layer)] + own - base[part])
+        return torch.cat(written)
 
     def _into_logits(self, senders: list[int]) -> Tensor:
         added = self.added[senders][:, labelled_places(self.base.run)]

@@ -116,9 +116,7 @@ def refined(circuit, graph):
     """The circuit whose edges are all those between parts of what the edges of another join."""
     kept = set(circuit.edges)
     names = [
-        name
-        for name in graph.edge_names
-        if "->".join(map(whole_name, name.split("->"))) in kept
+        name for name in graph.edge_names if "->".join(map(whole_name, name.split("->"))) in kept
     ]
     return Circuit.of_edges(graph, names)
 
@@ -235,7 +233,9 @@ def test_a_relu_mlp_through_its_own_weights_has_no_error_and_its_features_are_it
     seen, expected = (record(m, pairs.clean_batch)[0] for m in (as_features, as_neurons))
     torch.testing.assert_close(seen.units, expected.units, **CLOSE)
     torch.testing.assert_close(seen.errors[0], torch.zeros_like(seen.errors[0]), **CLOSE)
-    first, second = (eap.score_edges(m, pairs, LogitDifference()) for m in (as_features, as_neurons))
+    first, second = (
+        eap.score_edges(m, pairs, LogitDifference()) for m in (as_features, as_neurons)
+    )
     by_name = dict(zip(second.graph.edge_names, second.by_edge().tolist(), strict=True))
     for name, value in zip(first.graph.edge_names, first.by_edge().tolist(), strict=True):
         expected_value = by_name.get(name.replace("m1.f", "m1.n"), 0.0)  # an error: nothing

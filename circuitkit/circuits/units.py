@@ -8,9 +8,11 @@ the parts sum to what the MLP writes, and the circuit of all of them is the circ
 Units read together what their MLP reads, or each alone (`read_alone`): then each is a receiver too.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from circuitkit.errors import GraphError
 
@@ -83,17 +85,31 @@ class Units:
         return f"m{self.layer} in {len(self.numbers)} {self.kind}s{alone}"
 
 
-def units_to_json(units: Iterable[Units]) -> list[dict[str, object]]:
+def kind_of_unit(name: str) -> str:
+    """Return the kind of a unit, given what stands behind the dot of its name."""
+    kinds = {letter: kind for kind, letter in LETTERS.items()}
+    return name if name in (ERROR, REST) else kinds[name[0]]
+
+
+def units_to_json(units: Iterable[Units]) -> list[dict[str, Any]]:
     """Return the form that files have."""
-    return [vars_of(each) for each in units]
+    return [{**asdict(each), "numbers": list(each.numbers)} for each in units]
 
 
-def vars_of(units: Units) -> dict[str, object]:
-    """Return the fields by name."""
-    return {
-        "layer": units.layer,
-        "kind": units.kind,
-        "numbers": list(units.numbers),
-        "read_alone": units.read_alone,
-        "dictionary": units.dictionary,
-    }
+def units_from_json(data: Iterable[Mapping[str, Any]]) -> tuple[Units, ...]:
+    """Return the units of the form that files have.
+
+    Raises:
+        GraphError: they cannot be.
+    """
+    return tuple(Units(**{**each, "numbers": tuple(each["numbers"])}) for each in data)
+
+
+def units_text(units: Iterable[Units]) -> str:
+    """Return the form that an attribute of a graph has."""
+    return json.dumps(units_to_json(units))
+
+
+def units_of_text(text: str) -> tuple[Units, ...]:
+    """Return the units of `units_text`."""
+    return units_from_json(json.loads(text)) if text else ()

@@ -37,7 +37,6 @@ from circuitkit.model.recording import (
 from circuitkit.model.runs import Run
 from circuitkit.prompts.batch import Labels
 
-
 SENDERS_AT_ONCE = 16  # whose changes are carried through an MLP together
 
 
@@ -181,7 +180,6 @@ class _Tape:
             layers, logits_in.reshape(*labelled.shape, logits_in.shape[-1]), labelled
         )
 
-
     def _units(self, layer: int, by_point: dict[Point, Tensor]) -> UnitGradients | None:
         if layer not in self.alone:
             return None
@@ -258,7 +256,8 @@ class Contraction:
         """Add what each part of an MLP that reads alone gets; what is left gets it in `scores`."""
         block, graph = self.model.layers[layer], self.model.graph
         units, mlp = block.units, block.mlp
-        assert units is not None and mlp is not None
+        assert units is not None
+        assert mlp is not None
         x = grads.read.flatten(0, 1)[self.places]
         grad = grads.written.flatten(0, 1)[self.places] * weight
         at_units = grad @ units.directions.T
@@ -306,7 +305,6 @@ class Contraction:
             by_place = torch.bmm(receivers.transpose(0, 1), self.by_place[..., :n_senders])
             self.total[:n_senders, columns] += by_place.sum(0).T.double()
         return torch.where(graph.edge_mask, self.total.cpu(), 0.0)
-
 
     def _columns(self, layer: int) -> slice | list[int]:
         """Return the receivers of a layer that the wide product is for.

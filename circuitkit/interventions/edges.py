@@ -229,7 +229,8 @@ class EdgeBench:
         """Return what an MLP writes of which one part alone reads the change of each edge."""
         kept, block = self.base.kept, self.model.layers[layer]
         units, mlp = block.units, block.mlp
-        assert units is not None and mlp is not None
+        assert units is not None
+        assert mlp is not None
         entering, alone = kept[hook_points.mlp_in(layer)], sorted(set(senders))
         with torch.no_grad():
             before = units.parts(mlp, entering)

@@ -146,7 +146,8 @@ class Recorder:
         n_pos = self.kept[hook_points.resid_pre(0)].shape[1]
         for spec in self.graph.units:
             layer = self.model.layers[spec.layer]
-            assert layer.units is not None and layer.mlp is not None
+            assert layer.units is not None
+            assert layer.mlp is not None
             if spec.kind == NEURON:
                 found = [layer.units.named(self.kept[hook_points.neurons(spec.layer)])]
             else:

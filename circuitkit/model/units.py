@@ -179,7 +179,9 @@ def _require_sum(mlp: MLP, weight: Float[Tensor, "neuron d_model"], where: str) 
         )
 
 
-def features_of(mlp: MLP | None, spec: Units, code: FeatureCode, reads: str, where: str) -> MLPUnits:
+def features_of(
+    mlp: MLP | None, spec: Units, code: FeatureCode, reads: str, where: str
+) -> MLPUnits:
     """Return an MLP taken apart into the features that `spec` names of a dictionary.
 
     Raises:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.circuits.units import Units
+from circuitkit.circuits.units import NEURON, Units
 from circuitkit.errors import DecompositionError
 from circuitkit.model.layers import MLP, matrix_of
 from circuitkit.model.subject import SubjectModel
@@ -144,6 +144,29 @@ def neurons_of(mlp: MLP | None, spec: Units, where: str) -> MLPUnits:
     Raises:
         DecompositionError: it has no neurons, or what it writes is no sum over them.
     """
+    mlp, weight = _written_by_neurons(mlp, where)
+    if spec.numbers and max(spec.numbers) >= len(weight):
+        raise DecompositionError(
+            f"{where}: neurons must be from 0 to {len(weight) - 1}, got {max(spec.numbers)}. The "
+            "MLP has no more. Check the numbers."
+        )
+    _require_sum(mlp, weight, where)
+    return MLPUnits(spec, weight[list(spec.numbers)])
+
+
+def all_neurons(mlp: MLP | None, layer: int, where: str) -> MLPUnits:
+    """Return an MLP taken apart into all its neurons.
+
+    Raises:
+        DecompositionError: it has no neurons, or what it writes is no sum over them.
+    """
+    mlp, weight = _written_by_neurons(mlp, where)
+    _require_sum(mlp, weight, where)
+    return MLPUnits(Units(layer, NEURON, tuple(range(len(weight)))), weight)
+
+
+def _written_by_neurons(mlp: MLP | None, where: str) -> tuple[MLP, Float[Tensor, "neuron d_model"]]:
+    """Return an MLP, and what one unit of each neuron writes."""
     out = None if mlp is None else mlp.out_module
     if mlp is None or out is None or mlp.post_norm is not None:
         got = "a mixture of experts" if mlp is not None and out is None else "a norm behind it"
@@ -153,14 +176,7 @@ def neurons_of(mlp: MLP | None, spec: Units, where: str) -> MLPUnits:
             "layer whole."
         )
     weight = matrix_of(getattr(out, "original_component", out), where)[0]
-    if spec.numbers and max(spec.numbers) >= len(weight):
-        raise DecompositionError(
-            f"{where}: neurons must be from 0 to {len(weight) - 1}, got {max(spec.numbers)}. The "
-            "MLP has no more. Check the numbers."
-        )
-    weight = weight * (mlp.scale / mlp.unit)
-    _require_sum(mlp, weight, where)
-    return MLPUnits(spec, weight[list(spec.numbers)])
+    return mlp, weight * (mlp.scale / mlp.unit)
 
 
 def _require_sum(mlp: MLP, weight: Float[Tensor, "neuron d_model"], where: str) -> None:

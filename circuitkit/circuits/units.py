@@ -21,6 +21,7 @@ FEATURE = "feature"
 ERROR = "error"
 REST = "rest"
 LETTERS = {NEURON: "n", FEATURE: "f"}
+KINDS = (NEURON, FEATURE, ERROR, REST)  # of parts of an MLP
 
 
 @dataclass(frozen=True)

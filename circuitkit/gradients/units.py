@@ -23,9 +23,7 @@ from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
 
 
-def score_units(
-    model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
-) -> NodeScores:
+def score_units(model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work) -> NodeScores:
     """Return the score of every unit, error and rest of a model that is taken apart.
 
     Positive where it supports the behaviour; in the metric's unit.

@@ -130,12 +130,12 @@ def _write_mlp(model: SubjectModel, run: Run, reads: CircuitReads, layer: int) -
     if block.mlp is None or not reads.reach(layer, "mlp"):
         return
     units, first = graph.units_in(layer), graph.mlp_sender(layer)
-    if units is None or not units.read_alone:
+    if units is None or not units.read_alone or block.units is None:
         [read] = reads.mlp_in(layer)
         reads.write(first, _by_circuit(block.mlp_writes(read), run))
         return
     for parts, read in zip(reads.parts(layer), reads.mlp_in(layer), strict=True):
-        written = block.mlp_writes(read)[list(parts)]
+        written = block.units.writes_of(block.mlp, read, parts)
         reads.write_parts(layer, parts, _by_circuit(written, run))
 
 

@@ -232,17 +232,16 @@ class EdgeBench:
         assert units is not None
         assert mlp is not None
         entering, alone = kept[hook_points.mlp_in(layer)], sorted(set(senders))
+        which = sorted(set(parts))
         with torch.no_grad():
-            before = units.parts(mlp, entering)
-            after = units.parts(mlp, (entering + self._rows(self.added[alone])).flatten(0, 1))
-        after = after.map(lambda x: x.unflatten(0, (len(alone), -1)))
-        base = {part: units.write_of(before, part) for part in set(parts)}
-        written = []
-        for sender, part in zip(senders, parts, strict=True):
-            at = alone.index(sender)
-            own = units.write_of(after.map(lambda x, at=at: x[at]), part)  # type: ignore[misc]
-            written.append(kept[hook_points.mlp_out(layer)] + own - base[part])
-        return torch.cat(written)
+            read = torch.cat((entering.unsqueeze(0), entering + self._rows(self.added[alone])))
+            writes = units.writes_of(mlp, read.flatten(0, 1), which)
+        writes = writes.unflatten(1, (1 + len(alone), -1))  # of the base run, then of each sender
+        changes = [
+            writes[which.index(part), 1 + alone.index(sender)] - writes[which.index(part), 0]
+            for sender, part in zip(senders, parts, strict=True)
+        ]
+        return torch.cat([kept[hook_points.mlp_out(layer)] + change for change in changes])
 
     def _into_logits(self, senders: list[int]) -> Tensor:
         added = self.added[senders][:, labelled_places(self.base.run)]

@@ -8,13 +8,14 @@ error is what the dictionary leaves out; neurons leave out nothing. The rest is 
 units that are not named, and biases. So the parts sum to the MLP whatever is named.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from circuitkit.circuits.units import NEURON, Units
 from circuitkit.errors import DecompositionError
@@ -66,6 +67,7 @@ class MLPUnits:
     directions: Float[Tensor, "unit d_model"]
     code: FeatureCode | None = None
     reads: str = "output"
+    neurons: "Neurons | None" = None  # what the units alone are computed from, where that is known
 
     def parts(self, mlp: MLP, x: Float[Tensor, "*place d_model"]) -> Parts:
         """Return the parts of the MLP, given the residual stream that it reads."""
@@ -78,6 +80,8 @@ class MLPUnits:
 
     def acts(self, mlp: MLP, x: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place unit"]:
         """Return what the units that are named are, given the residual stream that is read."""
+        if self.neurons is not None:
+            return self.neurons.acts(mlp.norm(x if mlp.unit == 1 else x * mlp.unit))
         if self.code is None or self.reads == "output":
             return self.parts(mlp, x).acts
         return self.named(self.code.encode(self.read_of(mlp, x, x)))
@@ -129,6 +133,25 @@ class MLPUnits:
         rest = parts.whole - parts.acts @ self.directions
         return rest if parts.error is None else rest - parts.error
 
+    def writes_of(
+        self, mlp: MLP, x: Float[Tensor, "*place d_model"], which: Sequence[int]
+    ) -> Float[Tensor, "part *place d_model"]:
+        """Return what some parts write if they read `x`, by their numbers among the senders."""
+        if max(which) >= len(self.directions):
+            parts = self.parts(mlp, x)
+            return torch.stack([self.write_of(parts, part) for part in which])
+        units = list(which)
+        acts = self.only(units).acts(mlp, x).movedim(-1, 0).unsqueeze(-1)
+        shape = (len(units), *(1,) * (x.ndim - 1), x.shape[-1])
+        return acts * self.directions[units].view(shape)
+
+    def only(self, units: Sequence[int]) -> "MLPUnits":
+        """Return some of the units that are named, by their places among them."""
+        numbers = tuple(self.spec.numbers[unit] for unit in units)
+        neurons = None if self.neurons is None else self.neurons.only(units)
+        spec = replace(self.spec, numbers=numbers)
+        return replace(self, spec=spec, directions=self.directions[list(units)], neurons=neurons)
+
     def reconstruction(
         self, mlp: MLP, x: Float[Tensor, "*place d_model"]
     ) -> Float[Tensor, "*place d_model"]:
@@ -136,6 +159,69 @@ class MLPUnits:
         assert self.code is not None
         read = self.read_of(mlp, x, x)
         return self.code.decode(self.code.encode(read), read)
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """Some neurons of an MLP alone, given what stands behind its norm.
+
+    act(x W_in + b_in)                              plain
+    act(x W_gate + b_gate) (x W_in + b_in)          gated
+    """
+
+    activation: Callable[[Tensor], Tensor]
+    w_in: Float[Tensor, "d_model unit"]
+    b_in: Float[Tensor, " unit"]
+    w_gate: Float[Tensor, "d_model unit"] | None = None
+    b_gate: Float[Tensor, " unit"] | None = None
+
+    def acts(self, x: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place unit"]:
+        """Return what each neuron is."""
+        read = x @ self.w_in + self.b_in
+        if self.w_gate is None or self.b_gate is None:
+            return self.activation(read)
+        return self.activation(x @ self.w_gate + self.b_gate) * read
+
+    def only(self, units: Sequence[int]) -> "Neurons":
+        """Return some of them, by their places."""
+        at = list(units)
+        gate = None if self.w_gate is None else self.w_gate[:, at]
+        b_gate = None if self.b_gate is None else self.b_gate[at]
+        return Neurons(self.activation, self.w_in[:, at], self.b_in[at], gate, b_gate)
+
+
+ACTIVATIONS = ("act", "act_fn", "activation_fn", "activation", "hidden_act")  # as families call it
+
+
+def _neurons_alone(mlp: MLP) -> Neurons | None:
+    """Return all neurons of an MLP of a known form, None where trying it shows another.
+
+    The form is not read from names: input projections are found by their shapes, and what they
+    make up is held against what the last projection is given.
+    """
+    out = matrix_of(getattr(mlp.out_module, "original_component", mlp.out_module), "out")[0]
+    ways = [m for m in mlp.module.modules() if _is_linear(m, (out.shape[1], len(out)))]
+    named = (getattr(mlp.module, name, None) for name in ACTIVATIONS)
+    activation = next((found for found in named if callable(found)), None)
+    if activation is None or len(ways) not in (1, 2):
+        return None
+    matrices = [matrix_of(module, "in") for module in ways]
+    x = torch.randn(8, 1, out.shape[1], generator=torch.Generator().manual_seed(1)).to(out)
+    seen: list[Tensor] = []
+    with torch.no_grad(), mlp.hooked_neurons(seen.append):
+        mlp(x)
+        normed = mlp.norm(x if mlp.unit == 1 else x * mlp.unit)
+        for order in (matrices, matrices[::-1]):
+            found = Neurons(activation, *order[0], *(order[1] if len(order) == 2 else ()))
+            gap = (found.acts(normed) - seen[0].reshape(8, 1, -1)).abs().max()
+            if float(gap) <= MAX_GAP * float(seen[0].abs().max()):
+                return found
+    return None
+
+
+def _is_linear(module: nn.Module, shape: tuple[int, int]) -> bool:
+    is_one = isinstance(module, nn.Linear | Conv1D) and module.weight.is_floating_point()
+    return is_one and tuple(matrix_of(module, "in")[0].shape) == shape
 
 
 def neurons_of(mlp: MLP | None, spec: Units, where: str) -> MLPUnits:
@@ -151,7 +237,9 @@ def neurons_of(mlp: MLP | None, spec: Units, where: str) -> MLPUnits:
             "MLP has no more. Check the numbers."
         )
     _require_sum(mlp, weight, where)
-    return MLPUnits(spec, weight[list(spec.numbers)])
+    alone = _neurons_alone(mlp)
+    neurons = None if alone is None else alone.only(spec.numbers)
+    return MLPUnits(spec, weight[list(spec.numbers)], neurons=neurons)
 
 
 def all_neurons(mlp: MLP | None, layer: int, where: str) -> MLPUnits:

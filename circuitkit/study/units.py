@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from circuitkit.circuits.circuit import kind_of
 from circuitkit.circuits.graph import NodeScores
 from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.circuits.units import NEURON, Units
@@ -110,7 +111,8 @@ def _best(scores: NodeScores, every: Mapping[int, MLPUnits], n: int) -> tuple[Un
 def _sentence(scores: NodeScores, chosen: Sequence[Units], asked: UnitsRecipe) -> str:
     """Return how many units were named, and how much of all attribution they hold."""
     named = {name for units in chosen for name, kind in units.kinds.items() if kind == NEURON}
-    of_units = {n: abs(s) for n, s in scores.by_name().items() if not n.endswith((".rest", "error"))}
+    known = scores.by_name().items()
+    of_units = {name: abs(score) for name, score in known if kind_of(name) == NEURON}
     total = sum(of_units.values())
     share = sum(of_units[name] for name in named) / total if total else 0.0
     return (

@@ -187,7 +187,8 @@ class Dictionary:
         elif self.normalisation == "constant_norm_rescale":
             x = x * (self.d_in**0.5 / x.norm(dim=-1, keepdim=True))
         centred = x - self.b_dec if self.subtracts_b_dec else x
-        return torch.matmul(centred, self.w_enc)
+        read: Tensor = centred @ self.w_enc
+        return read
 
     def _undone(
         self, out: Float[Tensor, "*place d_out"], x: Float[Tensor, "*place d_in"]

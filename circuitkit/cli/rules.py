@@ -78,10 +78,11 @@ class Search:
     ] = False
     units: Annotated[
         str,
-        typer.Option(
+        choice(
             "--units",
-            help="Take MLPs apart into these: neurons (default: MLPs stay whole).",
-            metavar="UNITS",
+            names=names.UNITS,
+            help="Take MLPs apart (default: they stay whole) into",
+            kind="units",
         ),
     ] = ""
     n_units: Annotated[
@@ -93,7 +94,16 @@ class Search:
             "others of an MLP are one.",
             metavar="N",
         ),
-    ] = 64
+    ] = 32
+    dictionaries: Annotated[
+        str,
+        typer.Option(
+            "--dictionaries",
+            help="With --units features or transcoder: a folder of dictionaries (default: those "
+            "that ship for the model).",
+            metavar="FOLDER",
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         """Require settings that can be read."""

@@ -13,10 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.random_circuits import select_random
 from circuitkit.circuits.selection import prune_dead_ends
+from circuitkit.circuits.units import ERROR
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.interpret import interpret
@@ -91,6 +94,7 @@ def study(
     case = case_of(subject, circuit, settings)
     faithfulness = under_each_ablation(case)
     verdict = judge_case(subject, case, settings, stage)
+    subject = replace(subject, reasons=(*subject.reasons, *error_reliance(case)))
     origin = replace(circuit.provenance, verdict=verdict.outcome)
     samples = sample_prompts(subject.model, validation, subject.metric)
     return RunRecord(
@@ -225,6 +229,29 @@ def under_each_ablation(case: Case) -> list[Faithfulness]:
             with suppress(CircuitkitError):
                 results.append(faithfulness_under(case, name))
     return results
+
+
+def error_reliance(case: Case) -> tuple[str, ...]:
+    """Return how faithful the circuit is with all edges of error terms, and with none of them.
+
+    Error terms are what dictionaries leave out of an MLP: a circuit that needs them has not been
+    found among features.
+    """
+    graph = case.circuit.graph
+    is_error = torch.tensor([graph.kind_of(name) == ERROR for name in graph.senders])
+    if not bool(is_error.any()):
+        return ()
+    errors = graph.edge_mask & is_error.unsqueeze(1)
+    said = []
+    for how, mask in (
+        ("as found", case.circuit.edge_mask),
+        ("with every edge of an error term", case.circuit.edge_mask | errors),
+        ("with none of them", case.circuit.edge_mask & ~errors),
+    ):
+        found = faithfulness_under(replace(case, circuit=case.circuit.with_edges(mask)), case.ablation)
+        said.append(f"{found.f} {how}")
+    n = int((case.circuit.edge_mask & errors).sum())
+    return (f"{n} edges come from error terms. Faithfulness: {'; '.join(said)}.",)
 
 
 def _info(subject: Subject, found: Found) -> RunInfo:

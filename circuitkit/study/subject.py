@@ -127,7 +127,7 @@ def _in_units(subject: Subject) -> Subject:
     """Return the same subject with its MLPs taken apart as the request says."""
     asked, model = subject.request, subject.model
     if asked.apart:
-        return replace(subject, model=as_units(model, asked.apart, asked.units.dictionaries))
+        return replace(subject, model=as_units(model, asked.apart, asked.units))
     if not asked.units.kind:
         return subject
     found = choose_units(model, subject.splits.discovery, subject.metric, asked.units)

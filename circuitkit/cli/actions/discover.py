@@ -11,7 +11,12 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.selection import select_top
 from circuitkit.cli.actions.costs import show_plan
-from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    request_of,
+    search_settings,
+    units_of,
+)
 from circuitkit.cli.actions.shown import show_circuit, show_comparison
 from circuitkit.cli.options import BatchedMachine, Plannable, What
 from circuitkit.cli.rules import Search, SearchOrAll
@@ -54,7 +59,12 @@ def find_circuit(
         selection=search.select,
     )
     has_size = search.edges > 0 or search.threshold > 0
-    request = request_of(what, machine, discovery_only=has_size and not search.compares)
+    request = request_of(
+        what,
+        machine,
+        discovery_only=has_size and not search.compares,
+        units=units_of(search),
+    )
     kept = checkpoint_beside(output, request, settings)
     settings = with_checkpoint(settings, checkpoint, kept)
     require_writable_file(output)

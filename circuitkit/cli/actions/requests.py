@@ -49,7 +49,8 @@ def units_of(search: Search) -> UnitsRecipe:
     Raises:
         MethodError: units that are none.
     """
-    asked = UnitsRecipe(search.units, search.n_units) if search.units else UnitsRecipe()
+    n = search.n_units if search.units else 0
+    asked = UnitsRecipe(search.units, n, search.dictionaries)
     require_kind(asked)
     return asked
 

@@ -17,6 +17,7 @@ LAYERS = [
     ["task"],
     ["statistics"],
     ["model"],
+    ["dictionaries"],
     ["zoo"],
     ["interventions"],
     ["gradients"],

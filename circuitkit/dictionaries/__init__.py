@@ -1,0 +1,1 @@
+"""Sparse dictionaries of activations: read from files, and trained."""

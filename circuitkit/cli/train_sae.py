@@ -30,7 +30,9 @@ class TrainedOn(What):
     n: Annotated[
         int,
         typer.Option(
-            "--n", help="Pairs of a task or prompt file to draw, to train and to hold out."
+            "--n",
+            help="Pairs of a task or prompt file to draw, to train and to hold out.",
+            metavar="N",
         ),
     ] = 1000
 

@@ -1,5 +1,6 @@
 """What `train-sae` does: train dictionaries, try them on prompts held out, and write them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from circuitkit.cli.actions.requests import model_of, request_of
 from circuitkit.cli.options import Machine, Shown
 from circuitkit.cli.terminal import NOTES, OUT, bars, show_json, show_table
 from circuitkit.cli.train_sae import Dictionary, TrainedOn
-from circuitkit.dictionaries.training.finished import save_finished
+from circuitkit.dictionaries.training.finished import Finished, save_finished
 from circuitkit.dictionaries.training.places import places_named
 from circuitkit.dictionaries.training.plan import Plan
 from circuitkit.dictionaries.training.prompts import (
@@ -23,6 +24,7 @@ from circuitkit.errors import MethodError
 from circuitkit.model import SubjectModel
 from circuitkit.study.subject import subject_of
 from circuitkit.work.files import require_writable_directory
+from circuitkit.work.progress import Progress
 from circuitkit.zoo import load_model
 from circuitkit.zoo.pico.train_dictionaries import pico_prompts
 
@@ -49,20 +51,25 @@ def train_dictionaries(
     if shown.has_bars:
         note = f"What is done is kept in {kept}; the same command resumes it."
         NOTES.print(note, soft_wrap=True)
-    held_out = prompts.held_out()[:MAX_HELD_OUT]
-    found: dict[str, Quality] = {}
     with bars(shown=shown.has_bars) as stage:
         training = Training(model, places, plan, prompts)
         made = train(training, checkpoint=kept, progress=stage(f"Training: {plan.kind}"))
-        trying = stage("Trying on prompts held out")
-        for number, one in enumerate(made):
-            trying(number, len(made))
-            found[one.place.name] = measure_quality(model, one.place, one, held_out, plan.positions)
-        trying(len(made), len(made))
+        found = _tried(training, made, stage("Trying on held-out"))
     for one in made:
         save_finished(one, output / one.place.name, model.name, stored_as=torch.float32)
     kept.unlink(missing_ok=True)
     _show(found, output, as_json=shown.as_json)
+
+
+def _tried(training: Training, made: Sequence[Finished], progress: Progress) -> dict[str, Quality]:
+    """Return what each dictionary is worth on prompts held out, by place."""
+    held_out = training.prompts.held_out()[:MAX_HELD_OUT]
+    found, positions = {}, training.plan.positions
+    for number, one in enumerate(made):
+        progress(number, len(made))
+        found[one.place.name] = measure_quality(training.model, one.place, one, held_out, positions)
+    progress(len(made), len(made))
+    return found
 
 
 def _plan(dictionary: Dictionary, seed: int, n_features: int) -> Plan:

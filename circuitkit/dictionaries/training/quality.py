@@ -80,13 +80,7 @@ def measure_quality(
     mean = _mean_written(swaps)
     fits = [swap.fit(coder, mean) for swap in swaps]
     left, whole, active, fired = (torch.cat(part) for part in zip(*fits, strict=True))
-    ways: tuple[Replace, ...] = (
-        lambda x, y: y,
-        lambda x, y: coder.decode(coder.encode(x)),
-        lambda x, y: torch.zeros_like(y),
-        lambda x, y: mean.expand_as(y),
-    )
-    plain, with_it, zeros, of_mean = (torch.cat([s.losses(way) for s in swaps]) for way in ways)
+    plain, with_it, zeros, of_mean = _losses(swaps, coder, mean)
     n_tokens = sum(int(swap.chosen.sum()) for swap in swaps)
     n_read = sum(int(swap.n_read) for swap in swaps)
 
@@ -107,6 +101,17 @@ def measure_quality(
         recovered_from_zeros=recovered(zeros),
         recovered_from_mean=recovered(of_mean),
     )
+
+
+def _losses(swaps: Sequence["_Swap"], coder: Coder, mean: Tensor) -> list[Tensor]:
+    """Return each prompt's loss as it is, with the reconstruction, with zeros and with the mean."""
+    ways: tuple[Replace, ...] = (
+        lambda x, y: y,
+        lambda x, y: coder.decode(coder.encode(x)),
+        lambda x, y: torch.zeros_like(y),
+        lambda x, y: mean.expand_as(y),
+    )
+    return [torch.cat([swap.losses(way) for swap in swaps]) for way in ways]
 
 
 def _mean_written(swaps: Sequence["_Swap"]) -> Float[Tensor, " d_out"]:

@@ -159,8 +159,11 @@ class _Judge:
 
 
 def card_text(rows: Sequence[Row], seed: int) -> str:
-    """Return the card as JSON. Of features it names those of dictionaries that stand for a thing."""
-    plans = {"sae": asdict(replace(SAE, seed=seed)), "transcoder": asdict(TRANSCODER)}
+    """Return the card as JSON; of features it names those that stand for one thing."""
+    plans = {
+        "sae": asdict(replace(SAE, seed=seed)),
+        "transcoder": asdict(replace(TRANSCODER, seed=seed)),
+    }
     card: dict[str, Any] = {
         "seed": seed,
         "n_sequences": N_SEQUENCES,

@@ -10,6 +10,7 @@
     ├── ModelError             unknown model, damaged or missing weights
     │   ├── DecompositionError the senders do not sum to the residual stream
     │   └── ActivationError    NaN or infinity inside the model
+    ├── DictionaryError        a sparse dictionary that cannot be read, or does not fit the model
     ├── MethodError            unknown method, or settings it cannot use
     ├── GraphError             a component or edge that does not exist
     ├── CircuitFileError       a circuit file that is damaged, of another model or schema
@@ -89,6 +90,10 @@ class ActivationError(ModelError):
             "Every later number would be NaN. Check the weights, or use a wider --dtype."
         )
         self.where, self.row = where, row
+
+
+class DictionaryError(CircuitkitError, ValueError):
+    """A sparse dictionary that cannot be read, or does not fit the model."""
 
 
 class MethodError(CircuitkitError, ValueError):

@@ -106,6 +106,7 @@ METRICS = (
 )
 ABLATIONS = ("mean", "zero", "resample", "token-mean")  # others are made from Python
 SELECTIONS = ("top", "greedy")
+UNITS = ("neurons",)  # that MLPs may be taken apart into
 COLUMNS = ("role", "position", "all")
 SITES = {
     "resid": "residual stream entering each block",

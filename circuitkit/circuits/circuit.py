@@ -17,9 +17,12 @@ from circuitkit.circuits.graph import (
     read_of,
 )
 from circuitkit.circuits.recipe import Recipe
+from circuitkit.circuits.units import kind_of_unit, units_of_text, units_text
 from circuitkit.errors import GraphError
 from circuitkit.work.notebook import Drawn
 from circuitkit.work.text import brief
+
+INSIDE = "inside"
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,9 @@ class Circuit(Drawn):
         """Return a graph of components; parallel edges are keyed by q, k, v, mlp or logits.
 
         Edge attributes: `name`, `read` (the key) and `score`. Node attributes: `kind` (input,
-        head, mixer, mlp, logits) and `layer` (-1 for the input, n_layers for the logits).
+        head, mixer, mlp, logits, or the kind of a unit) and `layer` (-1 for the input, n_layers
+        for the logits). An MLP whose units read together has an edge to each of them, keyed by
+        `inside`, which has no name or score.
         """
         graph = networkx.MultiDiGraph(
             n_layers=self.graph.n_layers,
@@ -172,9 +177,15 @@ class Circuit(Drawn):
             parallel_attn_mlp=self.graph.parallel_attn_mlp,
             has_mlps=self.graph.has_mlps,
             **({"mixers": ",".join(map(str, self.graph.mixers))} if self.graph.mixers else {}),
+            **({"units": units_text(self.graph.units)} if self.graph.units else {}),
         )
-        for name in self.components:
-            graph.add_node(name, kind=kind_of(name), layer=layer_of(name, self.graph))
+        touched = self.components
+        for name in touched:
+            graph.add_node(name, kind=self.graph.kind_of(name), layer=layer_of(name, self.graph))
+        for name in touched:
+            reader = self.graph.reader_of(name)
+            if reader != name and reader in graph:
+                graph.add_edge(reader, name, key=INSIDE, read=INSIDE)
         scores: list[float] = self.scores.by_edge().tolist()
         for edge in self.edges:
             sender, component = self.ends(edge)
@@ -199,10 +210,13 @@ class Circuit(Drawn):
                 f"{sorted(graph.graph)}. They say which edges exist. Set graph.graph[...] first."
             )
         mixers = tuple(map(int, filter(None, graph.graph.get("mixers", "").split(","))))
-        components = ComponentGraph(**graph.graph | {"mixers": mixers})
+        units = units_of_text(graph.graph.get("units", ""))
+        components = ComponentGraph(**graph.graph | {"mixers": mixers, "units": units})
         values = torch.zeros(components.edge_mask.shape, dtype=torch.float64)
         names = []
         for sender, component, read, data in graph.edges(keys=True, data=True):
+            if read == INSIDE:
+                continue
             suffix = f"<{read}>" if read in ("q", "k", "v") else ""
             names.append(f"{sender}->{component}{suffix}")
             s, r = components.edge_index[components.edge_number(names[-1])].tolist()
@@ -211,9 +225,12 @@ class Circuit(Drawn):
 
 
 def kind_of(component: str) -> str:
-    """Return what a component is: input, head, mixer, mlp or logits."""
+    """Return what a component is: input, head, mixer, mlp, logits, or the kind of a unit."""
     if component == LOGITS:
         return "logits"
+    _, dot, unit = component.partition(".")
+    if dot and component.startswith("m"):
+        return kind_of_unit(unit)
     return {"i": "input", "a": "head", "r": MIXER, "m": "mlp"}[component[0]]
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import networkx
 
-from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.circuit import INSIDE, Circuit
 from circuitkit.circuits.file import circuit_from_json, circuit_to_json
 from circuitkit.circuits.file_checks import n_edges_of, require_graph_sizes
 from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.circuits.units import units_from_json
 from circuitkit.errors import CircuitFileError
 from circuitkit.work.reading import DAMAGED, UnreadableError, parse_json, read_text_file
 from circuitkit.work.text import error_text, shown
@@ -86,16 +87,21 @@ def _circuit_json(graph: networkx.MultiDiGraph, where: str) -> dict[str, Any]:
     cfg = {key: told[key] for key in SIZES if key in told}
     if "mixers" in told:
         cfg["mixers"] = _layers(str(told["mixers"]), where)
+    if "units" in told:
+        cfg["units"] = parse_json(str(told["units"]))
     require_graph_sizes(cfg, where)
     if n_edges_of(cfg) > MAX_EDGES:
         raise CircuitFileError(
             f"{where}: must be of a graph of at most {MAX_EDGES:,} edges, got {n_edges_of(cfg):,}. "
             "Every one of them would be listed. Keep such a circuit as circuit.json."
         )
-    graph_of_cfg = ComponentGraph(**cfg | {"mixers": tuple(cfg.get("mixers", ()))})
+    units = units_from_json(cfg.get("units", ()))
+    graph_of_cfg = ComponentGraph(**cfg | {"mixers": tuple(cfg.get("mixers", ())), "units": units})
     names = graph_of_cfg.edge_names
     edges: dict[str, dict[str, Any]] = {name: {"in_graph": False, "score": 0.0} for name in names}
     for *_, data in graph.edges(data=True):
+        if data.get("read") == INSIDE:
+            continue
         edges[str(data.get("name"))] = {"in_graph": True, "score": data.get("score")}
     return {"cfg": cfg, "nodes": {}, "edges": edges, ORIGIN: _origin(told, where)}
 

@@ -21,6 +21,7 @@ from circuitkit.circuits.file_checks import require_graph, require_keys, require
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.published.catalogue import is_published, published_circuit
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
+from circuitkit.circuits.units import units_from_json, units_to_json
 from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.files import write_whole
 from circuitkit.work.hub import address_of, fetched, is_address
@@ -56,6 +57,9 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
         del cfg["has_mlps"]  # a key that other readers do not know; absent means true
     if not circuit.graph.mixers:
         del cfg["mixers"]  # nor this one; absent means that every layer has heads
+    cfg["units"] = units_to_json(circuit.graph.units)
+    if not circuit.graph.units:
+        del cfg["units"]  # nor this one; absent means that every MLP is whole
     return {
         "cfg": cfg,
         "nodes": {name: {"in_graph": name in touched} for name in circuit.graph.components},
@@ -137,6 +141,7 @@ def _read(data: dict[str, Any], origin: dict[str, Any]) -> Circuit:
         parallel_attn_mlp=cfg.get("parallel_attn_mlp", False),
         has_mlps=cfg.get("has_mlps", True),
         mixers=tuple(cfg.get("mixers", ())),
+        units=units_from_json(cfg.get("units", ())),
     )
     unknown = sorted(data["nodes"].keys() - set(graph.components))
     if unknown:

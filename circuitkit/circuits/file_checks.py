@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from circuitkit.circuits.units import FEATURE
 from circuitkit.errors import CircuitFileError
 from circuitkit.work.text import is_safe, shown
 
 MAX_SIZE = 10**12
+MAX_LAYERS = 10_000  # of a model with MLPs taken apart, whose edges are counted layer by layer
 MAX_SEED = 2**53  # what every reader of JSON holds exactly
 MAX_DEPTH = 5  # of tables in the origin
 SIZES = ("n_layers", "n_heads", "d_model")
 FLAGS = ("parallel_attn_mlp", "has_mlps")
 PARTS: Mapping[str, tuple[str, ...]] = {  # the keys of each part; EAP-IG writes those of neurons
-    "cfg": (*SIZES, *FLAGS, "mixers"),
+    "cfg": (*SIZES, *FLAGS, "mixers", "units"),
+    "units": ("layer", "kind", "numbers", "read_alone", "dictionary"),
     "nodes": ("in_graph", "score", "neurons", "neurons_scores"),
     "edges": ("in_graph", "score"),
 }
@@ -62,6 +65,10 @@ WHOLE = Rule(
 )
 SIZE = Rule(f"a whole number from 1 to {MAX_SIZE}", _is_whole(1, MAX_SIZE))
 COUNT = Rule(f"a whole number from 0 to {MAX_SIZE}", _is_whole(0, MAX_SIZE))
+NUMBERS = Rule(
+    f"a list of whole numbers from 0 to {MAX_SIZE}",
+    lambda v: isinstance(v, list) and all(map(_is_whole(0, MAX_SIZE), v)),
+)
 SEED = Rule(f"a whole number from 0 to {MAX_SEED}", _is_whole(0, MAX_SEED))
 
 ORIGIN: Mapping[str, Rule] = {
@@ -153,6 +160,25 @@ def require_graph_sizes(cfg: Mapping[str, Any], where: str) -> None:
         lambda value: _are_some_layers(value, cfg["n_layers"]),
     )
     require(cfg.get("mixers", []), layers, f"{where}: cfg.mixers")
+    if "units" in cfg:
+        _require_units(cfg, where)
+
+
+def _require_units(cfg: Mapping[str, Any], where: str) -> None:
+    at = f"{where}: cfg.units"
+    few = Rule(f"of at most {MAX_LAYERS} layers", lambda n: n <= MAX_LAYERS)
+    require(cfg["n_layers"], few, f"{where}: cfg.n_layers")
+    require(cfg["units"], Rule("a list", lambda value: isinstance(value, list)), at)
+    layer = Rule(f"a layer below {cfg['n_layers']}", _is_whole(0, cfg["n_layers"] - 1))
+    for number, units in enumerate(cfg["units"]):
+        own = f"{at}[{number}]"
+        require(units, TABLE, own)
+        require_keys(units, PARTS["units"], own)
+        require(units.get("layer"), layer, f"{own}.layer")
+        require(units.get("kind"), TEXT, f"{own}.kind")
+        require(units.get("dictionary"), TEXT, f"{own}.dictionary")
+        require(units.get("read_alone"), FLAG, f"{own}.read_alone")
+        require(units.get("numbers"), NUMBERS, f"{own}.numbers")
 
 
 def _are_some_layers(value: Any, n_layers: int) -> bool:
@@ -168,6 +194,8 @@ def n_edges_of(cfg: Mapping[str, Any]) -> int:
     layer before it through 3H + M receivers, its MLP its own heads unless it is parallel to them,
     and the logits read all senders. A layer with a mixer has H = 1 and reads through 1 + M.
     """
+    if cfg.get("units"):
+        return _n_edges_with_units(cfg)
     layers, heads = cfg["n_layers"], cfg["n_heads"]
     mlps = int(cfg.get("has_mlps", True))
     own_heads = 0 if cfg.get("parallel_attn_mlp", False) else mlps * heads
@@ -181,6 +209,23 @@ def n_edges_of(cfg: Mapping[str, Any]) -> int:
         before = 1 + layer * (heads + mlps) - number * fewer_writers
         found -= fewer_writers * (own + after + 1) + fewer_readers * before
     return int(found)
+
+
+def _n_edges_with_units(cfg: Mapping[str, Any]) -> int:
+    """Return the same of a graph with MLPs taken apart, layer by layer."""
+    units = {each["layer"]: each for each in cfg["units"]}
+    mlps, found, writing = int(cfg.get("has_mlps", True)), 0, 1
+    for layer in range(cfg["n_layers"]):
+        is_mixer, own = layer in cfg.get("mixers", []), units.get(layer)
+        heads = 1 if is_mixer else cfg["n_heads"]
+        parts = mlps
+        if own is not None:
+            parts = len(own["numbers"]) + 1 + (own["kind"] == FEATURE)
+        readers = parts if own is not None and own["read_alone"] else mlps
+        read_by_mlp = writing + heads * (not cfg.get("parallel_attn_mlp", False))
+        found += writing * heads * (1 if is_mixer else 3) + read_by_mlp * readers
+        writing += heads + parts
+    return found + writing
 
 
 def require_origin(origin: Any, where: str) -> None:

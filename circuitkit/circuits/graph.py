@@ -7,13 +7,17 @@ In parallel blocks the MLP of a layer reads what its attention reads, so heads d
 An attention-only model has no MLPs. A layer that mixes positions without heads (linear attention)
 has one *mixer* `r3` in their place: one sender, and one receiver `r3`.
 
+An MLP may be taken apart into *units* (circuits/units.py): neurons `m3.n7` or features `m3.f17` of
+a sparse dictionary, `m3.error` which is what the dictionary leaves out, and `m3.rest`, all others
+together. They are senders of their own, and receivers of their own where each reads for itself.
+
 Names and edge order are those of the MIB benchmark (Mueller et al. 2025, arXiv:2504.13151):
 layer by layer, then by sender, then by head, then q, k, v.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, product
 
@@ -21,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from circuitkit.circuits.units import Units
 from circuitkit.errors import GraphError
 from circuitkit.work.notebook import Shown
 from circuitkit.work.text import brief
@@ -28,7 +33,9 @@ from circuitkit.work.text import brief
 INPUT = "input"
 LOGITS = "logits"
 READS = ("q", "k", "v")
+HEAD = "head"
 MIXER = "mixer"
+MLP = "mlp"
 
 
 def head_name(layer: int, head: int) -> str:
@@ -67,7 +74,10 @@ class ComponentGraph:
 
     Senders are ordered input, heads of layer 0, MLP of layer 0, heads of layer 1, ...
     Receivers are ordered, layer by layer, q of all heads, k of all, v of all, MLP; last logits.
-    `mixers` are the layers that have a mixer in place of heads.
+    `mixers` are the layers that have a mixer in place of heads, `units` the MLPs taken apart.
+
+    Raises:
+        GraphError: units of a layer that has no MLP, or of one layer twice.
     """
 
     n_layers: int
@@ -76,6 +86,40 @@ class ComponentGraph:
     parallel_attn_mlp: bool = False
     has_mlps: bool = True  # False for attention-only models
     mixers: tuple[int, ...] = ()
+    units: tuple[Units, ...] = ()
+
+    def __post_init__(self) -> None:
+        layers = [units.layer for units in self.units]
+        fitting = set(range(self.n_layers * self.has_mlps))
+        if len(set(layers)) < len(layers) or not fitting.issuperset(layers):
+            raise GraphError(
+                f"units: each layer with an MLP may be taken apart once, got layers {layers} of "
+                f"a graph of {self.n_layers} layers. Units are parts of an MLP. Name each once."
+            )
+
+    @cached_property
+    def _units_in(self) -> dict[int, Units]:
+        return {units.layer: units for units in self.units}
+
+    def units_in(self, layer: int) -> Units | None:
+        """Return what the MLP of a layer is taken apart into, None where it is whole."""
+        return self._units_in.get(layer)
+
+    def mlp_senders_in(self, layer: int) -> tuple[str, ...]:
+        """Return the senders that the MLP of a layer is."""
+        units = self.units_in(layer)
+        return (mlp_name(layer),) * self.has_mlps if units is None else units.names
+
+    def mlp_receivers_in(self, layer: int) -> tuple[str, ...]:
+        """Return the receivers that the MLP of a layer is."""
+        units = self.units_in(layer)
+        whole = units is None or not units.read_alone
+        return (mlp_name(layer),) * self.has_mlps if whole else self.mlp_senders_in(layer)
+
+    @property
+    def whole(self) -> "ComponentGraph":
+        """The graph of the same architecture with no MLP taken apart."""
+        return replace(self, units=()) if self.units else self
 
     def heads_in(self, layer: int) -> int:
         """Return how many components of a layer write before its MLP: its heads, or its mixer."""
@@ -87,7 +131,7 @@ class ComponentGraph:
 
     def receivers_in(self, layer: int) -> int:
         """Return how many receivers a layer has, its MLP included."""
-        return self.n_reads_in(layer) + self.has_mlps
+        return self.n_reads_in(layer) + len(self.mlp_receivers_in(layer))
 
     def names_in(self, layer: int) -> list[str]:
         """Return the components of a layer that write before its MLP."""
@@ -106,7 +150,7 @@ class ComponentGraph:
         """Sender names in order."""
         names = [INPUT]
         for layer in range(self.n_layers):
-            names += self.names_in(layer) + [mlp_name(layer)] * self.has_mlps
+            names += [*self.names_in(layer), *self.mlp_senders_in(layer)]
         return tuple(names)
 
     @cached_property
@@ -114,25 +158,71 @@ class ComponentGraph:
         """Receiver input names in order."""
         names = []
         for layer in range(self.n_layers):
-            names += self.reads_in(layer) + [mlp_name(layer)] * self.has_mlps
+            names += [*self.reads_in(layer), *self.mlp_receivers_in(layer)]
         return (*names, LOGITS)
 
-    @property
+    @cached_property
     def components(self) -> tuple[str, ...]:
-        """Every component name, `logits` last."""
-        return (*self.senders, LOGITS)
+        """Every component name, in order, `logits` last."""
+        names = [INPUT]
+        for layer in range(self.n_layers):
+            reads, writes = self.mlp_receivers_in(layer), self.mlp_senders_in(layer)
+            names += [*self.names_in(layer), *dict.fromkeys((*reads, *writes))]
+        return (*names, LOGITS)
+
+    def reader_of(self, sender: str) -> str:
+        """Return the component whose inputs a sender is computed from.
+
+        It is the sender itself, but for units that do not read alone: their MLP.
+        """
+        return self._readers.get(sender, sender)
+
+    @cached_property
+    def _readers(self) -> dict[str, str]:
+        together = (units for units in self.units if not units.read_alone)
+        return {name: mlp_name(units.layer) for units in together for name in units.names}
+
+    def kind_of(self, component: str) -> str:
+        """Return what a component is: input, head, mixer, mlp, logits, or a kind of unit.
+
+        Raises:
+            GraphError: there is no such component.
+        """
+        if component not in self._kinds:
+            raise GraphError(
+                f"component {component!r}: must be one of this graph ({self}), got an unknown "
+                f"name. Components look like {self.components[1]!r}. Check the numbers."
+            )
+        return self._kinds[component]
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        kinds = {INPUT: INPUT, LOGITS: LOGITS}
+        for layer in range(self.n_layers):
+            before = MIXER if layer in self.mixers else HEAD
+            kinds |= dict.fromkeys(self.names_in(layer), before)
+            kinds |= dict.fromkeys(self.mlp_receivers_in(layer), MLP)
+            kinds |= dict.fromkeys(self.mlp_senders_in(layer), MLP)
+            units = self.units_in(layer)
+            kinds |= {} if units is None else units.kinds
+        return kinds
 
     def head_sender(self, layer: int) -> int:
         """Return the sender index of the first head of `layer`; its MLP follows the last."""
         return self._first_senders[layer]
 
     def mlp_sender(self, layer: int) -> int:
-        """Return the sender index of the MLP of `layer`."""
+        """Return the sender index of the MLP of `layer`, or of its first unit."""
         return self.head_sender(layer) + self.heads_in(layer)
+
+    def mlp_senders(self, layer: int) -> slice:
+        """Return the sender indices of the MLP of `layer`, or of all its units."""
+        return slice(self.mlp_sender(layer), self.head_sender(layer + 1))
 
     @cached_property
     def _first_senders(self) -> tuple[int, ...]:
-        sizes = [self.heads_in(layer) + self.has_mlps for layer in range(self.n_layers)]
+        layers = range(self.n_layers)
+        sizes = [self.heads_in(layer) + len(self.mlp_senders_in(layer)) for layer in layers]
         return tuple(accumulate(sizes, initial=1))
 
     @cached_property
@@ -166,8 +256,12 @@ class ComponentGraph:
         return self._first_receivers[layer]
 
     def mlp_receiver(self, layer: int) -> int:
-        """Return the receiver index of the MLP of `layer`."""
+        """Return the receiver index of the MLP of `layer`, or of its first unit."""
         return self.first_receiver(layer) + self.n_reads_in(layer)
+
+    def mlp_receivers(self, layer: int) -> slice:
+        """Return the receiver indices of the MLP of `layer`, or of all its units."""
+        return slice(self.mlp_receiver(layer), self.first_receiver(layer + 1))
 
     def layer_of_receiver(self, receiver: int) -> int:
         """Return the layer that a receiver index belongs to; n_layers for the logits."""
@@ -188,8 +282,7 @@ class ComponentGraph:
         for layer in range(self.n_layers):
             first, mlp = self.first_receiver(layer), self.mlp_receiver(layer)
             mask[: self.n_senders_before_attention(layer), first:mlp] = True
-            if self.has_mlps:
-                mask[: self.n_senders_before_mlp(layer), mlp] = True
+            mask[: self.n_senders_before_mlp(layer), self.mlp_receivers(layer)] = True
         mask[:, -1] = True
         return mask
 
@@ -203,13 +296,13 @@ class ComponentGraph:
         """(sender, receiver) index of every edge, in edge order. Ties in scores break by it."""
         rows: list[list[int]] = []
         for layer in range(self.n_layers):
-            first, mlp = self.first_receiver(layer), self.mlp_receiver(layer)
+            first = self.first_receiver(layer)
             n, n_heads = self.n_reads_in(layer), self.heads_in(layer)
             order = [first + i for head in range(n_heads) for i in range(head, n, n_heads)]
             for sender in range(self.n_senders_before_attention(layer)):
                 rows += [[sender, receiver] for receiver in order]
-            if self.has_mlps:
-                rows += [[sender, mlp] for sender in range(self.n_senders_before_mlp(layer))]
+            reading = range(len(self.receivers))[self.mlp_receivers(layer)]
+            rows += [[s, r] for s in range(self.n_senders_before_mlp(layer)) for r in reading]
         logits = len(self.receivers) - 1
         rows += [[sender, logits] for sender in range(len(self.senders))]
         return torch.tensor(rows)
@@ -255,6 +348,8 @@ class ComponentGraph:
         kind += "" if self.has_mlps else ", attention only"
         if self.mixers:
             kind += f", without heads in layers {', '.join(map(str, self.mixers))}"
+        for units in self.units:
+            kind += f", {units}"
         return f"{self.n_layers} layers, {self.n_heads} heads, d_model {self.d_model}{kind}"
 
 

@@ -110,7 +110,7 @@ def _random_path(
     path, at = [], LOGITS
     while at != INPUT:
         path.append(rng.choice(into[at]))
-        at = Circuit.ends(graph.edge_names[path[-1]])[0]
+        at = graph.reader_of(Circuit.ends(graph.edge_names[path[-1]])[0])
     return path
 
 

@@ -68,6 +68,19 @@ class PairsRecipe:
 
 
 @dataclass(frozen=True)
+class UnitsRecipe:
+    """Into what MLPs were taken apart before edges were scored; an empty `kind`: into nothing.
+
+    The `n` best by attribution on the discovery pairs have names of their own, the others of an MLP
+    are one. `dictionaries` says where the dictionaries of features are.
+    """
+
+    kind: str = ""
+    n: int = 0
+    dictionaries: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a circuit was found. An empty `method` means that this is not known.
 
@@ -83,6 +96,7 @@ class Recipe:
     seed: int = 0
     dtype: str = "float32"
     pairs: PairsRecipe = field(default_factory=PairsRecipe)
+    units: UnitsRecipe = field(default_factory=UnitsRecipe)
     unknown: tuple[str, ...] = ()
 
     @property
@@ -110,6 +124,8 @@ def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     for key in ("task_digest", "align", "prompt_format"):
         if not data["pairs"][key]:
             del data["pairs"][key]
+    if not recipe.units.kind:
+        del data["units"]
     return {**data, "unknown": list(recipe.unknown)}
 
 

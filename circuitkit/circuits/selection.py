@@ -96,10 +96,10 @@ def select_greedy(scores: EdgeScores, n_edges: int, *, signed: bool = False) -> 
     while candidates and len(chosen) < n_edges:
         number = heapq.heappop(candidates)[1]
         chosen.append(number)
-        sender = graph.senders[int(graph.edge_index[number, 0])]
-        if sender not in held:
-            held.add(sender)
-            for found in into.get(sender, []):
+        reader = graph.reader_of(graph.senders[int(graph.edge_index[number, 0])])
+        if reader not in held:
+            held.add(reader)
+            for found in into.get(reader, []):
                 heapq.heappush(candidates, (-values[found], found))
     return _circuit_of(scores, torch.tensor(chosen, dtype=torch.long))
 

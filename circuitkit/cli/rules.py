@@ -76,6 +76,24 @@ class Search:
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
     ] = False
+    units: Annotated[
+        str,
+        typer.Option(
+            "--units",
+            help="Take MLPs apart into these: neurons (default: MLPs stay whole).",
+            metavar="UNITS",
+        ),
+    ] = ""
+    n_units: Annotated[
+        int,
+        typer.Option(
+            "--n-units",
+            min=1,
+            help="With --units: how many become components of their own, by attribution; the "
+            "others of an MLP are one.",
+            metavar="N",
+        ),
+    ] = 64
 
     def __post_init__(self) -> None:
         """Require settings that can be read."""

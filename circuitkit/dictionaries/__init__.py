@@ -1,1 +1,1 @@
-"""Sparse dictionaries of activations: read from files, and trained."""
+"""Sparse dictionaries of a model's activations: SAEs and transcoders, read from their files."""

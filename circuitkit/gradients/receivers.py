@@ -11,11 +11,15 @@ of which the first product is the wide one, taken for all senders and receivers 
 the second is one number per sender and one per receiver.
 """
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.func import jvp
 
 from circuitkit.circuits.graph import READS
 from circuitkit.metrics import Metric
@@ -33,6 +37,8 @@ from circuitkit.model.recording import (
 from circuitkit.model.runs import Run
 from circuitkit.prompts.batch import Labels
 
+SENDERS_AT_ONCE = 16  # whose changes are carried through an MLP together
+
 
 @dataclass(frozen=True)
 class LayerGradients:
@@ -46,6 +52,15 @@ class LayerGradients:
     outputs: dict[str, Float[Tensor, "row pos head d_head"]]
     projections: dict[str, Float[Tensor, "row pos head d_head"]]
     mlp_in: Float[Tensor, "row pos d_model"] | None
+    units: "UnitGradients | None" = None
+
+
+@dataclass(frozen=True)
+class UnitGradients:
+    """What an MLP reads whose parts read alone, and the gradient at what it writes."""
+
+    read: Float[Tensor, "row pos d_model"]
+    written: Float[Tensor, "row pos d_model"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,7 @@ class _Tape:
 
     def __init__(self, model: SubjectModel) -> None:
         self.graph = model.graph
+        self.alone = {units.layer for units in model.graph.units if units.read_alone}
         self.leaves: dict[Point, Tensor] = {}
         self.attn_in: dict[int, Tensor] = {}
 
@@ -113,6 +129,9 @@ class _Tape:
                 hooks[point] = self._marker(point, is_projection=True)
             if self.graph.has_mlps:
                 point = hook_points.mlp_in(layer)
+                hooks[point] = self._marker(point)
+            if layer in self.alone:
+                point = hook_points.mlp_out(layer)
                 hooks[point] = self._marker(point)
         return hooks
 
@@ -140,15 +159,19 @@ class _Tape:
             for (point, leaf), value in zip(self.leaves.items(), values, strict=True)
         }
         labelled, n_pos = run.context.labelled, run.entering.shape[1]
-        last = hook_points.mlp_in(self.graph.n_layers - 1)
-        if last in by_point and last_at_label:
-            by_point[last] = spread(by_point[last], labelled, n_pos)
+        n_last = self.graph.n_layers - 1
+        for last in (hook_points.mlp_in(n_last), hook_points.mlp_out(n_last)):
+            if last in by_point and last_at_label:
+                by_point[last] = spread(by_point[last], labelled, n_pos)
+                if n_last in self.alone:
+                    self.leaves[last] = spread(self.leaves[last].detach(), labelled, n_pos)
         layers = tuple(
             LayerGradients(
                 self.attn_in[layer],
                 {r: self.leaves[hook_points.projection(layer, r)].detach() for r in READS},
                 {read: by_point[hook_points.projection(layer, read)] for read in READS},
                 by_point.get(hook_points.mlp_in(layer)),
+                self._units(layer, by_point),
             )
             for layer in range(self.graph.n_layers)
         )
@@ -156,6 +179,12 @@ class _Tape:
         return ReceiverGradients(
             layers, logits_in.reshape(*labelled.shape, logits_in.shape[-1]), labelled
         )
+
+    def _units(self, layer: int, by_point: dict[Point, Tensor]) -> UnitGradients | None:
+        if layer not in self.alone:
+            return None
+        read = self.leaves[hook_points.mlp_in(layer)].detach()
+        return UnitGradients(read, by_point[hook_points.mlp_out(layer)])
 
 
 class Contraction:
@@ -214,12 +243,39 @@ class Contraction:
                 along.append(_along(attention, read, grad, output))
         if grads.mlp_in is not None:
             self._pool(layer, "mlp", grads.mlp_in.flatten(0, 1)[self.places] * weight)
+        if grads.units is not None:
+            self._add_units(layer, weight, grads.units)
         if along:
             n_senders = graph.n_senders_before_attention(layer)
             x_hat = attention.norm.x_hat(x).unsqueeze(1)
             shared = torch.bmm(x_hat, self.by_place[..., :n_senders])[:, 0] / x.shape[-1]
             columns = slice(graph.first_receiver(layer), graph.mlp_receiver(layer))
             self.total[:n_senders, columns] -= (shared.T @ torch.cat(along).T).double()
+
+    def _add_units(self, layer: int, weight: float, grads: UnitGradients) -> None:
+        """Add what each part of an MLP that reads alone gets; what is left gets it in `scores`."""
+        block, graph = self.model.layers[layer], self.model.graph
+        units, mlp = block.units, block.mlp
+        assert units is not None
+        assert mlp is not None
+        x = grads.read.flatten(0, 1)[self.places]
+        grad = grads.written.flatten(0, 1)[self.places] * weight
+        at_units = grad @ units.directions.T
+        first, end = graph.mlp_receivers(layer).start, graph.mlp_receivers(layer).stop
+        for start in range(0, graph.n_senders_before_mlp(layer), SENDERS_AT_ONCE):
+            rows = slice(start, min(start + SENDERS_AT_ONCE, graph.n_senders_before_mlp(layer)))
+            change = self.senders[rows]
+            copies = x.expand_as(change).contiguous()
+            acts = _carried(partial(units.acts, mlp), copies, change)
+            found = torch.einsum("spu,pu->su", acts, at_units).double()
+            self.total[rows, first : first + len(units.directions)] += found
+            rest = -found.sum(1)
+            if units.code is not None:
+                made = _carried(partial(units.reconstruction, mlp), copies, change)
+                explained = torch.einsum("spd,pd->s", made, grad).double()
+                self.total[rows, end - 2] -= explained
+                rest = rest + explained
+            self.total[rows, end - 1] += rest
 
     def _pool(self, layer: int, what: str, grad: Tensor) -> None:
         known = self.pooled[layer].get(what)
@@ -235,8 +291,8 @@ class Contraction:
         # one buffer for the gradients of every layer: fresh memory costs as much as the product
         buffer = self.senders.new_empty(n_receivers, *self.senders.shape[1:])
         for layer, pooled in enumerate(self.pooled):
-            n_heads, receivers = graph.heads_in(layer), buffer[: graph.receivers_in(layer)]
-            columns = slice(graph.first_receiver(layer), graph.first_receiver(layer + 1))
+            n_heads, n_reads = graph.heads_in(layer), graph.n_reads_in(layer)
+            receivers, columns = buffer[: n_reads + graph.has_mlps], self._columns(layer)
             n_senders = graph.n_senders_before_mlp(layer)  # a few too many for heads, masked below
             attention = self.model.layers[layer].attention
             for i, read in enumerate(READS):
@@ -249,6 +305,26 @@ class Contraction:
             by_place = torch.bmm(receivers.transpose(0, 1), self.by_place[..., :n_senders])
             self.total[:n_senders, columns] += by_place.sum(0).T.double()
         return torch.where(graph.edge_mask, self.total.cpu(), 0.0)
+
+    def _columns(self, layer: int) -> slice | list[int]:
+        """Return the receivers of a layer that the wide product is for.
+
+        Of an MLP whose parts read alone it is the one that gets what no other gets.
+        """
+        graph = self.model.graph
+        units, first = graph.units_in(layer), graph.first_receiver(layer)
+        end = graph.first_receiver(layer + 1)
+        if units is None or not units.read_alone:
+            return slice(first, end)
+        return [*range(first, graph.mlp_receiver(layer)), end - 1 - units.has_error]
+
+
+def _carried(function: Callable[[Tensor], Tensor], x: Tensor, change: Tensor) -> Tensor:
+    """Return how what a function makes of `x` changes with it, to first order."""
+    with warnings.catch_warnings():  # of torch about itself, when it does this first
+        warnings.simplefilter("ignore", DeprecationWarning)
+        moved: Tensor = jvp(function, (x,), (change,))[1]
+    return moved
 
 
 def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:

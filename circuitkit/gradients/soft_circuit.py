@@ -12,6 +12,7 @@ which is the score of edge attribution patching. Weights outside the graph are n
 kept for the gradient is every sender's change, and of each layer what its receivers read, twice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -146,13 +147,26 @@ class _SharedReads(CircuitReads):
         # [circuit, receiver, place, d_head] to [circuit * place, receiver, d_head]
         return projected.transpose(1, 2).flatten(0, 1)
 
-    def mlp_in(self, layer: int) -> Float[Tensor, "row pos d_model"]:
-        """Return what the MLP of a layer reads."""
+    def mlp_in(self, layer: int) -> list[Float[Tensor, "row pos d_model"]]:
+        """Return what the MLP of a layer reads, or each of its parts."""
         graph = self.model.graph
-        receiver = graph.mlp_receiver(layer)
-        at, n_senders = slice(receiver, receiver + 1), graph.n_senders_before_mlp(layer)
+        at, n_senders = graph.mlp_receivers(layer), graph.n_senders_before_mlp(layer)
         read = self._read(at, n_senders, layer, own_layer=not graph.parallel_attn_mlp)
-        return read.reshape(-1, self.n_pos, graph.d_model)
+        shape = (-1, self.n_pos, graph.d_model)
+        return [read[:, part].reshape(shape) for part in range(read.shape[1])]
+
+    def parts(self, layer: int) -> Sequence[Sequence[int]]:
+        """Return each part of an MLP alone."""
+        return [[part] for part in range(len(self.model.graph.mlp_senders_in(layer)))]
+
+    def write_parts(
+        self,
+        layer: int,
+        parts: Sequence[int],
+        outputs: Float[Tensor, "circuit part place d_model"],
+    ) -> None:
+        """Take what the parts of an MLP have written, one after another."""
+        self.write(self.model.graph.mlp_sender(layer) + parts[0], outputs)
 
     def logits_in(self) -> Float[Tensor, "circuit labelled_place d_model"]:
         """Return what the logits read."""

@@ -40,8 +40,11 @@ class AblatedReads(ABC):
         """Return q, k and v of every head of a layer."""
 
     @abstractmethod
-    def change(self, layer: int, what: str) -> Float[Tensor, "*head place d_model"] | float:
-        """Return how far the `heads` or `mlp` that read this write from their ablated values."""
+    def change(self, layer: int, what: str) -> Float[Tensor, "sender place d_model"] | float:
+        """Return how far the `heads` or `mlp` that read this write from their ablated values.
+
+        An MLP that is taken apart is as many senders as it has parts.
+        """
 
 
 class ReadsOfRun(AblatedReads):
@@ -67,7 +70,7 @@ class ReadsOfRun(AblatedReads):
         reads = [per_head(self.kept[point], n_heads) for point in points]
         return torch.cat(reads, 2).flatten(0, 1)
 
-    def change(self, layer: int, what: str) -> Float[Tensor, "*head place d_model"] | float:
+    def change(self, layer: int, what: str) -> Float[Tensor, "sender place d_model"] | float:
         return 0.0
 
 
@@ -106,7 +109,7 @@ class ReadsOfSums(AblatedReads):
             self._projections[layer] = torch.cat([per_head(x, n_heads) for x in reads], 2)[0]
         return self._projections[layer]
 
-    def change(self, layer: int, what: str) -> Float[Tensor, "*head place d_model"] | float:
+    def change(self, layer: int, what: str) -> Float[Tensor, "sender place d_model"] | float:
         if (layer, what) not in self._changes:
             written = self._heads(layer) if what == "heads" else self._mlp(layer)
             self._changes[layer, what] = written
@@ -122,9 +125,7 @@ class ReadsOfSums(AblatedReads):
         written = torch.bmm(by_head(attention.written(z)), attention.w_out)
         return written - self.ablated[first : graph.mlp_sender(layer)]
 
-    def _mlp(self, layer: int) -> Float[Tensor, "place d_model"]:
-        graph, mlp = self.model.graph, self.model.layers[layer].mlp
-        assert mlp is not None
-        shape = self.run.entering.shape
-        written = mlp(self.mlp_in(layer).view(shape)).flatten(0, 1)
-        return written - self.ablated[graph.mlp_sender(layer)]
+    def _mlp(self, layer: int) -> Float[Tensor, "part place d_model"]:
+        read = self.mlp_in(layer).view(self.run.entering.shape)
+        written = self.model.layers[layer].mlp_writes(read).flatten(1, 2)
+        return written - self.ablated[self.model.graph.mlp_senders(layer)]

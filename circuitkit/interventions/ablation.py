@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitkit.circuits.circuit import kind_of, layer_of
+from circuitkit.circuits.circuit import layer_of
 from circuitkit.errors import GraphError, MethodError, PromptError
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import Activations, record, record_run
@@ -82,7 +82,9 @@ class ZeroAblation(Ablation):
         shapes = [layer.attention.w_out.shape[:2] for layer in model.layers]
         z = {shape: nothing.new_zeros(rows, pos, *shape) for shape in shapes}
         mlps = (wide,) * len(shapes) * model.graph.has_mlps
-        return Activations(wide, tuple(z[shape] for shape in shapes), mlps)
+        units = tuple(nothing.new_zeros(rows, pos, len(u.numbers)) for u in model.graph.units)
+        errors = (wide,) * sum(each.has_error for each in model.graph.units)
+        return Activations(wide, tuple(z[shape] for shape in shapes), mlps, units, errors)
 
 
 class ResampleAblation(CorruptedRun):
@@ -189,16 +191,22 @@ class SuppliedAblation(Ablation):
                     f"supplied ablation: names must be senders of this graph ({model.graph}), got "
                     f"{name!r}. It writes nothing. Check the layer and head numbers."
                 )
-            layer, kind = layer_of(name, model.graph), kind_of(name)
+            layer, kind = layer_of(name, model.graph), model.graph.kind_of(name)
             if kind == "input":
                 entering = _filled(entering, value, name)
             elif kind == "mlp":
                 mlps[layer] = _filled(mlps[layer], value, name)
+            elif kind not in ("head", "mixer"):
+                raise GraphError(
+                    f"supplied ablation: names must be of whole components, got {name!r}, of an "
+                    "MLP that is taken apart. What it leaves of the MLP would not be known. "
+                    "Supply values for the model as it is."
+                )
             else:
                 z, head = zs[layer].clone(), model.graph.names_in(layer).index(name)
                 z[:, :, head] = _filled(z[:, :, head], value, name)
                 zs[layer] = z
-        return Activations(entering, tuple(zs), tuple(mlps))
+        return replace(rest, input=entering, z=tuple(zs), mlp=tuple(mlps))
 
 
 class MeanAblation(Ablation):
@@ -239,7 +247,7 @@ class MeanAblation(Ablation):
         return _stacked(rows)
 
     def _known_mean(self, model: SubjectModel, template: str) -> "_TemplateMean":
-        key = (model.digest, f"{model.dtype} {model.device}", template)
+        key = (model.digest, f"{model.dtype} {model.device} {model.graph.units}", template)
         if key not in self._means:
             self._means[key] = self._template_mean(model, template)
         return self._means[key]
@@ -350,7 +358,7 @@ class TokenMeanAblation(Ablation):
         self, model: SubjectModel, pairs: PromptPairs, behind: Run | None = None
     ) -> Activations:
         """Return the means, repeated over prompts and positions."""
-        key = (model.digest, f"{model.dtype} {model.device}")
+        key = (model.digest, f"{model.dtype} {model.device} {model.graph.units}")
         if key not in self._means:
             self._means[key] = self._mean(model)
         shape = pairs.clean.shape
@@ -393,6 +401,8 @@ def _stacked(rows: list[Activations]) -> Activations:
         torch.cat([row.input for row in rows]),
         tuple(torch.cat(layer) for layer in zip(*(row.z for row in rows), strict=True)),
         tuple(torch.cat(layer) for layer in zip(*(row.mlp for row in rows), strict=True)),
+        tuple(torch.cat(layer) for layer in zip(*(row.units for row in rows), strict=True)),
+        tuple(torch.cat(layer) for layer in zip(*(row.errors for row in rows), strict=True)),
     )
 
 

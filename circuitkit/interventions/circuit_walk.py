@@ -11,6 +11,7 @@ asks in the order of the model and hands over what was written.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -35,6 +36,8 @@ class CircuitReads(ABC):
     context: Context
     """The context of the rows that are under way."""
 
+    model: SubjectModel
+
     @abstractmethod
     def reach(self, layer: int, what: str) -> bool:
         """Begin with the `heads` or the `mlp` of a layer; return whether they must be run.
@@ -48,8 +51,15 @@ class CircuitReads(ABC):
         """Return q, k and v of every head of a layer, each from what its own receiver reads."""
 
     @abstractmethod
-    def mlp_in(self, layer: int) -> Float[Tensor, "row pos d_model"]:
-        """Return what the MLP of a layer reads."""
+    def mlp_in(self, layer: int) -> Sequence[Float[Tensor, "row pos d_model"]]:
+        """Return what the MLP of a layer reads, or what each group of its parts reads alone."""
+
+    def parts(self, layer: int) -> Sequence[Sequence[int]]:
+        """Return the groups of parts of an MLP that read alike, of those that read alone.
+
+        Each by its number among the senders that the MLP is. Groups as `mlp_in` has them.
+        """
+        return [range(len(self.model.graph.mlp_senders_in(layer)))]
 
     @abstractmethod
     def logits_in(self) -> Float[Tensor, "circuit labelled_place d_model"]:
@@ -58,6 +68,15 @@ class CircuitReads(ABC):
     @abstractmethod
     def write(self, first: int, outputs: Float[Tensor, "circuit sender place d_model"]) -> None:
         """Take what the senders from number `first` on have written."""
+
+    @abstractmethod
+    def write_parts(
+        self,
+        layer: int,
+        parts: Sequence[int],
+        outputs: Float[Tensor, "circuit part place d_model"],
+    ) -> None:
+        """Take what some parts of an MLP have written, by their numbers among its senders."""
 
     @abstractmethod
     def keep_labelled(self) -> None:
@@ -107,10 +126,22 @@ def _write_heads(model: SubjectModel, run: Run, reads: CircuitReads, layer: int)
 
 
 def _write_mlp(model: SubjectModel, run: Run, reads: CircuitReads, layer: int) -> None:
-    graph, mlp = model.graph, model.layers[layer].mlp
-    if mlp is None or not reads.reach(layer, "mlp"):
+    graph, block = model.graph, model.layers[layer]
+    if block.mlp is None or not reads.reach(layer, "mlp"):
         return
-    written = mlp(reads.mlp_in(layer))
-    n_circuits = len(written) // len(run.entering)
-    by_circuit = written.reshape(n_circuits, 1, -1, graph.d_model)
-    reads.write(graph.mlp_sender(layer), by_circuit)
+    units, first = graph.units_in(layer), graph.mlp_sender(layer)
+    if units is None or not units.read_alone or block.units is None:
+        [read] = reads.mlp_in(layer)
+        reads.write(first, _by_circuit(block.mlp_writes(read), run))
+        return
+    for parts, read in zip(reads.parts(layer), reads.mlp_in(layer), strict=True):
+        written = block.units.writes_of(block.mlp, read, parts)
+        reads.write_parts(layer, parts, _by_circuit(written, run))
+
+
+def _by_circuit(
+    written: Float[Tensor, "part row pos d_model"], run: Run
+) -> Float[Tensor, "circuit part place d_model"]:
+    n_circuits = written.shape[1] // len(run.entering)
+    shape = (len(written), n_circuits, -1, written.shape[-1])
+    return written.reshape(shape).transpose(0, 1)

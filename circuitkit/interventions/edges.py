@@ -167,7 +167,10 @@ class EdgeBench:
         senders = [edge.sender for edge in edges]
         if what == "heads":
             return self._into_heads(layer, senders, [edge.within for edge in edges])
-        return self._into_mlp(layer, senders) if what == "mlp" else self._into_logits(senders)
+        if what == "mlp":
+            before = self.model.graph.n_reads_in(layer)
+            return self._into_mlp(layer, senders, [edge.within - before for edge in edges])
+        return self._into_logits(senders)
 
     def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
         return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])
@@ -207,16 +210,38 @@ class EdgeBench:
         q, k, v = reads
         return self._continued(entering.repeat(n, 1, 1), n, layer, (q, k, v))
 
-    def _into_mlp(self, layer: int, senders: list[int]) -> Tensor:
+    def _into_mlp(self, layer: int, senders: list[int], parts: list[int]) -> Tensor:
         kept, n = self.base.kept, len(senders)
-        mlp = self.model.layers[layer].mlp
-        assert mlp is not None
-        read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
-        with torch.no_grad():
-            written = mlp(read.flatten(0, 1))
+        block = self.model.layers[layer]
+        assert block.mlp is not None
+        units = block.units
+        if units is not None and units.spec.read_alone:
+            written = self._into_parts(layer, senders, parts)
+        else:
+            read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
+            with torch.no_grad():
+                written = block.mlp(read.flatten(0, 1))
         # The residual stream behind the MLP, without what the MLP wrote in the base run.
         rest = kept[hook_points.resid_post(layer)] - kept[hook_points.mlp_out(layer)]
         return self._continued(rest.repeat(n, 1, 1) + written, n, layer + 1)
+
+    def _into_parts(self, layer: int, senders: list[int], parts: list[int]) -> Tensor:
+        """Return what an MLP writes of which one part alone reads the change of each edge."""
+        kept, block = self.base.kept, self.model.layers[layer]
+        units, mlp = block.units, block.mlp
+        assert units is not None
+        assert mlp is not None
+        entering, alone = kept[hook_points.mlp_in(layer)], sorted(set(senders))
+        which = sorted(set(parts))
+        with torch.no_grad():
+            read = torch.cat((entering.unsqueeze(0), entering + self._rows(self.added[alone])))
+            writes = units.writes_of(mlp, read.flatten(0, 1), which)
+        writes = writes.unflatten(1, (1 + len(alone), -1))  # of the base run, then of each sender
+        changes = [
+            writes[which.index(part), 1 + alone.index(sender)] - writes[which.index(part), 0]
+            for sender, part in zip(senders, parts, strict=True)
+        ]
+        return torch.cat([kept[hook_points.mlp_out(layer)] + change for change in changes])
 
     def _into_logits(self, senders: list[int]) -> Tensor:
         added = self.added[senders][:, labelled_places(self.base.run)]

@@ -30,7 +30,8 @@ class Stage:
 
     rows: list[int]
     kept: Bool[Tensor, "circuit group sender"]
-    groups: tuple[Group, ...] = ()  # of heads only: an MLP and the logits are one receiver
+    groups: tuple[Group, ...] = ()  # of heads only
+    parts: tuple[list[int], ...] = ()  # the groups of an MLP's parts that read alone
 
 
 def stage_of(layer: int, what: str) -> int:
@@ -61,11 +62,13 @@ def _kept(
     if layer == graph.n_layers:
         return masks[:, :, -1:][rows].transpose(0, 2, 1), []
     first, mlp = graph.first_receiver(layer), graph.mlp_receiver(layer)
-    if what == "mlp":
-        kept = masks[:, : graph.n_senders_before_mlp(layer), mlp : mlp + 1][rows].transpose(0, 2, 1)
-        return kept[:, : int(kept.any())], []
+    is_mlp = what == "mlp"
+    at = graph.mlp_receivers(layer) if is_mlp else slice(first, mlp)
+    before = graph.n_senders_before_mlp if is_mlp else graph.n_senders_before_attention
     # sliced before rows are picked: a copy of what this stage reads, not of whole masks
-    kept = masks[:, : graph.n_senders_before_attention(layer), first:mlp][rows].transpose(0, 2, 1)
+    kept = masks[:, : before(layer), at][rows].transpose(0, 2, 1)
+    if is_mlp and kept.shape[1] == 1:
+        return kept[:, : int(kept.any())], []
     groups = receivers_alike(kept)
     return kept[:, [group[0] for group in groups]], groups
 
@@ -95,7 +98,7 @@ def stages_of_parting(
     stages = [0]
     for receiver in first:
         layer = graph.layer_of_receiver(receiver)
-        is_mlp = layer < graph.n_layers and graph.has_mlps and receiver == graph.mlp_receiver(layer)
+        is_mlp = layer < graph.n_layers and receiver >= graph.mlp_receiver(layer)
         stages.append(stage_of(layer, "mlp" if is_mlp else "heads"))
     return stages
 
@@ -107,15 +110,18 @@ def _sent(
     masks = _in_one_piece([kept for _, _, kept, _ in found], model.device)
     numbers = []
     for stage, _, _, groups in found:
-        for group in groups:
+        for group in groups if stage % 2 == 0 else ():
             attention = model.layers[stage // 2].attention
             sources = [attention.source_of(receiver) for receiver in group]
             numbers += [np.array(group), np.array(sources)]
     sent = iter(_in_one_piece(numbers, model.device))
-    return {
-        stage: Stage(rows, mask, tuple((next(sent), next(sent)) for _ in groups))
-        for (stage, rows, _, groups), mask in zip(found, masks, strict=True)
-    }
+    plan = {}
+    for (stage, rows, _, groups), mask in zip(found, masks, strict=True):
+        if stage % 2:
+            plan[stage] = Stage(rows, mask, parts=tuple(groups))
+        else:
+            plan[stage] = Stage(rows, mask, tuple((next(sent), next(sent)) for _ in groups))
+    return plan
 
 
 def _in_one_piece(arrays: Sequence[NDArray[np.generic]], device: torch.device) -> list[Tensor]:

@@ -13,6 +13,7 @@ host. So the pass reads nothing back from a device, and waits for nothing.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -64,17 +65,17 @@ class KeptReads(CircuitReads):
     def reach(self, layer: int, what: str) -> bool:
         """Begin with the `heads` or the `mlp` of a layer; return whether they must be run."""
         graph = self.model.graph
-        first = graph.head_sender(layer)
-        mlp = graph.mlp_sender(layer)
-        heads = slice(first, mlp)
-        self._begin(stage_of(layer, what), first if what == "heads" else mlp)
-        if self.stage.kept.shape[1]:
+        mlp = graph.mlp_senders(layer)
+        writing = slice(graph.head_sender(layer), mlp.start) if what == "heads" else mlp
+        self._begin(stage_of(layer, what), writing.start)
+        is_run = bool(self.stage.kept.shape[1])
+        if is_run and not self.stage.parts:
             return True
         known = self.ablated_reads.change(layer, what)
         if isinstance(known, Tensor) and self.labelled is not None:
-            known = known[self.labelled]
-        self.change[:, heads if what == "heads" else mlp] = known
-        return False
+            known = known[:, self.labelled]
+        self.change[:, writing] = known
+        return is_run
 
     def _begin(self, stage: int, known: int) -> None:
         """Begin the circuits that read something of their own at a stage.
@@ -109,11 +110,16 @@ class KeptReads(CircuitReads):
             out[:, receivers] = found.unflatten(1, (len(receivers), -1))
         return out
 
-    def mlp_in(self, layer: int) -> Float[Tensor, "row pos d_model"]:
-        """Return what the MLP of a layer reads."""
+    def mlp_in(self, layer: int) -> list[Float[Tensor, "row pos d_model"]]:
+        """Return what the MLP of a layer reads, or each group of its parts."""
         base = self.ablated_reads.mlp_in(layer)
         read = self._read(base if self.labelled is None else base[self.labelled])
-        return read.reshape(-1, self.n_pos, read.shape[-1])
+        shape = (-1, self.n_pos, read.shape[-1])
+        return [read[:, group].reshape(shape) for group in range(read.shape[1])]
+
+    def parts(self, layer: int) -> Sequence[Sequence[int]]:
+        """Return the groups of parts of an MLP that read alike; others read what is ablated."""
+        return self.stage.parts or super().parts(layer)
 
     def logits_in(self) -> Float[Tensor, "circuit labelled_place d_model"]:
         """Return what the logits read, of all circuits."""
@@ -135,6 +141,17 @@ class KeptReads(CircuitReads):
         """Take what the senders from number `first` on have written."""
         at = slice(first, first + outputs.shape[1])
         torch.sub(outputs, self.ablated[at], out=self.change[:, at])
+
+    def write_parts(
+        self,
+        layer: int,
+        parts: Sequence[int],
+        outputs: Float[Tensor, "circuit part place d_model"],
+    ) -> None:
+        """Take what some parts of an MLP have written."""
+        first = self.model.graph.mlp_sender(layer)
+        for part, output in zip(parts, outputs.unbind(1), strict=True):
+            torch.sub(output, self.ablated[first + part], out=self.change[:, first + part])
 
     def keep_labelled(self) -> None:
         """Forget all places but the labelled."""

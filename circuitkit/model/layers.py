@@ -33,6 +33,9 @@ from circuitkit.model.precision import own_type
 from circuitkit.moved import old_names
 from circuitkit.work.text import error_text
 
+if TYPE_CHECKING:
+    from circuitkit.model.units import MLPUnits
+
 MIXERS = ("linear_attn",)  # what blocks without heads call what mixes positions
 
 
@@ -86,6 +89,16 @@ class Layer:
     mlp: MLP | None  # None in attention-only models
     is_parallel: bool
     unit_behind: float = 1.0  # of the family's own residual stream behind it, over ours
+    units: "MLPUnits | None" = None  # what the MLP is taken apart into
+
+    def mlp_writes(
+        self, x: Float[Tensor, "row pos d_model"]
+    ) -> Float[Tensor, "part row pos d_model"]:
+        """Return what each part of the MLP writes, given what all of them read."""
+        assert self.mlp is not None
+        if self.units is None:
+            return self.mlp(x).unsqueeze(0)
+        return self.units.writes(self.units.parts(self.mlp, x))
 
 
 def layer_from_block(

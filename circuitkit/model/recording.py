@@ -15,22 +15,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitkit.circuits.units import NEURON
 from circuitkit.errors import ActivationError
 from circuitkit.model import hook_points
 from circuitkit.model.forward import Hook, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import Run, whole_run
 from circuitkit.model.subject import SubjectModel
+from circuitkit.model.units import Parts
 from circuitkit.prompts.batch import PromptBatch
 
 
 @dataclass(frozen=True)
 class Activations:
-    """What the senders wrote in one run: the input, each layer's z and each layer's MLP output."""
+    """What the senders wrote in one run: the input, each layer's z and each layer's MLP output.
+
+    `units` are those of the MLPs that are taken apart, and `errors` what their dictionaries leave
+    out, in the order of layers; both empty where all MLPs are whole.
+    """
 
     input: Float[Tensor, "row pos d_model"]
     z: tuple[Float[Tensor, "row pos _head _d_head"], ...]
     mlp: tuple[Float[Tensor, "row pos d_model"], ...]
+    units: tuple[Float[Tensor, "row pos _unit"], ...] = ()
+    errors: tuple[Float[Tensor, "row pos d_model"], ...] = ()
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Activations":
         """Return the activations with `function` applied to each tensor."""
@@ -38,6 +46,8 @@ class Activations:
             function(self.input),
             tuple(function(z) for z in self.z),
             tuple(function(out) for out in self.mlp),
+            tuple(function(acts) for acts in self.units),
+            tuple(function(error) for error in self.errors),
         )
 
     def minus(self, other: "Activations") -> "Activations":
@@ -46,6 +56,8 @@ class Activations:
             self.input - other.input,
             tuple(a - b for a, b in zip(self.z, other.z, strict=True)),
             tuple(a - b for a, b in zip(self.mlp, other.mlp, strict=True)),
+            tuple(a - b for a, b in zip(self.units, other.units, strict=True)),
+            tuple(a - b for a, b in zip(self.errors, other.errors, strict=True)),
         )
 
 
@@ -90,7 +102,7 @@ class Recorder:
     """Hooks that keep what the senders write. `activations` returns it after the run."""
 
     def __init__(self, model: SubjectModel) -> None:
-        self.graph = model.graph
+        self.model, self.graph = model, model.graph
         self.kept: dict[Point, Tensor] = {}
 
     def hooks(self) -> dict[Point, Hook]:
@@ -100,6 +112,9 @@ class Recorder:
             points.append(hook_points.written_z(layer))
             if self.graph.has_mlps:
                 points.append(hook_points.mlp_out(layer))
+        for units in self.graph.units:
+            is_neurons = units.kind == NEURON
+            points.append((hook_points.neurons if is_neurons else hook_points.mlp_in)(units.layer))
         return {point: self._keeper(point) for point in points}
 
     def _keeper(self, point: Point) -> Hook:
@@ -120,7 +135,31 @@ class Recorder:
         if mlps and last_at_label:
             mlps[-1] = spread(mlps[-1], run.context.labelled, entering.shape[1])
         z = tuple(self.kept[hook_points.written_z(layer)] for layer in layers)
-        return Activations(entering, z, tuple(mlps)).map(run.at_clean)
+        units, errors = self._units(run, last_at_label=last_at_label)
+        return Activations(entering, z, tuple(mlps), units, errors).map(run.at_clean)
+
+    def _units(
+        self, run: Run, *, last_at_label: bool
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return what units were, and what their dictionaries left out, at every position."""
+        units, errors = [], []
+        n_pos = self.kept[hook_points.resid_pre(0)].shape[1]
+        for spec in self.graph.units:
+            layer = self.model.layers[spec.layer]
+            assert layer.units is not None
+            assert layer.mlp is not None
+            if spec.kind == NEURON:
+                found = [layer.units.named(self.kept[hook_points.neurons(spec.layer)])]
+            else:
+                at = hook_points.mlp_in(spec.layer), hook_points.mlp_out(spec.layer)
+                parts = layer.units.coded(layer.mlp, *(self.kept[point] for point in at))
+                assert parts.error is not None
+                found = [parts.acts, parts.error]
+            if last_at_label and spec.layer == self.graph.n_layers - 1:
+                found = [spread(x, run.context.labelled, n_pos) for x in found]
+            units.append(found[0])
+            errors += found[1:]
+        return tuple(units), tuple(errors)
 
 
 def require_finite(activations: Activations, model_name: str) -> None:
@@ -134,6 +173,8 @@ def require_finite(activations: Activations, model_name: str) -> None:
         named[f"model {model_name!r}, layer {layer}, attention heads"] = z
         for mlp in activations.mlp[layer : layer + 1]:
             named[f"model {model_name!r}, layer {layer}, MLP"] = mlp
+    for number, acts in enumerate((*activations.units, *activations.errors)):
+        named[f"model {model_name!r}, units {number}"] = acts
     # finite sums prove finite terms; all are read back from the device at once
     if bool(torch.isfinite(torch.stack([tensor.sum() for tensor in named.values()])).all()):
         return
@@ -177,6 +218,13 @@ def sender_outputs(
         torch.bmm(by_head(z), model.layers[layer].attention.w_out, out=heads)
         for mlp in activations.mlp[layer : layer + 1]:
             out[graph.mlp_sender(layer)] = mlp.flatten(0, 1)
+    errors = iter(activations.errors)
+    for spec, acts in zip(graph.units, activations.units, strict=True):
+        units = model.layers[spec.layer].units
+        assert units is not None
+        error = next(errors) if spec.has_error else None
+        parts = Parts(acts, error, activations.mlp[spec.layer]).map(lambda x: x.flatten(0, 1))
+        units.writes(parts, out[graph.mlp_senders(spec.layer)])
     return out
 
 

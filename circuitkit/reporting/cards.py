@@ -28,6 +28,10 @@ KINDS = {
     "head": "head",
     "mixer": "mixer",
     "mlp": "MLP",
+    "neuron": "neuron",
+    "feature": "feature",
+    "error": "what the features leave out",
+    "rest": "the rest of an MLP",
     "logits": "the logits",
 }
 

@@ -14,6 +14,7 @@ import torch
 
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import INPUT, LOGITS, READS, ComponentGraph, read_of
+from circuitkit.circuits.units import KINDS as UNIT_KINDS
 from circuitkit.reporting.dot_text import Digraph, Html
 
 READ_COLOURS = {
@@ -29,6 +30,10 @@ FILLS = {
     "head": "#E3EEF7",
     "mixer": "#E3EEF7",
     "mlp": "#FBEAF3",
+    "neuron": "#FFF4D6",
+    "feature": "#E6F4E6",
+    "error": "#F3E3DC",
+    "rest": "#F4F0F8",
     "logits": "#EDEDED",
 }
 FONT = "DejaVu Sans"  # the widest of what readers may have: a label fits its box in any of them
@@ -99,6 +104,10 @@ def _draw(
     scores: list[float] = circuit.scores.by_edge().tolist()
     kept = [(edge, scores[circuit.graph.edge_number(edge)]) for edge in circuit.edges]
     largest = max((abs(score) for _, score in kept), default=0.0)
+    for name in components:
+        reader = circuit.graph.reader_of(name)
+        if reader != name and reader in touched:
+            picture.edge(f"{reader}:s", f"{name}:n", **_INSIDE)
     for edge, score in kept:
         laid_out = {"weight": str(weights[edge]), "id": edge} if edge in weights else {}
         _add_edge(picture, edge, score, largest, laid_out)
@@ -130,9 +139,14 @@ def pen_width(score: float, largest: float) -> float:
     return MIN_WIDTH + (MAX_WIDTH - MIN_WIDTH) * share
 
 
-def _row_of(component: str, graph: ComponentGraph) -> tuple[int, bool]:
-    """Return a sort key: layer, then heads before the MLP."""
-    return layer_of(component, graph), kind_of(component) == "mlp"
+ROWS = ("heads", "mlp", "units")  # of a layer
+
+
+def _row_of(component: str, graph: ComponentGraph) -> tuple[int, int]:
+    """Return a sort key: layer, then heads before the MLP, then units that hang on it."""
+    kind = graph.kind_of(component)
+    row = int(kind == "mlp" or kind in UNIT_KINDS) + (graph.reader_of(component) != component)
+    return layer_of(component, graph), row
 
 
 def add_rows(
@@ -144,7 +158,7 @@ def add_rows(
     """Let `add` add every component, one rank a row; row names on the left keep the order."""
     rows = sorted({_row_of(name, graph) for name in components})
     for row in rows:
-        with picture.row(f"row {row[0]} {'mlp' if row[1] else 'heads'}"):
+        with picture.row(f"row {row[0]} {ROWS[row[1]]}"):
             picture.node(_row_name(row), _row_label(row, graph), **_ROW_NAME)
             for name in components:
                 if _row_of(name, graph) == row:
@@ -153,18 +167,19 @@ def add_rows(
         picture.edge(_row_name(above), _row_name(below), style="invis", weight="1000")
 
 
+_INSIDE = {"style": "dotted", "color": FAINT, "arrowhead": "none", "tooltip": "computed there"}
 _ROW_NAME = {"shape": "plaintext", "fontcolor": FAINT, "fontsize": "11", "tooltip": " "}
 
 
-def _row_name(row: tuple[int, bool]) -> str:
-    return f"name of row {row[0]} {'mlp' if row[1] else 'heads'}"
+def _row_name(row: tuple[int, int]) -> str:
+    return f"name of row {row[0]} {ROWS[row[1]]}"
 
 
-def _row_label(row: tuple[int, bool], graph: ComponentGraph) -> str:
-    layer, is_mlp = row
+def _row_label(row: tuple[int, int], graph: ComponentGraph) -> str:
+    layer, kind = row
     if layer in (-1, graph.n_layers):
         return ""
-    return f"layer {layer} MLP" if is_mlp else f"layer {layer} heads"
+    return f"layer {layer} {('heads', 'MLP', 'features')[kind]}"
 
 
 @dataclass(frozen=True)
@@ -193,7 +208,8 @@ def add_component(
     if kind == "head":
         picture.node(name, _head_label(name, reads, outline), shape="plain", tooltip=tooltip)
         return
-    boxes = {"mlp": ("box", "rounded,filled"), "mixer": ("box", "filled")}
+    boxes = {kind: ("box", "rounded,filled") for kind in ("mlp", *UNIT_KINDS)}
+    boxes["mixer"] = ("box", "filled")
     shape, style = boxes.get(kind, ("ellipse", "filled"))
     picture.node(
         name,

@@ -7,6 +7,7 @@ from collections import defaultdict
 
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.circuits.units import KINDS as UNIT_KINDS
 from circuitkit.interpretation.groups import diagram
 from circuitkit.interpretation.section import Arrow, Box, Diagram
 from circuitkit.study.records import RunRecord
@@ -43,5 +44,6 @@ def grouped_diagram(record: RunRecord) -> Diagram:
 def _row(record: RunRecord, name: str) -> str:
     if name in (INPUT, LOGITS):
         return name
-    kind = {"head": "heads", "mlp": "MLP"}.get(kind_of(name), kind_of(name))
+    kind = kind_of(name)
+    kind = {"head": "heads", **dict.fromkeys(("mlp", *UNIT_KINDS), "MLP")}.get(kind, kind)
     return f"layer {layer_of(name, record.graph)} {kind}"

@@ -19,6 +19,7 @@ from typing import Any
 
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.graph import INPUT, LOGITS, ComponentGraph, read_of
+from circuitkit.circuits.units import KINDS as UNIT_KINDS
 
 COLUMNS = ("", "all positions")
 POSITION = 1  # viewers lay out columns from the second on, and drop what is in all of them
@@ -28,6 +29,10 @@ FEATURE_TYPES = {
     "head": "attention head",
     "mixer": "mixer",
     "mlp": "mlp",
+    "neuron": "neuron",
+    "feature": "cross layer transcoder",
+    "error": "mlp reconstruction error",
+    "rest": "mlp",
     "logits": "logit",
 }
 GENERATOR = "circuitkit"
@@ -88,6 +93,11 @@ def _place(name: str, graph: ComponentGraph) -> tuple[str, int]:
         return str(layer), head
     if kind in ("mlp", "mixer"):
         return str(layer_of(name, graph)), graph.n_heads if kind == "mlp" else 0
+    if kind in UNIT_KINDS:
+        layer = layer_of(name, graph)
+        units = graph.units_in(layer)
+        assert units is not None
+        return str(layer), graph.n_heads + 1 + units.names.index(name)
     return ("E" if name == INPUT else str(graph.n_layers + 1)), 0
 
 

@@ -250,5 +250,5 @@ def _info(subject: Subject, found: Found) -> RunInfo:
         command=subject.command,
         versions=installed_versions(),
         recipe=recipe,
-        choices=tuple(filter(None, (splits.validation.reading, *found.reasons))),
+        choices=tuple(filter(None, (splits.validation.reading, *subject.reasons, *found.reasons))),
     )

@@ -37,6 +37,7 @@ def recipe_of(subject: Subject, settings: Settings, *, n_selected: int) -> Recip
         seed=settings.seed,
         dtype=str(subject.model.dtype).removeprefix("torch."),
         pairs=pairs_recipe_of(subject),
+        units=subject.request.units,
     )
 
 
@@ -123,6 +124,7 @@ def request_of(recipe: Recipe, model: str) -> Request:
         bos=pairs.bos,
         task_digest=pairs.task_digest,
         prompt_format=pairs.prompt_format,
+        units=recipe.units,
     )
 
 

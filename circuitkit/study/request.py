@@ -69,6 +69,8 @@ def request_for(
         task_digest=own.task_digest if is_own else "",
         trust_remote_code=asked.trust_remote_code,
         prompt_format=own.prompt_format if is_own else asked.prompt_format,
+        units=circuit.provenance.recipe.units,
+        apart=circuit.graph.units,
     )
 
 

@@ -1,9 +1,11 @@
 """What is studied: a behaviour in a model, and how a request becomes one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from circuitkit.circuits.recipe import UnitsRecipe
+from circuitkit.circuits.units import Units
 from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import ABLATIONS, Ablation, ablation_named
 from circuitkit.metrics import LogitDifference, Metric, metric_named
@@ -11,6 +13,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.file import discovery_pairs, splits_of
 from circuitkit.prompts.formats.read import dealt, read_prompts
 from circuitkit.prompts.splits import Splits, sample_held_out, sample_splits
+from circuitkit.study.units import as_units, choose_units, require_kind
 from circuitkit.task import Task, find_task
 from circuitkit.validation.case import HeldOut
 from circuitkit.work.text import brief, shown
@@ -36,6 +39,8 @@ class Request:
     task_digest: str = ""  # of the task's file of Python: another is not run; empty: any
     trust_remote_code: bool = False  # run the Python files of the model's directory or page
     prompt_format: str = ""  # of the prompt file, as read_prompts takes it; empty: recognised
+    units: UnitsRecipe = field(default_factory=UnitsRecipe)  # to be chosen on the discovery pairs
+    apart: tuple[Units, ...] = ()  # or those that a circuit has
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Subject:
     """What is studied: a behaviour (name, metric, pairs) in a model, and how it was asked for.
 
     `source` is the task that drew the pairs, None for pairs of a file. `seed` drew them. `request`
-    is what was asked for, where it came from one.
+    is what was asked for, where it came from one. `reasons` are sentences: how the model was taken
+    apart.
     """
 
     task: str
@@ -55,6 +61,7 @@ class Subject:
     source: Task | None = None
     seed: int = 0
     request: Request = field(default_factory=Request)
+    reasons: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return brief(
@@ -101,7 +108,8 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
             "Try `circuitkit run ioi`, or see `circuitkit tasks`."
         )
     if request.prompts is not None:
-        return _subject_of_file(request, request.prompts, loaded)
+        require_kind(request.units)
+        return _in_units(_subject_of_file(request, request.prompts, loaded))
     if request.prompt_format:
         raise MethodError(
             "--format, --columns: must come with a prompt file, got "
@@ -110,8 +118,20 @@ def subject_of(request: Request, loaded: SubjectModel | None = None) -> Subject:
         )
     task = find_task(request.task, digest=request.task_digest)
     metric = metric_of(task, request.metric)
+    require_kind(request.units)
     model = loaded or _loaded(request)
-    return subject_of_task(task, metric, model, request)
+    return _in_units(subject_of_task(task, metric, model, request))
+
+
+def _in_units(subject: Subject) -> Subject:
+    """Return the same subject with its MLPs taken apart as the request says."""
+    asked, model = subject.request, subject.model
+    if asked.apart:
+        return replace(subject, model=as_units(model, asked.apart, asked.units.dictionaries))
+    if not asked.units.kind:
+        return subject
+    found = choose_units(model, subject.splits.discovery, subject.metric, asked.units)
+    return replace(subject, model=found.model, reasons=found.reasons)
 
 
 def metric_of(task: Task, name: str) -> Metric:

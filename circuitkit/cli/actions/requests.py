@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Ground, Machine, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import NOTES
@@ -17,6 +18,7 @@ from circuitkit.study.pair_needs import shortfalls
 from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject
+from circuitkit.study.units import require_kind
 
 MANY = 5_000  # pairs that are not drawn at once
 SECONDS_A_PAIR = 0.008  # drawn, with its reference pairs, tokenised and checked, on one core
@@ -39,6 +41,17 @@ def request_of(what: What, machine: Machine, **more: Any) -> Request:
         command=typed_command(),
         **more,
     )
+
+
+def units_of(search: Search) -> UnitsRecipe:
+    """Return what MLPs are to be taken apart into.
+
+    Raises:
+        MethodError: units that are none.
+    """
+    asked = UnitsRecipe(search.units, search.n_units) if search.units else UnitsRecipe()
+    require_kind(asked)
+    return asked
 
 
 def model_of(what: What | Ground | AnyModel) -> str:

@@ -18,6 +18,7 @@ from circuitkit.cli.actions.requests import (
     announce_pairs,
     request_of,
     search_settings,
+    units_of,
 )
 from circuitkit.cli.actions.shown import show_baseline, show_verdict
 from circuitkit.cli.options import BatchedMachine, Plannable, RunPlace, What
@@ -60,7 +61,7 @@ def find_and_judge(
     """Find a circuit, judge it on held-out prompts, write a report, and show the verdict."""
     budget = parse_seconds(search.budget)
     settings = search_settings(search, what.seed, machine, budget=budget)
-    request = request_of(what, machine)
+    request = request_of(what, machine, units=units_of(search))
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
     where = asked.where

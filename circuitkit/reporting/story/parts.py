@@ -22,7 +22,15 @@ from circuitkit.validation.knock_outs import inner_components
 from circuitkit.work.text import counted
 
 REST = "rest"  # the column of all other places
-WORDS = {"head": "head", "mixer": "mixer", "mlp": "MLP"}
+WORDS = {
+    "head": "head",
+    "mixer": "mixer",
+    "mlp": "MLP",
+    "neuron": "neuron",
+    "feature": "feature",
+    "error": "error term",
+    "rest": "rest of an MLP",
+}
 MOST_NAMED = 4  # members of a part in a sentence
 
 

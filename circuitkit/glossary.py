@@ -1,6 +1,7 @@
 """What every identifier that a user meets means: one plain line each, and where to read more.
 
-    kind      word, question, criterion, method, metric, ablation, role, choice, place, planted
+    kind      word, question, criterion, method, metric, ablation, role, choice, place, dictionary,
+              planted
     line      the start of a sentence, without its capital and its full stop
     more      a page of docs/, perhaps with a heading
 
@@ -37,6 +38,7 @@ KINDS = {
     "format": "Formats of prompt files",
     "choice": "Other choices of options",
     "place": "Places that are patched",
+    "dictionary": "Kinds of dictionaries, and tokens that they are trained on",
     "planted": "Planted models and difficulties",
 }
 CRITERIA = {
@@ -359,6 +361,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_all("format", FORMATS, "tasks.md#prompt-files-of-others"),
     *_each("choice", CHOICES),
     *_all("place", names.SITES, "methods/activation-patching.md"),
+    *_all("dictionary", names.DICTIONARY_KINDS, "train-sae.md#kinds"),
+    *_all("dictionary", names.TRAINED_POSITIONS, "train-sae.md#positions"),
     *_all("planted", PLANTED, "planted.md"),
 )
 

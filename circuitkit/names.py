@@ -123,6 +123,16 @@ SITES = {
     "neurons": "neurons of each MLP, all at once",
 }
 DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
+DICTIONARY_KINDS = {  # of dictionaries that are trained
+    "topk": "an SAE: the k largest features of every token",
+    "batchtopk": "an SAE: k features a token over a batch; then one threshold for all",
+    "jumprelu": "an SAE: a trained threshold for each feature, and k is what L0 is drawn to",
+    "transcoder": "features of what an MLP reads that rebuild what it writes, as batchtopk",
+}
+TRAINED_POSITIONS = {
+    "content": "every token but the first of each prompt, and no padding",
+    "all": "every token, and no padding",
+}
 BOS = ("auto", "always", "never")
 ALIGN = ("last", "mean")
 PLANTED_MODELS = (

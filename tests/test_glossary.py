@@ -38,6 +38,7 @@ IDENTIFIERS = {
     | {each.value for each in names.MLPs},
     "place": set(names.SITES),
     "format": set(names.PROMPT_FORMATS),
+    "dictionary": {*names.DICTIONARY_KINDS, *names.TRAINED_POSITIONS},
     "planted": {*names.PLANTED_MODELS, *names.DIFFICULTIES} - {"backup"},  # which is a role
 }
 

@@ -32,6 +32,7 @@ from circuitkit.cli.report import report
 from circuitkit.cli.run import run
 from circuitkit.cli.tasks import tasks
 from circuitkit.cli.train_pico import train_pico
+from circuitkit.cli.train_sae import train_sae
 from circuitkit.cli.validate import validate
 
 app = typer.Typer(
@@ -65,6 +66,7 @@ for command in (
     bench_discovery,
     bench_validation,
     train_pico,
+    train_sae,
 ):
     app.command(
         command.__name__.replace("_", "-"),

@@ -17,6 +17,12 @@ def train_pico(
         Path,
         typer.Option("-o", "--output", help="Directory for the weights.", metavar="DIR"),
     ],
+    dictionaries: Annotated[
+        bool,
+        typer.Option(
+            "--dictionaries", help="Train the dictionaries of pico that ship, and not the model."
+        ),
+    ] = False,
     seed: SeedOption = 0,
 ) -> None:
     """Train the pico model again from its recipe, on the CPU.
@@ -25,5 +31,5 @@ def train_pico(
     """
     require_seed(seed)
     with loading():
-        from circuitkit.cli.actions.train_pico import train
-    train(output, seed)
+        from circuitkit.cli.actions.train_pico import train, train_dictionaries
+    (train_dictionaries if dictionaries else train)(output, seed)

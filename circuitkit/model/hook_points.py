@@ -84,3 +84,17 @@ def mlp_out(layer: int) -> Point:
 def bridge_pattern(layer: int) -> str:
     """TransformerBridge's own name for the attention pattern."""
     return f"blocks.{layer}.attn.hook_pattern"
+
+
+def published_name(point: Point) -> str:
+    """Return TransformerLens's name of a place, as files of dictionaries have it.
+
+    `normed mlp in` is what an MLP reads, centred and scaled, before the norm's weight and bias.
+    """
+    names = {
+        "mlp out": "hook_mlp_out",
+        "attn out": "hook_attn_out",
+        "resid post": "hook_resid_post",
+        "normed mlp in": "ln2.hook_normalized",
+    }
+    return f"blocks.{point.layer}.{names[point.site]}"

@@ -1,0 +1,47 @@
+"""The dictionaries that ship, by name: `pico:m3` and so on, each a folder as SAELens writes it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuitkit.errors import ModelError
+from circuitkit.work.text import shown
+
+PICO = Path(__file__).parent / "pico" / "dictionaries"
+N_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class ShippedDictionary:
+    """A dictionary that ships: its name, what it is, and the folder of its files."""
+
+    name: str
+    description: str
+    directory: Path
+
+
+def shipped_dictionaries() -> tuple[ShippedDictionary, ...]:
+    """Return the dictionaries that ship."""
+    found = []
+    for layer in range(N_LAYERS):
+        what = f"SAE of pico's m{layer}: 512 features of what the MLP writes"
+        found.append(ShippedDictionary(f"pico:m{layer}", what, PICO / f"m{layer}"))
+    for layer in range(N_LAYERS):
+        name = f"m{layer}-transcoder"
+        what = f"transcoder of pico's m{layer}: 512 features of what the MLP reads"
+        found.append(ShippedDictionary(f"pico:{name}", what, PICO / name))
+    return tuple(found)
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder of a dictionary that ships.
+
+    Raises:
+        ModelError: there is none of this name.
+    """
+    known = {each.name: each.directory for each in shipped_dictionaries()}
+    if name not in known:
+        raise ModelError(
+            f"dictionary {shown(name)}: must be one of {', '.join(known)}, or a folder. No other "
+            "ships. Choose one, or give the path of a folder."
+        )
+    return known[name]

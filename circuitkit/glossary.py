@@ -118,6 +118,11 @@ METRICS = {
     "kl": "distance of the next-token probabilities from those of the clean run, in nats",
     "agreement": "1 where the most likely token is that of the clean run, else 0",
 }
+UNITS = {
+    "neurons": "neurons: entries of what its last projection is given, each a sender and receiver",
+    "features": "features of SAEs of what it writes: senders; the MLP reads for all of them",
+    "transcoder": "features of transcoders, which read what it reads: senders and receivers",
+}
 ABLATIONS = {
     "mean": "mean over reference prompts of the same template and position",
     "zero": "nothing is written, which later layers may never have met",
@@ -357,6 +362,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_each("method", CHOSEN),
     *_all("metric", METRICS, PAIRS),
     *_all("ablation", ABLATIONS, "concepts.md#ablation"),
+    *_all("units", UNITS, "units.md"),
     *_all("role", ROLES, "interpretation.md#roles"),
     *_all("format", FORMATS, "tasks.md#prompt-files-of-others"),
     *_each("choice", CHOICES),

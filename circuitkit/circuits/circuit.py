@@ -138,16 +138,19 @@ class Circuit(Drawn):
     def without(self, components: Collection[str]) -> "Circuit":
         """Return the circuit in which nothing reads what these components write.
 
+        An MLP that is taken apart stands for all its units.
+
         Raises:
             GraphError: a name writes nothing in this graph.
         """
-        unknown = sorted(set(components) - set(self.graph.senders))
+        writing = {part for name in components for part in self.graph.parts_of(name)}
+        unknown = sorted(writing - set(self.graph.senders))
         if unknown:
             raise GraphError(
                 f"Circuit.without: components must be senders of this graph ({self.graph}), got "
                 f"{unknown}. They write nothing. Check the layer and head numbers."
             )
-        silent = torch.tensor([name in components for name in self.graph.senders])
+        silent = torch.tensor([name in writing for name in self.graph.senders])
         return self.with_edges(self.edge_mask & ~silent.unsqueeze(1))
 
     def without_edges(self, edges: Sequence[str]) -> "Circuit":

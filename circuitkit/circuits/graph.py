@@ -182,6 +182,15 @@ class ComponentGraph:
         together = (units for units in self.units if not units.read_alone)
         return {name: mlp_name(units.layer) for units in together for name in units.names}
 
+    def parts_of(self, component: str) -> tuple[str, ...]:
+        """Return the senders that a component is: itself, or the units of an MLP taken apart."""
+        apart = self._apart.get(component)
+        return (component,) if apart is None else apart
+
+    @cached_property
+    def _apart(self) -> dict[str, tuple[str, ...]]:
+        return {mlp_name(units.layer): units.names for units in self.units}
+
     def kind_of(self, component: str) -> str:
         """Return what a component is: input, head, mixer, mlp, logits, or a kind of unit.
 

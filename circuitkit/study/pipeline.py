@@ -248,8 +248,10 @@ def error_reliance(case: Case) -> tuple[str, ...]:
         ("with every edge of an error term", case.circuit.edge_mask | errors),
         ("with none of them", case.circuit.edge_mask & ~errors),
     ):
-        found = faithfulness_under(replace(case, circuit=case.circuit.with_edges(mask)), case.ablation)
-        said.append(f"{found.f} {how}")
+        found = faithfulness_under(
+            replace(case, circuit=case.circuit.with_edges(mask)), case.ablation
+        )
+        said.append(f"{found.value} {how}")
     n = int((case.circuit.edge_mask & errors).sum())
     return (f"{n} edges come from error terms. Faithfulness: {'; '.join(said)}.",)
 

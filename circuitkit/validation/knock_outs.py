@@ -15,7 +15,7 @@ from collections import defaultdict
 import numpy as np
 
 from circuitkit.circuits.circuit import Circuit, kind_of
-from circuitkit.circuits.graph import INPUT, LOGITS
+from circuitkit.circuits.graph import INPUT
 from circuitkit.interventions.patching import patch_activations
 from circuitkit.interventions.sites import site_named
 from circuitkit.prompts.columns import all_positions, by_role
@@ -28,8 +28,12 @@ GREEDY_STEPS = 4
 
 
 def inner_components(circuit: Circuit) -> Components:
-    """Return the heads and MLPs of a circuit."""
-    return tuple(name for name in circuit.components if name not in (INPUT, LOGITS))
+    """Return the heads and MLPs of a circuit, and of an MLP that is taken apart its units.
+
+    What only reads, as an MLP whose units are what writes, is not among them.
+    """
+    writing = set(circuit.graph.senders)
+    return tuple(name for name in circuit.components if name in writing and name != INPUT)
 
 
 def component_classes(case: Case) -> dict[str, Components]:
@@ -53,12 +57,15 @@ def _classes(case: Case) -> dict[str, Components]:
             memory=case.memory,
         )
         for row, values in zip(effects.rows, effects.effects.mean(-1).numpy(), strict=True):
-            if row not in held:
-                continue
             at = int(np.abs(values).argmax())
             sign = "for" if values[at] >= 0 else "against"
-            found[f"{kind_of(row)}s at {effects.columns[at]}, {sign}"].append(row)
-    return {name: tuple(members) for name, members in sorted(found.items())}
+            for name in held.intersection(case.circuit.graph.parts_of(row)):
+                found[f"{kind_of(name)}s at {effects.columns[at]}, {sign}"].append(name)
+    order = {name: number for number, name in enumerate(case.circuit.graph.senders)}
+    return {
+        name: tuple(sorted(members, key=lambda member: order[member]))
+        for name, members in sorted(found.items())
+    }
 
 
 def random_sets(components: Components, *, seed: int) -> dict[str, Components]:

@@ -121,3 +121,11 @@ def test_files_with_units_that_cannot_be_are_refused(change, match):
     data["edges"] = {str(n): {"in_graph": False, "score": 0.0} for n in range(500)}
     with pytest.raises(CircuitFileError, match=match):
         circuit_from_json(data)
+
+
+def test_leaving_out_an_mlp_leaves_out_all_its_units():
+    full = Circuit.full(GRAPH)
+    units = full.without(FEATURES.names)
+    assert full.without(["m2"]).edges == units.edges
+    assert not any(edge.startswith("m2.") for edge in units.edges)
+    assert units.n_edges == full.n_edges - len(FEATURES.names)  # each feeds the logits alone

@@ -33,6 +33,7 @@ from circuitkit.model.runs import whole_run
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.notebook import Shown
+from circuitkit.work.devices import sent
 from circuitkit.work.progress import Progress, silent
 from circuitkit.work.text import brief
 
@@ -126,7 +127,7 @@ def patch_places(
         with counted_from(start):
             sweep = _Sweep(model, part, metric, direction, points, corruption)
         gaps.append(sweep.both.gap)
-        masks = columns.masks[:, chunk].to(model.device)
+        masks = sent(columns.masks[:, chunk], model.device)
         for rows in by_layer.values():
             effects[rows, :, chunk] = sweep.effects([places[row] for row in rows], masks, max_rows)
             done += len(rows) * len(masks) * len(part)

@@ -13,6 +13,7 @@ from circuitkit.model.attention import LayerContext, Rotary
 from circuitkit.model.families import family_of
 from circuitkit.prompts.answers import Branches
 from circuitkit.prompts.batch import PromptBatch
+from circuitkit.work.devices import sent
 
 ATTENTION_KINDS = {
     "full_attention": False,
@@ -125,8 +126,7 @@ def attention_mask(
     answers behind the prompts.
     """
     column = torch.arange(real.shape[1], device=real.device)
-    rows = slice(0, 1) if branches is None and bool(real.all()) else slice(None)
-    place = (column[None] if places is None else places)[rows]
+    place = column[None] if places is None else places
     seen = torch.ones(1, len(column), len(column), dtype=torch.bool, device=real.device)
     if branches is not None:
         seen = branches.visible()
@@ -137,7 +137,7 @@ def attention_mask(
     if span.chunk is not None:
         chunk = place // span.chunk
         seen = seen & (chunk[:, :, None] == chunk[:, None, :])
-    visible = seen & real[rows, None, :]
+    visible = seen & real[:, None, :]
     minimum = torch.finfo(dtype).min
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, minimum).unsqueeze(1)
 
@@ -224,12 +224,12 @@ def block_arguments(
 def model_inputs(batch: PromptBatch, device: torch.device) -> dict[str, Any]:
     """Return the keyword arguments of the wrapped model for these prompts."""
     inputs: dict[str, Any] = {
-        "input_ids": batch.tokens.to(device),
-        "position_ids": batch.position_ids.to(device),
+        "input_ids": sent(batch.tokens, device),
+        "position_ids": sent(batch.position_ids, device),
         "use_cache": False,
     }
     if not bool(batch.mask.all()):
-        inputs["attention_mask"] = batch.mask.long().to(device)
+        inputs["attention_mask"] = sent(batch.mask.long(), device)
     return inputs
 
 

@@ -185,8 +185,8 @@ class Contraction:
         if len(places) != change.input.shape[0] * self.n_pos:
             self.places = sent(places, device)
         rows, columns = places // self.n_pos, places % self.n_pos
-        chosen, label = (columns.unsqueeze(1) == labelled[rows]).nonzero(as_tuple=True)
-        self.labelled = tuple(sent(x, device) for x in (chosen, rows[chosen], label))
+        at, label = (columns.unsqueeze(1) == labelled[rows]).nonzero(as_tuple=True)
+        self.labelled = tuple(sent(x, device) for x in (at, rows[at], label))
         chosen = change.map(lambda x: x.flatten(0, 1)[self.places].unsqueeze(0))
         self.senders = sender_outputs(model, chosen)
         self.by_place = self.senders.permute(1, 2, 0)  # [place, d_model, sender]

@@ -32,6 +32,7 @@ from circuitkit.model.attention import per_head
 from circuitkit.model.recording import counted_from, sender_outputs
 from circuitkit.model.runs import behind, labelled_places, whole_run
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.devices import sent
 from circuitkit.work.progress import Progress, silent
 
 RESAMPLE = ResampleAblation()
@@ -169,6 +170,9 @@ class EdgeBench:
             return self._into_heads(layer, senders, [edge.within for edge in edges])
         return self._into_mlp(layer, senders) if what == "mlp" else self._into_logits(senders)
 
+    def _added(self, senders: list[int]) -> Float[Tensor, "sender place d_model"]:
+        return self.added[sent(torch.tensor(senders), self.added.device)]
+
     def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
         return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])
 
@@ -192,7 +196,7 @@ class EdgeBench:
         entering = kept[hook_points.resid_pre(layer)]
         # Each sender's change passes the norm once, however many receivers of the layer read it.
         alone = sorted(set(senders))
-        x = entering + self._rows(self.added[alone])  # [sender, row, pos, d_model]
+        x = entering + self._rows(self._added(alone))  # [sender, row, pos, d_model]
         moved = attention.project(x.flatten(0, 1))
         # [edge * row, pos, head, d_head]: as in the base run, but for the one read of each edge
         reads = [
@@ -211,7 +215,7 @@ class EdgeBench:
         kept, n = self.base.kept, len(senders)
         mlp = self.model.layers[layer].mlp
         assert mlp is not None
-        read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
+        read = kept[hook_points.mlp_in(layer)] + self._rows(self._added(senders))
         with torch.no_grad():
             written = mlp(read.flatten(0, 1))
         # The residual stream behind the MLP, without what the MLP wrote in the base run.
@@ -219,7 +223,7 @@ class EdgeBench:
         return self._continued(rest.repeat(n, 1, 1) + written, n, layer + 1)
 
     def _into_logits(self, senders: list[int]) -> Tensor:
-        added = self.added[senders][:, labelled_places(self.base.run)]
+        added = self._added(senders)[:, labelled_places(self.base.run)]
         final = self.base.kept[hook_points.FINAL_NORM_IN]  # [row, *label, d_model]
         with torch.no_grad():
             return self.model.unembed((final + added.unflatten(1, final.shape[:-1])).flatten(0, 1))

@@ -38,8 +38,8 @@ from circuitkit.moved import old_names
 from circuitkit.names import MLPs as MLPs
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.work.notebook import Shown
 from circuitkit.work.devices import sent
+from circuitkit.work.notebook import Shown
 from circuitkit.work.progress import Progress, silent
 from circuitkit.work.text import brief
 

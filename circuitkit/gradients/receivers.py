@@ -25,6 +25,7 @@ from circuitkit.circuits.graph import READS
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import Attention, per_head
+from circuitkit.model.finite import Finite
 from circuitkit.model.forward import sees_whole_rows, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import (
@@ -36,6 +37,7 @@ from circuitkit.model.recording import (
 )
 from circuitkit.model.runs import Run
 from circuitkit.prompts.batch import Labels
+from circuitkit.work.devices import sent
 
 SENDERS_AT_ONCE = 16  # whose changes are carried through an MLP together
 
@@ -78,11 +80,13 @@ def differentiate(
     labels: Labels,
     metric: Metric,
     replaced: dict[Point, Hook] | None = None,
+    later: Finite | None = None,
 ) -> tuple[Activations, ReceiverGradients]:
     """Return what the senders write in a run, and the receivers' gradients of the gain.
 
     Rows do not interact, so the gradient of the sum over rows is each row's own gradient. Hooks in
-    `replaced` act on the run before it is marked.
+    `replaced` act on the run before it is marked. Whether activations are finite is left to who
+    reads `later`, where that is given.
 
     Raises:
         ActivationError: an activation is NaN or infinite.
@@ -105,7 +109,7 @@ def differentiate(
         gain = metric.gain(logits, labels.to(logits.device)).sum()
         gradients = torch.autograd.grad(gain, list(tape.leaves.values()), allow_unused=True)
     activations = recorder.activations(run, last_at_label=last_at_label)
-    require_finite(activations, model.name)
+    require_finite(activations, model.name, later=later)
     return activations, tape.gradients(gradients, run, last_at_label=last_at_label)
 
 
@@ -193,42 +197,40 @@ class Contraction:
     A place is a (row, pos), by its number in the flat batch. Places where nothing changed, as those
     in front of the first corrupted token, contribute nothing and should be left out. The gradients
     of several runs are pooled while they are narrow: W' is the same for all of them, so the wide
-    product is taken once.
+    product is taken once. Places and labelled columns, alike in all runs, are given on the host.
     """
 
     def __init__(
-        self, model: SubjectModel, change: Activations, places: Int[Tensor, " place"]
+        self,
+        model: SubjectModel,
+        change: Activations,
+        places: Int[Tensor, " place"],
+        labelled: Int[Tensor, "row label"],
     ) -> None:
         self.model = model
         self.n_pos = change.input.shape[1]
-        self.places: Int[Tensor, " place"] | slice = places
-        if len(places) == change.input.shape[0] * self.n_pos:
-            self.places = slice(None)  # all of them: nothing to pick out
-        self.where = places
+        device = change.input.device
+        self.places: Int[Tensor, " place"] | slice = slice(None)  # all of them: nothing to pick out
+        if len(places) != change.input.shape[0] * self.n_pos:
+            self.places = sent(places, device)
+        rows, columns = places // self.n_pos, places % self.n_pos
+        at, label = (columns.unsqueeze(1) == labelled[rows]).nonzero(as_tuple=True)
+        self.labelled = tuple(sent(x, device) for x in (at, rows[at], label))
         chosen = change.map(lambda x: x.flatten(0, 1)[self.places].unsqueeze(0))
         self.senders = sender_outputs(model, chosen)
         self.by_place = self.senders.permute(1, 2, 0)  # [place, d_model, sender]
         self.pooled: list[dict[str, Tensor]] = [{} for _ in model.layers]
-        shape, device = model.graph.edge_mask.shape, self.senders.device
+        shape = model.graph.edge_mask.shape
         self.total = torch.zeros(shape, dtype=torch.float64, device=device)
-        self.labelled: tuple[Tensor, Tensor, Tensor] | None = None
 
     def add(self, weight: float, gradients: ReceiverGradients) -> None:
         """Add the gradients of a run, times a weight."""
         for layer, grads in enumerate(gradients.layers):
             self._add_layer(layer, weight, grads)
-        at, row, label = self._labelled(gradients.labelled)
+        at, row, label = self.labelled
         grad = gradients.logits_in[row, label] * weight
         at_logits = torch.einsum("spd,pd->s", self.senders[:, at], grad)
         self.total[:, -1] += at_logits.double()
-
-    def _labelled(self, labelled: Int[Tensor, "row label"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return which places are labelled, their rows and labels: alike in all runs of a batch."""
-        if self.labelled is None:
-            rows, columns = self.where // self.n_pos, self.where % self.n_pos
-            chosen, label = (columns.unsqueeze(1) == labelled[rows]).nonzero(as_tuple=True)
-            self.labelled = chosen, rows[chosen], label
-        return self.labelled
 
     def _add_layer(self, layer: int, weight: float, grads: LayerGradients) -> None:
         attention, graph = self.model.layers[layer].attention, self.model.graph
@@ -327,15 +329,25 @@ def _carried(function: Callable[[Tensor], Tensor], x: Tensor, change: Tensor) ->
     return moved
 
 
-def changed_places(change: Activations, mask: Bool[Tensor, "row pos"]) -> Int[Tensor, " place"]:
-    """Return the places, flat, where some sender's write changed.
+def changed_places(
+    change: Activations, masks: Bool[Tensor, "column row pos"], finite: Finite
+) -> list[Int[Tensor, " place"]]:
+    """Return the places of each column, flat and on the host, where some sender's write changed.
 
-    Where neither the input nor any head changed, no MLP read anything else than before.
+    Where neither the input nor any head changed, no MLP read anything else than before. One look
+    at the device tells this and whether what was gathered is finite.
+
+    Raises:
+        ActivationError: it is not.
     """
     changed = (change.input != 0).any(-1)
     for z in change.z:
         changed |= (z != 0).flatten(2).any(-1)
-    return (changed & mask).flatten().nonzero()[:, 0]
+    there = (changed & masks).flatten()
+    read = torch.cat([there, finite.flags()]).cpu()
+    finite.require(read[len(there) :])
+    by_column = read[: len(there)].view(len(masks), -1)
+    return [column.nonzero()[:, 0] for column in by_column]
 
 
 def _pull_back(

@@ -29,11 +29,13 @@ from circuitkit.interventions.pair_runs import PairRuns
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel
+from circuitkit.model.finite import Finite
 from circuitkit.model.hook_points import Point
 from circuitkit.model.recording import Activations, counted_from
 from circuitkit.model.runs import Run
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.devices import sent
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def mean_over_pairs(
         with counted_from(start):
             part = pairs.select(range(rows.start, rows.stop))
             runs = PairRuns(model, part, work.ablation, metric)
-            masks = columns.masks[:, rows, runs.clean.start :].to(model.device) & runs.clean.mask
+            masks = sent(columns.masks[:, rows, runs.clean.start :], model.device) & runs.clean.mask
             total = total + score_batch(runs, masks)
         work.progress(rows.stop, len(pairs))
     return total / len(pairs)
@@ -137,9 +139,15 @@ def _batch_scores(
     waiting: list[tuple[float, ReceiverGradients]] = []  # until it is known what changed
     sides: dict[str, Activations] = {}
     contractions: list[Contraction] = []
+    finite = runs.later = Finite()
     for term in terms(runs):
         written, gradients = differentiate(
-            runs.model, term.run, runs.labels, runs.metric, term.hooks
+            runs.model,
+            term.run,
+            runs.labels,
+            runs.metric,
+            term.hooks,
+            None if term.side == "neither" else finite,  # others are not kept so long
         )
         waiting.append((term.weight, gradients))
         if term.side != "neither":
@@ -157,7 +165,10 @@ def _contractions(
 ) -> list[Contraction]:
     clean = sides.get("clean") or runs.clean_activations
     change = clean.minus(sides.get("ablated") or runs.ablated)
-    return [Contraction(runs.model, change, changed_places(change, mask)) for mask in masks]
+    assert runs.later is not None
+    found = changed_places(change, masks, runs.later)
+    labelled = runs.pairs.clean_batch.labelled - runs.clean.start
+    return [Contraction(runs.model, change, places, labelled) for places in found]
 
 
 def _add_all(

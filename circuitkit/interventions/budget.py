@@ -9,14 +9,16 @@ from circuitkit.prompts.pairs import PromptPairs
 
 FREE_SHARE = 0.25  # of free memory: the estimates below do not see every temporary
 MAX_ROWS = 4096  # larger batches gain nothing
-COMFORTABLE = 256_000_000  # bytes; larger batches of circuits spend their time on fresh memory
+COMFORTABLE = 256_000_000  # bytes, on the CPU: larger batches spend their time on fresh memory
 MIN_COMFORTABLE_ROWS = 32
 
 
 def free_bytes(model: SubjectModel) -> int:
     """Return the default budget: a share of what is free where the model is."""
     if model.device.type == "cuda":
-        return int(FREE_SHARE * torch.cuda.mem_get_info(model.device)[0])
+        # what torch keeps for itself and does not use is free too, or batches would shrink
+        kept = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+        return int(FREE_SHARE * (torch.cuda.mem_get_info(model.device)[0] + kept))
     return int(FREE_SHARE * psutil.virtual_memory().available)
 
 
@@ -61,8 +63,7 @@ def circuits_per_batch(
     budget = free_bytes(model) if memory is None else memory
     n_pairs = pairs_per_batch(model, pairs, budget)
     each = bytes_per_pair(model, pairs.clean.shape[1])
-    comfortable = max(MIN_COMFORTABLE_ROWS, COMFORTABLE // each)
-    rows = max(1, min(budget // each, MAX_ROWS, comfortable))
+    rows = max(1, min(budget // each, comfortable_rows(model, each)))
     n_pairs = min(n_pairs, rows)
     return max(1, min(n_circuits, rows // n_pairs)), n_pairs
 
@@ -70,8 +71,7 @@ def circuits_per_batch(
 def rows_per_batch(model: SubjectModel, pairs: PromptPairs, memory: int | None) -> tuple[int, int]:
     """Return how many pairs to take at a time, and how many rows to run at once.
 
-    Many changes of one pair make many rows. Batches that are comfortable are preferred: larger ones
-    spend their time on fresh memory.
+    Many changes of one pair make many rows. Batches that are comfortable are preferred.
 
     Raises:
         MemoryBudgetError: not even one pair fits.
@@ -79,9 +79,18 @@ def rows_per_batch(model: SubjectModel, pairs: PromptPairs, memory: int | None) 
     budget = free_bytes(model) if memory is None else memory
     each = bytes_per_pair(model, pairs.clean.shape[1])
     n_pairs = pairs_per_batch(model, pairs, budget)
-    comfortable = max(MIN_COMFORTABLE_ROWS, COMFORTABLE // bytes_per_row(model, pairs))
-    rows = max(n_pairs, min(budget // each, MAX_ROWS, comfortable))
-    return n_pairs, rows
+    comfortable = comfortable_rows(model, bytes_per_row(model, pairs))
+    return n_pairs, max(n_pairs, min(budget // each, comfortable))
+
+
+def comfortable_rows(model: SubjectModel, each: int) -> int:
+    """Return how many rows of so many bytes are worth running at once, if they fit.
+
+    A GPU wants many: small batches leave it waiting for the host. Its memory is never fresh.
+    """
+    if model.device.type == "cuda":
+        return MAX_ROWS
+    return min(MAX_ROWS, max(MIN_COMFORTABLE_ROWS, COMFORTABLE // each))
 
 
 def bytes_per_row(model: SubjectModel, pairs: PromptPairs) -> int:

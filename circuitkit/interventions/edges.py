@@ -32,6 +32,7 @@ from circuitkit.model.attention import per_head
 from circuitkit.model.recording import counted_from, sender_outputs
 from circuitkit.model.runs import behind, labelled_places, whole_run
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.devices import sent
 from circuitkit.work.progress import Progress, silent
 
 RESAMPLE = ResampleAblation()
@@ -172,6 +173,9 @@ class EdgeBench:
             return self._into_mlp(layer, senders, [edge.within - before for edge in edges])
         return self._into_logits(senders)
 
+    def _added(self, senders: list[int]) -> Float[Tensor, "sender place d_model"]:
+        return self.added[sent(torch.tensor(senders), self.added.device)]
+
     def _rows(self, x: Tensor) -> Float[Tensor, "sender row pos d_model"]:
         return x.reshape(-1, self.n_rows, self.n_pos, x.shape[-1])
 
@@ -195,7 +199,7 @@ class EdgeBench:
         entering = kept[hook_points.resid_pre(layer)]
         # Each sender's change passes the norm once, however many receivers of the layer read it.
         alone = sorted(set(senders))
-        x = entering + self._rows(self.added[alone])  # [sender, row, pos, d_model]
+        x = entering + self._rows(self._added(alone))  # [sender, row, pos, d_model]
         moved = attention.project(x.flatten(0, 1))
         # [edge * row, pos, head, d_head]: as in the base run, but for the one read of each edge
         reads = [
@@ -218,7 +222,7 @@ class EdgeBench:
         if units is not None and units.spec.read_alone:
             written = self._into_parts(layer, senders, parts)
         else:
-            read = kept[hook_points.mlp_in(layer)] + self._rows(self.added[senders])
+            read = kept[hook_points.mlp_in(layer)] + self._rows(self._added(senders))
             with torch.no_grad():
                 written = block.mlp(read.flatten(0, 1))
         # The residual stream behind the MLP, without what the MLP wrote in the base run.
@@ -234,7 +238,7 @@ class EdgeBench:
         entering, alone = kept[hook_points.mlp_in(layer)], sorted(set(senders))
         which = sorted(set(parts))
         with torch.no_grad():
-            read = torch.cat((entering.unsqueeze(0), entering + self._rows(self.added[alone])))
+            read = torch.cat((entering.unsqueeze(0), entering + self._rows(self._added(alone))))
             writes = units.writes_of(mlp, read.flatten(0, 1), which)
         writes = writes.unflatten(1, (1 + len(alone), -1))  # of the base run, then of each sender
         changes = [
@@ -244,7 +248,7 @@ class EdgeBench:
         return torch.cat([kept[hook_points.mlp_out(layer)] + change for change in changes])
 
     def _into_logits(self, senders: list[int]) -> Tensor:
-        added = self.added[senders][:, labelled_places(self.base.run)]
+        added = self._added(senders)[:, labelled_places(self.base.run)]
         final = self.base.kept[hook_points.FINAL_NORM_IN]  # [row, *label, d_model]
         with torch.no_grad():
             return self.model.unembed((final + added.unflatten(1, final.shape[:-1])).flatten(0, 1))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.model import SubjectModel
+from circuitkit.work.devices import sent
 
 Group = tuple[Int[Tensor, " _receiver"], Int[Tensor, " _receiver"]]
 """Receivers of a layer that keep the same edges, counted within it; and their projections."""
@@ -127,6 +128,6 @@ def _sent(
 def _in_one_piece(arrays: Sequence[NDArray[np.generic]], device: torch.device) -> list[Tensor]:
     if not arrays:
         return []
-    flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays])).to(device)
+    flat = sent(torch.from_numpy(np.concatenate([array.ravel() for array in arrays])), device)
     parts = flat.split([array.size for array in arrays])
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]

@@ -7,6 +7,7 @@ from torch import Tensor
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
+from circuitkit.model.finite import Finite
 from circuitkit.model.recording import Activations, record_run
 from circuitkit.model.runs import Run, behind, whole_run
 from circuitkit.prompts.batch import Labels
@@ -14,7 +15,12 @@ from circuitkit.prompts.pairs import PromptPairs
 
 
 class PairRuns:
-    """Both sides of a batch of pairs, from the first position at which they can differ."""
+    """Both sides of a batch of pairs, from the first position at which they can differ.
+
+    Who sets `later` reads whether what is recorded is finite; else each run is read by itself.
+    """
+
+    later: Finite | None = None
 
     def __init__(
         self, model: SubjectModel, pairs: PromptPairs, ablation: Ablation, metric: Metric
@@ -27,7 +33,7 @@ class PairRuns:
     def ablated(self) -> Activations:
         """What each sender writes when ablated, from `clean.start` on."""
         if isinstance(self.ablation, CorruptedRun):
-            return record_run(self.model, self.corrupted, last_at_label=True)[0]
+            return self._record(self.corrupted)[0]
         shared = self.clean if self.clean.start else None
         return self.ablation.values(self.model, self.pairs, shared)
 
@@ -38,7 +44,10 @@ class PairRuns:
 
     @cached_property
     def _clean_record(self) -> tuple[Activations, Tensor]:
-        return record_run(self.model, self.clean, last_at_label=True)
+        return self._record(self.clean)
+
+    def _record(self, run: Run) -> tuple[Activations, Tensor]:
+        return record_run(self.model, run, last_at_label=True, later=self.later)
 
     @cached_property
     def corrupted(self) -> Run:

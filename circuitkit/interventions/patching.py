@@ -32,6 +32,7 @@ from circuitkit.model.recording import counted_from
 from circuitkit.model.runs import whole_run
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.devices import sent
 from circuitkit.work.notebook import Shown
 from circuitkit.work.progress import Progress, silent
 from circuitkit.work.text import brief
@@ -126,7 +127,7 @@ def patch_places(
         with counted_from(start):
             sweep = _Sweep(model, part, metric, direction, points, corruption)
         gaps.append(sweep.both.gap)
-        masks = columns.masks[:, chunk].to(model.device)
+        masks = sent(columns.masks[:, chunk], model.device)
         for rows in by_layer.values():
             effects[rows, :, chunk] = sweep.effects([places[row] for row in rows], masks, max_rows)
             done += len(rows) * len(masks) * len(part)
@@ -167,12 +168,11 @@ class _Sweep:
         """Return the effects of patching places of one layer; zero where both runs are equal."""
         effects = torch.zeros(len(places), *masks.shape[:2], dtype=torch.float64)
         patches: dict[int, list[_Patch]] = defaultdict(list)
-        for i, place in enumerate(places):
-            differs = self._differs(place)
-            for j, mask in enumerate(masks):
-                where = mask & differs
-                if bool(where.any()):
-                    patches[self._start(where)].append(_Patch(place, (i, j), where))
+        where = torch.stack([masks & self._differs(place) for place in places])
+        positions = where.any(2).cpu()  # [place, column, pos], read once for all
+        for i, j in positions.any(2).nonzero().tolist():
+            start = self._start(positions[i, j])
+            patches[start].append(_Patch(places[i], (i, j), where[i, j]))
         size = max(1, max_rows // masks.shape[1])
         for start, together in patches.items():
             for first in range(0, len(together), size):
@@ -189,11 +189,11 @@ class _Sweep:
         ]
         return torch.stack(differs).any(0)
 
-    def _start(self, where: Bool[Tensor, "pair pos"]) -> int:
-        """Return the first position that the patch can change."""
+    def _start(self, positions: Bool[Tensor, " pos"]) -> int:
+        """Return the first position that a patch at some positions can change."""
         if not self.model.can_lend:
             return 0
-        return min(int(where.any(0).nonzero()[0]), self.last)
+        return min(int(positions.nonzero()[0]), self.last)
 
     def _run(self, patches: Sequence[_Patch], start: int) -> Float[Tensor, "patch pair"]:
         n, layer = len(patches), patches[0].place.point.layer

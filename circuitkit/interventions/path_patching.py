@@ -38,6 +38,7 @@ from circuitkit.moved import old_names
 from circuitkit.names import MLPs as MLPs
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.devices import sent
 from circuitkit.work.notebook import Shown
 from circuitkit.work.progress import Progress, silent
 from circuitkit.work.text import brief
@@ -102,7 +103,7 @@ def patch_paths(
             part = pairs.select(range(rows.start, rows.stop))
             bench = _Bench(model, part, metric, direction, mlps)
         gaps.append(bench.both.gap)
-        masks = columns.masks[:, rows].to(model.device)
+        masks = sent(columns.masks[:, rows], model.device)
         effects[:, :, rows] = bench.effects(resolved, masks, max_rows)
         progress(rows.stop * len(paths) * len(columns.names), effects.numel())
     return PathEffects(tuple(str(path) for path in paths), columns.names, effects, torch.cat(gaps))

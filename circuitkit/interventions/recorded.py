@@ -12,7 +12,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.forward import Hooks, Sources, sees_whole_rows
 from circuitkit.model.hook_points import Point
-from circuitkit.model.recording import Recorder, require_finite, require_finite_tensor
+from circuitkit.model.recording import Recorder, require_finite
 from circuitkit.model.runs import Run
 from circuitkit.names import Direction as Direction
 from circuitkit.prompts.pairs import PromptPairs
@@ -33,8 +33,7 @@ class RecordedRun:
         with torch.no_grad():
             self.logits = model.run_from(run.entering, run.context, hooks, sources=self.sources)
         self.activations = recorder.activations(run)
-        require_finite(self.activations, model.name)
-        require_finite_tensor(self.logits, f"model {model.name!r}, logits")
+        require_finite(self.activations, model.name, logits=self.logits)
 
     def _keeper(self, point: Point, other: Hook | None) -> Hook:
         def keep(x: Tensor) -> None:

@@ -23,6 +23,7 @@ from circuitkit.circuits.graph import mlp_name
 from circuitkit.errors import GraphError, MethodError
 from circuitkit.model import SubjectModel, hook_points
 from circuitkit.model.hook_points import Point
+from circuitkit.work.devices import sent
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,14 @@ class Place:
     def replaced(self, activation: Tensor, donor: Tensor, where: Bool[Tensor, "row pos"]) -> Tensor:
         """Return `activation` with the donor's entries at this place, in the positions given."""
         n_units = activation.shape[self.axis]
-        chosen = torch.ones(n_units, dtype=torch.bool, device=activation.device)
-        if self.units:
-            chosen = torch.zeros_like(chosen)
-            chosen[list(self.units)] = True
+        chosen = torch.full((n_units,), not self.units)
+        chosen[list(self.units)] = True
         shape = [1] * activation.ndim
         shape[0], shape[self.pos_axis] = where.shape
         units = [1] * activation.ndim
         units[self.axis] = n_units
-        return torch.where(where.reshape(shape) & chosen.reshape(units), donor, activation)
+        there = sent(chosen, activation.device).reshape(units)
+        return torch.where(where.reshape(shape) & there, donor, activation)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a batch of prompts fixes before the first layer: who sees whom, and where each token is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from circuitkit.model.attention import LayerContext, Rotary
 from circuitkit.model.families import family_of
 from circuitkit.prompts.answers import Branches
 from circuitkit.prompts.batch import PromptBatch
+from circuitkit.work.devices import sent
 
 ATTENTION_KINDS = {
     "full_attention": False,
@@ -23,6 +25,7 @@ ATTENTION_KINDS = {
     "local": True,
 }
 CHUNKED = "chunked_attention"
+WITHOUT_MASKS = "circuitkit"  # no attention that Hugging Face knows
 LATENT = ("deepseek_v3",)  # pairs that are turned are neighbours, if `rope_interleave` says so
 
 
@@ -125,8 +128,7 @@ def attention_mask(
     answers behind the prompts.
     """
     column = torch.arange(real.shape[1], device=real.device)
-    rows = slice(0, 1) if branches is None and bool(real.all()) else slice(None)
-    place = (column[None] if places is None else places)[rows]
+    place = column[None] if places is None else places
     seen = torch.ones(1, len(column), len(column), dtype=torch.bool, device=real.device)
     if branches is not None:
         seen = branches.visible()
@@ -137,7 +139,7 @@ def attention_mask(
     if span.chunk is not None:
         chunk = place // span.chunk
         seen = seen & (chunk[:, :, None] == chunk[:, None, :])
-    visible = seen & real[rows, None, :]
+    visible = seen & real[:, None, :]
     minimum = torch.finfo(dtype).min
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, minimum).unsqueeze(1)
 
@@ -196,6 +198,33 @@ def block_arguments(
         halves = (slice(0, n_ctx), slice(n_ctx, None))
         parts = [block_arguments(bridge, batch.columns(half), device) for half in halves]
         return torch.cat([entering for entering, _ in parts], 1), parts[0][1]
+    inputs = model_inputs(batch, device)
+    try:
+        with _without_masks(bridge):
+            return _at_first_block(bridge, inputs)
+    except (AttributeError, TypeError):  # MPT works on the mask that it has made
+        return _at_first_block(bridge, inputs)
+
+
+@contextmanager
+def _without_masks(bridge: Any) -> Iterator[None]:
+    """Let a model prepare no masks inside the block: ours are made by `attention_mask`.
+
+    To make its own it would read positions back from the device.
+    """
+    config = text_config(bridge)
+    before = getattr(config, "_attn_implementation", None)
+    if before is None:
+        yield
+        return
+    config._attn_implementation = WITHOUT_MASKS
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _at_first_block(bridge: Any, inputs: dict[str, Any]) -> tuple[Tensor, list[dict[str, Any]]]:
     given: list[dict[str, Any]] = []
     entering: list[Tensor] = []
     blocks = list(bridge.blocks)
@@ -212,7 +241,7 @@ def block_arguments(
         for block in blocks:
             object.__setattr__(block, "forward", stand_in)
         with torch.no_grad():
-            bridge.original_model(**model_inputs(batch, device))
+            bridge.original_model(**inputs)
     except _Stopped:
         pass
     finally:
@@ -224,12 +253,12 @@ def block_arguments(
 def model_inputs(batch: PromptBatch, device: torch.device) -> dict[str, Any]:
     """Return the keyword arguments of the wrapped model for these prompts."""
     inputs: dict[str, Any] = {
-        "input_ids": batch.tokens.to(device),
-        "position_ids": batch.position_ids.to(device),
+        "input_ids": sent(batch.tokens, device),
+        "position_ids": sent(batch.position_ids, device),
         "use_cache": False,
     }
     if not bool(batch.mask.all()):
-        inputs["attention_mask"] = batch.mask.long().to(device)
+        inputs["attention_mask"] = sent(batch.mask.long(), device)
     return inputs
 
 

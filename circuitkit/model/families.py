@@ -36,7 +36,7 @@ class Family:
     rotates: Callable[[Any], bool] = lambda attention: True
     rotates_before_norm: bool = False
     wider_window: int = 0  # how much further a window reaches than its configuration says
-    alibi: Callable[[Any, int], Tensor | None] = lambda model, n: None
+    alibi: Callable[[Any, int], Tensor | None] | None = None
     query_scale: Callable[[Any, Tensor], Tensor | None] = lambda config, positions: None
     head: Callable[[Any], nn.Module | None] = lambda model: None
     needs_default_float64: bool = False  # of its own code: see as_meant
@@ -88,6 +88,8 @@ def alibi_bias(
     (Press et al. 2022, arXiv:2108.12409).
     """
     family = family_of(getattr(model, "config", None))
+    if family.alibi is None:
+        return None
     table = family.alibi(model, int(positions.max()) + 1)
     if table is None:
         return None

@@ -18,6 +18,8 @@ from torch import Tensor
 from circuitkit.circuits.units import NEURON
 from circuitkit.errors import ActivationError
 from circuitkit.model import hook_points
+from circuitkit.model.finite import Finite
+from circuitkit.model.finite import require_finite_tensor as require_finite_tensor
 from circuitkit.model.forward import Hook, spread
 from circuitkit.model.hook_points import Point
 from circuitkit.model.runs import Run, whole_run
@@ -73,12 +75,12 @@ def record(
 
 
 def record_run(
-    model: SubjectModel, run: Run, *, last_at_label: bool = False
+    model: SubjectModel, run: Run, *, last_at_label: bool = False, later: Finite | None = None
 ) -> tuple[Activations, Float[Tensor, "row *label vocab"]]:
     """Return the same of a run that may begin behind earlier positions; those are left out.
 
     `last_at_label`: the last MLP is run at the labelled positions only, where alone it matters, and
-    is zero elsewhere.
+    is zero elsewhere. Whether all is finite is left to who reads `later`, where that is given.
 
     Raises:
         ActivationError: an activation or a logit is NaN or infinite.
@@ -93,8 +95,7 @@ def record_run(
             last_at_label=last_at_label,
         )
     activations = recorder.activations(run, last_at_label=last_at_label)
-    require_finite(activations, model.name)
-    require_finite_tensor(logits, f"model {model.name!r}, logits")
+    require_finite(activations, model.name, logits=logits, later=later)
     return activations, logits
 
 
@@ -162,8 +163,16 @@ class Recorder:
         return tuple(units), tuple(errors)
 
 
-def require_finite(activations: Activations, model_name: str) -> None:
-    """Refuse activations with NaN or infinity, naming the first place.
+def require_finite(
+    activations: Activations,
+    model_name: str,
+    *,
+    logits: Float[Tensor, "row ..."] | None = None,
+    later: Finite | None = None,
+) -> None:
+    """Refuse activations and logits with NaN or infinity, naming the first place.
+
+    All are read back from the device at once, or by who reads `later`.
 
     Raises:
         ActivationError: there is one.
@@ -175,24 +184,13 @@ def require_finite(activations: Activations, model_name: str) -> None:
             named[f"model {model_name!r}, layer {layer}, MLP"] = mlp
     for number, acts in enumerate((*activations.units, *activations.errors)):
         named[f"model {model_name!r}, units {number}"] = acts
-    # finite sums prove finite terms; all are read back from the device at once
-    if bool(torch.isfinite(torch.stack([tensor.sum() for tensor in named.values()])).all()):
-        return
+    if logits is not None:
+        named[f"model {model_name!r}, logits"] = logits
+    finite = later or Finite()
     for where, tensor in named.items():
-        require_finite_tensor(tensor, where)
-
-
-def require_finite_tensor(tensor: Float[Tensor, "row ..."], where: str) -> None:
-    """Refuse a tensor with NaN or infinity, naming the first row.
-
-    Raises:
-        ActivationError: there is one.
-    """
-    # a finite sum proves finite terms, and reads the tensor only once
-    if bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all()):
-        return
-    row = int((~torch.isfinite(tensor)).flatten(1).any(1).nonzero()[0])
-    raise ActivationError(where, row)
+        finite.add(where, tensor)
+    if later is None:
+        finite.require(finite.flags().cpu())
 
 
 @contextmanager

@@ -16,7 +16,7 @@ Jafari et al. 2025 (arXiv:2508.21258) put the rules together; those of norms and
 Ali et al. 2022, that of gates by Arras et al. 2019.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +32,7 @@ from circuitkit.model.gated import GatedAttention
 from circuitkit.model.layers import MLP, Layer
 from circuitkit.model.norms import HALF, Norm
 from circuitkit.model.subject import SubjectModel
+from circuitkit.work.devices import sent
 
 DEGREES = (1, 2)  # of plain and of gated MLPs
 N_PROBES = 3
@@ -50,10 +51,12 @@ def linearised(model: SubjectModel, *, holds_patterns: bool) -> SubjectModel:
         MethodError: an MLP, attention or the head is of a kind to which the rules do not apply.
     """
     _require_rules(model)
-    layers = tuple(
-        _held_layer(layer, f"model {model.name!r}, block {index}", holds_patterns)
+    where = f"model {model.name!r}"
+    held = [
+        _held_layer(layer, f"{where}, block {index}", holds_patterns)
         for index, layer in enumerate(model.layers)
-    )
+    ]
+    layers = _with_degrees(held, where)
     return model.computing_with(layers, HeldNorm(**vars(model.final_norm)))
 
 
@@ -122,8 +125,24 @@ def _held_layer(layer: Layer, where: str, holds_patterns: bool) -> Layer:
     if mlp is None:
         return replace(layer, attention=attention)
     held = {"norm": HeldNorm(**vars(mlp.norm)), "post_norm": _held(mlp.post_norm)}
-    degree = _degree_of(mlp, attention.w_out, where)
-    return replace(layer, attention=attention, mlp=RelevanceMLP(**vars(mlp) | held, degree=degree))
+    return replace(layer, attention=attention, mlp=RelevanceMLP(**vars(mlp) | held))
+
+
+def _with_degrees(layers: Sequence[Layer], where: str) -> tuple[Layer, ...]:
+    """Return the layers with the degree of each MLP: all are read back from the device at once."""
+    mlps = [(layer.mlp, layer.attention.w_out) for layer in layers if layer.mlp is not None]
+    if not mlps:
+        return tuple(layers)
+    found = torch.stack([_gradient_times_input(mlp.module, like) for mlp, like in mlps]).cpu()
+    of_mlps, done = iter(found), []
+    for index, layer in enumerate(layers):
+        mlp = layer.mlp
+        if mlp is not None:
+            place = f"{where}, block {index}"
+            degree = _degree_of(mlp, layer.attention.w_out, next(of_mlps), place)
+            mlp = RelevanceMLP(**vars(mlp) | {"degree": degree})
+        done.append(replace(layer, mlp=mlp))
+    return tuple(done)
 
 
 def _held_attention(attention: Attention, where: str) -> Attention:
@@ -202,13 +221,14 @@ def _constant(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any
     return output.detach() if isinstance(output, Tensor) else output
 
 
-def _degree_of(mlp: MLP, like: Tensor, where: str) -> int:
+def _degree_of(mlp: MLP, like: Tensor, found: Float[Tensor, " place"], where: str) -> int:
     """Return the degree of an MLP in what it reads, once its activations follow the identity rule.
+
+    `found` is gradient times input over output.
 
     Raises:
         MethodError: it is neither 1, as in plain MLPs, nor 2, as in gated ones.
     """
-    found = _gradient_times_input(mlp.module, like)
     gap = COARSE_DEGREE_GAP if like.dtype in HALF else DEGREE_GAP
     for degree in DEGREES:
         if bool(((found - degree).abs() < gap).all()):
@@ -226,7 +246,8 @@ def _gradient_times_input(module: nn.Module, like: Tensor) -> Float[Tensor, " pl
     The gradient is that of the output along itself, under the rules.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, N_PROBES, like.shape[-1], generator=generator).to(like).requires_grad_()
+    x = torch.randn(1, N_PROBES, like.shape[-1], generator=generator).to(like.dtype)
+    x = sent(x, like.device).requires_grad_()
     biases = {n: torch.zeros_like(p) for n, p in module.named_parameters() if "bias" in n}
     with torch.enable_grad(), _rules_within(module):
         out = functional_call(module, biases, (x,))

@@ -17,6 +17,7 @@ from circuitkit.model.forward import Sources, Start, run_layers
 from circuitkit.model.subject import SubjectModel
 from circuitkit.prompts.batch import PromptBatch
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.devices import sent
 
 WORTHWHILE = 1 / 8  # of all positions
 
@@ -67,7 +68,7 @@ def shared_positions(model: SubjectModel, pairs: PromptPairs) -> int:
 def whole_run(model: SubjectModel, batch: PromptBatch) -> Run:
     """Return a run of the prompts from their first position."""
     entering, context = model.prepare(batch)
-    return Run(entering, context, batch.mask.to(model.device), stand_ins=batch.stand_ins)
+    return Run(entering, context, sent(batch.mask, model.device), stand_ins=batch.stand_ins)
 
 
 def behind(model: SubjectModel, run: Run, start: int) -> Run:
@@ -91,7 +92,7 @@ def labelled_places(run: Run) -> Int[Tensor, " row_and_label"]:
 def like(run: Run, model: SubjectModel, batch: PromptBatch) -> Run:
     """Return the run of other prompts that are equal before `run.start`, and as long."""
     entering, context = model.prepare(batch)
-    other = Run(entering, context, batch.mask.to(model.device), stand_ins=batch.stand_ins)
+    other = Run(entering, context, sent(batch.mask, model.device), stand_ins=batch.stand_ins)
     return _starting(other, run.start, run.past) if run.start else other
 
 

@@ -58,6 +58,7 @@ from circuitkit.prompts.batch import PromptBatch
 from circuitkit.prompts.chat import render_chat
 from circuitkit.prompts.messages import is_chat
 from circuitkit.prompts.pairs import Prompt, PromptPairs
+from circuitkit.work.devices import sent
 
 
 @dataclass(frozen=True)
@@ -275,10 +276,10 @@ class SubjectModel:
         self._check_vocabulary(batch)
         self._check_branches(batch)
         entering, arguments = block_arguments(self.bridge, batch, self.device)
-        real, places = batch.mask.to(self.device), batch.position_ids.to(self.device)
-        branches = batch.branches and batch.branches.map(lambda x: x.to(self.device))
-        if branches is None and bool(real.all()):
-            places = places[:1]
+        # one row stands for all where no prompt is padded: asked on the host, where prompts are
+        rows = slice(0, 1 if batch.branches is None and bool(batch.mask.all()) else None)
+        real, places = (sent(x[rows], self.device) for x in (batch.mask, batch.position_ids))
+        branches = batch.branches and batch.branches.map(lambda x: sent(x, self.device))
         masks = {
             span: attention_mask(
                 real,
@@ -300,9 +301,9 @@ class SubjectModel:
                 shared[key] = rotary_of(self.bridge, index, arguments[index], places, entering)
             scale = query_scale_of(self.bridge, index, places, entering)
             opaque = self.layers[index].attention.is_opaque
-            known = real[: len(places)] if opaque else None
+            known = real if opaque else None
             layers.append(LayerContext(masks[span], shared[key], scale, known, bias))
-        return entering, Context(tuple(layers), batch.labelled.to(self.device))
+        return entering, Context(tuple(layers), sent(batch.labelled, self.device))
 
     def require_length(self, batch: PromptBatch) -> None:
         """Refuse prompts for which the model has no positions.

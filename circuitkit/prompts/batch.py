@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.prompts.answers import Branches, Spelled
+from circuitkit.work.devices import sent
 from circuitkit.work.text import brief
 
 
@@ -48,7 +49,7 @@ class Labels:
 
     def to(self, device: torch.device) -> "Labels":
         """Return the labels on another device."""
-        return self.map(lambda x: x.to(device))
+        return self.map(lambda x: sent(x, device))
 
 
 @dataclass(frozen=True)

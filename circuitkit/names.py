@@ -107,6 +107,7 @@ METRICS = (
 ABLATIONS = ("mean", "zero", "resample", "token-mean")  # others are made from Python
 SELECTIONS = ("top", "greedy")
 COLUMNS = ("role", "position", "all")
+EDGE_COLUMNS = ("roles", "positions")  # at which the edges of a circuit may live
 SITES = {
     "resid": "residual stream entering each block",
     "resid-mid": "residual stream between attention and MLP",

@@ -58,10 +58,13 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Circuit(Drawn):
-    """A set of edges. Evaluating it never changes it; every change makes a new one."""
+    """A set of edges. Evaluating it never changes it; every change makes a new one.
+
+    Edges may live at columns of positions: its graph then is one of columns (column_graph.py).
+    """
 
     graph: ComponentGraph
-    edge_mask: Bool[Tensor, "sender receiver"]
+    edge_mask: Bool[Tensor, "*column sender receiver"]
     scores: EdgeScores
     provenance: Provenance = field(default_factory=Provenance)
 
@@ -103,8 +106,7 @@ class Circuit(Drawn):
     @property
     def edges(self) -> tuple[str, ...]:
         """The names of the edges kept, in edge order."""
-        at = self.graph.edge_index
-        kept: list[bool] = self.edge_mask[at[:, 0], at[:, 1]].tolist()
+        kept: list[bool] = self.edge_mask[tuple(self.graph.edge_index.T)].tolist()
         return tuple(name for name, keep in zip(self.graph.edge_names, kept, strict=True) if keep)
 
     @property
@@ -115,7 +117,10 @@ class Circuit(Drawn):
 
     @staticmethod
     def ends(edge: str) -> tuple[str, str]:
-        """Return the two components of an edge name: `a0.h1->a2.h3<k>` gives a0.h1, a2.h3."""
+        """Return the two components of an edge name: `a0.h1->a2.h3<k>` gives a0.h1, a2.h3.
+
+        So does the edge at a column, `a0.h1->a2.h3<k>@S1`.
+        """
         sender, _, receiver = edge.partition("->")
         return sender, component_of(receiver)
 
@@ -155,7 +160,7 @@ class Circuit(Drawn):
         """
         return self.with_edges(self.edge_mask & ~self.graph.mask_of(list(edges)))
 
-    def with_edges(self, edge_mask: Bool[Tensor, "sender receiver"]) -> "Circuit":
+    def with_edges(self, edge_mask: Bool[Tensor, "*column sender receiver"]) -> "Circuit":
         """Return the same circuit with other edges kept."""
         return replace(self, edge_mask=edge_mask)
 

@@ -72,7 +72,8 @@ class Recipe:
     """How a circuit was found. An empty `method` means that this is not known.
 
     `ablation` is the one under which a size was chosen and edges were found not to be needed;
-    `scoring_ablation` replaces values while the method scores.
+    `scoring_ablation` replaces values while the method scores. `columns` says at what its edges
+    live, `roles` or `positions`; empty where they are at all positions.
     """
 
     method: str = ""
@@ -80,6 +81,7 @@ class Recipe:
     selection: Selection = field(default_factory=Selection)
     scoring_ablation: str = "resample"
     ablation: str = "mean"
+    columns: str = ""
     seed: int = 0
     dtype: str = "float32"
     pairs: PairsRecipe = field(default_factory=PairsRecipe)
@@ -110,6 +112,8 @@ def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     for key in ("task_digest", "align", "prompt_format"):
         if not data["pairs"][key]:
             del data["pairs"][key]
+    if not data["columns"]:
+        del data["columns"]
     return {**data, "unknown": list(recipe.unknown)}
 
 

@@ -39,6 +39,7 @@ class Settings:
     ablation: str = "mean"
     signed: bool = False
     minimal: bool = False  # drop the edges that are not needed
+    columns: str = ""  # at which edges live, `roles` or `positions`; empty: at all positions
     budget: float = 0.0  # of method auto
     n_random: int = 5  # at each size of the curve
     memory: int | None = None

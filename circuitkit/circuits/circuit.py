@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.circuits.graph import (
     LOGITS,
     MIXER,
@@ -167,7 +168,8 @@ class Circuit(Drawn):
     def to_networkx(self) -> networkx.MultiDiGraph:
         """Return a graph of components; parallel edges are keyed by q, k, v, mlp or logits.
 
-        Edge attributes: `name`, `read` (the key) and `score`. Node attributes: `kind` (input,
+        Edge attributes: `name`, `read` (the key) and `score`; of edges at columns `column` too,
+        which then is part of the key, as `k@S1`. Node attributes: `kind` (input,
         head, mixer, mlp, logits) and `layer` (-1 for the input, n_layers for the logits).
         """
         graph = networkx.MultiDiGraph(
@@ -177,6 +179,7 @@ class Circuit(Drawn):
             parallel_attn_mlp=self.graph.parallel_attn_mlp,
             has_mlps=self.graph.has_mlps,
             **({"mixers": ",".join(map(str, self.graph.mixers))} if self.graph.mixers else {}),
+            **({"columns": self.graph.text} if isinstance(self.graph, ColumnGraph) else {}),
         )
         for name in self.components:
             graph.add_node(name, kind=kind_of(name), layer=layer_of(name, self.graph))
@@ -184,8 +187,11 @@ class Circuit(Drawn):
         for edge in self.edges:
             sender, component = self.ends(edge)
             read = read_of(edge.partition("->")[2])
+            _, at, column = edge.partition("@")
             score = scores[self.graph.edge_number(edge)]
-            graph.add_edge(sender, component, key=read, name=edge, read=read, score=score)
+            told = {"name": edge, "read": read, "score": score}
+            told |= {"column": column} if at else {}
+            graph.add_edge(sender, component, key=f"{read}{at}{column}", **told)
         return graph
 
     @staticmethod
@@ -204,14 +210,19 @@ class Circuit(Drawn):
                 f"{sorted(graph.graph)}. They say which edges exist. Set graph.graph[...] first."
             )
         mixers = tuple(map(int, filter(None, graph.graph.get("mixers", "").split(","))))
-        components = ComponentGraph(**graph.graph | {"mixers": mixers})
+        said = {key: value for key, value in graph.graph.items() if key != "columns"}
+        components = ComponentGraph(**said | {"mixers": mixers})
+        if "columns" in graph.graph:
+            components = ColumnGraph.of_text(components, graph.graph["columns"])
         values = torch.zeros(components.edge_mask.shape, dtype=torch.float64)
         names = []
         for sender, component, read, data in graph.edges(keys=True, data=True):
+            read, at, column = str(read).partition("@")
             suffix = f"<{read}>" if read in ("q", "k", "v") else ""
-            names.append(f"{sender}->{component}{suffix}")
-            s, r = components.edge_index[components.edge_number(names[-1])].tolist()
-            values[s, r] = data.get("score", 0.0)
+            names.append(f"{sender}->{component}{suffix}{at}{column}")
+            values[tuple(components.edge_index[components.edge_number(names[-1])])] = data.get(
+                "score", 0.0
+            )
         return Circuit(components, components.mask_of(names), EdgeScores(components, values))
 
 

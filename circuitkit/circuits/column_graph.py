@@ -9,15 +9,15 @@ values at one column may be written at any. All else stays in its column. The lo
 columns only, so edges into them exist at no other.
 """
 
-from dataclasses import dataclass, fields, replace
+import json
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.graph import ComponentGraph, EdgeScores
+from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import GraphError
 from circuitkit.names import EDGE_COLUMNS
 
@@ -63,6 +63,18 @@ class ColumnGraph(ComponentGraph):
         own = {each.name: getattr(graph, each.name) for each in fields(ComponentGraph)}
         return ColumnGraph(**own, columns=columns, by=by, read_at=read_at)
 
+    @staticmethod
+    def of_text(graph: ComponentGraph, text: str) -> "ColumnGraph":
+        """Return the edges of a graph at the columns that `text` says."""
+        said = json.loads(text)
+        return ColumnGraph.over(graph, tuple(said["names"]), said["by"], tuple(said["read_at"]))
+
+    @property
+    def text(self) -> str:
+        """The columns as JSON."""
+        said = {"by": self.by, "names": list(self.columns), "read_at": list(self.read_at)}
+        return json.dumps(said)
+
     @cached_property
     def everywhere(self) -> ComponentGraph:
         """The graph whose edges are at all columns at once."""
@@ -100,30 +112,3 @@ class ColumnGraph(ComponentGraph):
 def graph_everywhere(graph: ComponentGraph) -> ComponentGraph:
     """Return the graph of an architecture without columns."""
     return graph.everywhere if isinstance(graph, ColumnGraph) else graph
-
-
-def at_every_column(circuit: Circuit, graph: ColumnGraph) -> Circuit:
-    """Return the circuit with each of its edges at all columns; scores are not divided: zero.
-
-    Raises:
-        GraphError: it belongs to another architecture.
-    """
-    if circuit.graph != graph.everywhere:
-        raise GraphError(
-            f"circuit: must be of the graph ({graph.everywhere}), got one of ({circuit.graph}). "
-            "Its edges have no place there. Name a circuit of the same architecture."
-        )
-    scores = EdgeScores(graph, torch.zeros(graph.edge_mask.shape, dtype=torch.float64))
-    return replace(circuit, graph=graph, edge_mask=graph.edge_mask & circuit.edge_mask, scores=scores)
-
-
-def everywhere(circuit: Circuit) -> Circuit:
-    """Return the circuit of the edges that are kept at any column, each at all; scores add up.
-
-    A circuit without columns is returned as it is.
-    """
-    graph = circuit.graph
-    if not isinstance(graph, ColumnGraph):
-        return circuit
-    scores = EdgeScores(graph.everywhere, circuit.scores.values.sum(0))
-    return replace(circuit, graph=graph.everywhere, edge_mask=circuit.edge_mask.any(0), scores=scores)

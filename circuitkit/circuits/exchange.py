@@ -96,7 +96,8 @@ def _circuit_json(graph: networkx.MultiDiGraph, where: str) -> dict[str, Any]:
     names = graph_of_cfg.edge_names
     edges: dict[str, dict[str, Any]] = {name: {"in_graph": False, "score": 0.0} for name in names}
     for *_, data in graph.edges(data=True):
-        edges[str(data.get("name"))] = {"in_graph": True, "score": data.get("score")}
+        name = str(data.get("name")).partition("@")[0]  # the columns are in the origin
+        edges[name] = {"in_graph": True, "score": data.get("score")}
     return {"cfg": cfg, "nodes": {}, "edges": edges, ORIGIN: _origin(told, where)}
 
 

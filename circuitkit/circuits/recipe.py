@@ -81,11 +81,11 @@ class Recipe:
     selection: Selection = field(default_factory=Selection)
     scoring_ablation: str = "resample"
     ablation: str = "mean"
-    columns: str = ""
     seed: int = 0
     dtype: str = "float32"
     pairs: PairsRecipe = field(default_factory=PairsRecipe)
     unknown: tuple[str, ...] = ()
+    columns: str = ""
 
     @property
     def is_known(self) -> bool:

@@ -5,11 +5,25 @@ import torch
 from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.discovery.method import Method
+from circuitkit.errors import MethodError
 from circuitkit.interventions.edge_columns import columns_on
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
+
+
+def require_columns(method: Method, columns: str) -> None:
+    """Refuse a method that cannot tell positions apart, where edges are to live at columns.
+
+    Raises:
+        MethodError: it cannot.
+    """
+    if columns and not method.has_columns:
+        raise MethodError(
+            f"--columns {columns}: must go with a method that can tell positions apart, got "
+            f"{method.name!r}, which scores whole edges. Use eap, eap-ig, relp or exact."
+        )
 
 
 def score_at_columns(

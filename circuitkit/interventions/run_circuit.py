@@ -185,7 +185,9 @@ class CircuitRunner:
         written there is that of the clean run, and is not computed again.
         """
         with torch.no_grad():
-            reads = KeptReads(self.model, self.run, edge_masks, self.ablated_reads, first, self.places)
+            reads = KeptReads(
+                self.model, self.run, edge_masks, self.ablated_reads, first, self.places
+            )
             if first:
                 reads.know(self.live, first)
             return circuit_logits(self.model, self.run, reads, first)

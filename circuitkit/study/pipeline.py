@@ -17,6 +17,7 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.random_circuits import select_random
 from circuitkit.circuits.selection import prune_dead_ends
+from circuitkit.circuits.whole_edges import everywhere
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.interpret import interpret
@@ -62,7 +63,14 @@ def explain(
         GraphError: the circuit belongs to another architecture.
         VanishingGapError: ablating everything does not change the metric.
     """
-    return interpret(case_of(subject, circuit, settings), subject.task, stage)
+    return explain_case(case_of(subject, circuit, settings), subject, stage)
+
+
+def explain_case(
+    case: Case, subject: Subject, stage: Stage = lambda title: silent
+) -> Interpretation:
+    """Return what the parts of a case's circuit do; of edges at columns, as whole edges."""
+    return interpret(replace(case, circuit=everywhere(case.circuit)), subject.task, stage)
 
 
 def study(
@@ -98,7 +106,7 @@ def study(
         replace(circuit, provenance=origin),
         Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
         heat_maps,
-        interpret(case, subject.task, stage) if explained else None,
+        explain_case(case, subject, stage) if explained else None,
     )
 
 

@@ -39,7 +39,6 @@ class Settings:
     ablation: str = "mean"
     signed: bool = False
     minimal: bool = False  # drop the edges that are not needed
-    columns: str = ""  # at which edges live, `roles` or `positions`; empty: at all positions
     budget: float = 0.0  # of method auto
     n_random: int = 5  # at each size of the curve
     memory: int | None = None
@@ -48,6 +47,7 @@ class Settings:
     checkpoint: Path | None = None  # where a long search keeps what is done
     thresholds: Thresholds = field(default_factory=Thresholds)
     criteria: tuple[str, ...] = ()
+    columns: str = ""  # at which edges live, `roles` or `positions`; empty: at all positions
 
     @classmethod
     def by_default(cls, ablation: str = "mean", **given: Any) -> "Settings":

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.column_graph import at_every_column, everywhere
 from circuitkit.circuits.graph import READS
+from circuitkit.circuits.whole_edges import at_every_column, everywhere
 from circuitkit.discovery.at_columns import score_at_columns
 from circuitkit.discovery.eap import EAP
 from circuitkit.discovery.eap_ig import EAPIG
@@ -43,9 +43,7 @@ def level_pairs(pairs):
 
 
 def evaluate(model, pairs, circuits, ablation):
-    return evaluate_circuits(
-        model, pairs, circuits, ablation=ablation, metric=LogitDifference()
-    )
+    return evaluate_circuits(model, pairs, circuits, ablation=ablation, metric=LogitDifference())
 
 
 def ablations(pairs):
@@ -62,7 +60,11 @@ def random_circuits(graph, n, seed=0, share=0.5):
 @pytest.mark.parametrize("name", ["mean", "zero", "resample"])
 def test_all_columns_of_the_edges_of_a_circuit_are_the_circuit(family, pairs, name):
     graph = column_graph(family.graph, pairs, "roles")
-    whole = [*random_circuits(family.graph, 4), Circuit.full(family.graph), Circuit.empty(family.graph)]
+    whole = [
+        *random_circuits(family.graph, 4),
+        Circuit.full(family.graph),
+        Circuit.empty(family.graph),
+    ]
     cut = [at_every_column(circuit, graph) for circuit in whole]
     ablation = ablations(pairs)[name]
     values = evaluate(family, pairs, whole, ablation)
@@ -138,7 +140,9 @@ def test_the_exact_effect_at_a_column_is_that_of_patching_the_read_there(toy, pa
     )
     full = Circuit.full(graph)
     names = graph.edge_names[::17]
-    runs = evaluate(toy, pairs, [full, *(full.without_edges([n]) for n in names)], ResampleAblation())
+    runs = evaluate(
+        toy, pairs, [full, *(full.without_edges([n]) for n in names)], ResampleAblation()
+    )
     seen = 0
     for name, run in zip(names, runs[1:], strict=True):
         edge, _, column = name.partition("@")
@@ -191,5 +195,5 @@ def test_other_columns_are_refused(toy, level_pairs):
     longer = replace(numbered, columns=(*numbered.columns, "99"))
     with pytest.raises(PromptError, match="columns: prompts must have"):
         columns_on(longer, level_pairs)
-    with pytest.raises(MethodError, match="columns words: must be one of roles, positions"):
+    with pytest.raises(MethodError, match="columns 'words': must be one of roles, positions"):
         column_graph(toy.graph, level_pairs, "words")

@@ -51,8 +51,8 @@ class ColumnGraph(ComponentGraph):
             )
         if self.by not in EDGE_COLUMNS:
             raise GraphError(
-                f"columns: must be by one of {', '.join(EDGE_COLUMNS)}, got {self.by!r}. It says which "
-                "positions a column holds. Choose one."
+                f"columns: must be by one of {', '.join(EDGE_COLUMNS)}, got {self.by!r}. It says "
+                "which positions a column holds. Choose one."
             )
 
     @staticmethod

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from circuitkit.circuits.circuit import Circuit, Provenance
-from circuitkit.circuits.file_columns import at_columns, columns_to_json
 from circuitkit.circuits.file_checks import require_graph, require_keys, require_origin
+from circuitkit.circuits.file_columns import at_columns, columns_to_json
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.published.catalogue import is_published, published_circuit
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json

@@ -21,7 +21,7 @@ def require_columns(method: Method, columns: str) -> None:
     """
     if columns and not method.has_columns:
         raise MethodError(
-            f"--columns {columns}: must go with a method that can tell positions apart, got "
+            f"--edges-at {columns}: must go with a method that can tell positions apart, got "
             f"{method.name!r}, which scores whole edges. Use eap, eap-ig, relp or exact."
         )
 

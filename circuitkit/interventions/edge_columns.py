@@ -9,8 +9,8 @@ from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import PromptError
 from circuitkit.prompts.columns import Columns
-from circuitkit.prompts.partition import partition
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.prompts.partition import partition
 
 
 def column_graph(graph: ComponentGraph, pairs: PromptPairs, by: str) -> ColumnGraph:

@@ -20,7 +20,6 @@ from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.text import shown
 
 START = "start"
-NEXT, LATER = "+1", "+2.."
 
 
 def partition(pairs: PromptPairs, by: str, names: Sequence[str] = ()) -> Columns:
@@ -68,7 +67,7 @@ def _by_number(pairs: PromptPairs) -> Columns:
 
 
 def _by_role(pairs: PromptPairs, names: Sequence[str]) -> Columns:
-    roles = _known_roles(names) or _shared_roles(pairs)
+    roles = _known_roles(pairs, names) if names else _shared_roles(pairs)
     held: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row in range(len(pairs)):
         for place, name in _named_places(pairs, row, roles).items():
@@ -89,11 +88,22 @@ def _shared_roles(pairs: PromptPairs) -> set[str]:
     return set.intersection(*(set(roles) for roles in pairs.roles))
 
 
-def _known_roles(names: Sequence[str]) -> set[str]:
-    """Return which names are those of roles, and not of what stands behind one."""
-    known = {START, *names}
-    gaps = {f"{name}{end}" for name in known for end in (NEXT, LATER)}
-    return set(names) - gaps
+def _known_roles(pairs: PromptPairs, names: Sequence[str]) -> set[str]:
+    """Return which names are those of roles, and not only of what stands behind one."""
+    had = {name for roles in pairs.roles for name in roles}
+    gaps = {gap for name in (START, *names) for gap in _behind(name)}
+    return {name for name in names if name in had or name not in gaps}
+
+
+def _behind(role: str) -> tuple[str, str]:
+    """Return how the first token behind a role is called, and all others to the next role.
+
+    They count on where the role's own name counts already, as `S1+1` does.
+    """
+    base, plus, number = role.rpartition("+")
+    if plus and number.isascii() and number.isdigit() and len(number) < 5:
+        return f"{base}+{int(number) + 1}", f"{base}+{int(number) + 2}.."
+    return f"{role}+1", f"{role}+2.."
 
 
 def _named_places(pairs: PromptPairs, row: int, roles: set[str]) -> dict[int, str]:
@@ -117,5 +127,5 @@ def _named_places(pairs: PromptPairs, row: int, roles: set[str]) -> dict[int, st
     last, since = START, 0
     for place in pairs.mask[row].nonzero()[:, 0].tolist():
         last, since = (owner[place], 0) if place in owner else (last, since + 1)
-        named[place] = f"{last}{('', NEXT, LATER)[min(since, 2)]}"
+        named[place] = (last, *_behind(last))[min(since, 2)]
     return named

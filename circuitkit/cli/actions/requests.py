@@ -86,7 +86,7 @@ def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: 
     method = more.pop("method", search.method)
     is_automatic = method == AUTO
     if not is_automatic:
-        require_columns(method_named(method, search.method_settings), search.columns)
+        require_columns(method_named(method, search.method_settings), search.edges_at)
     scoring_ablation = search.scoring_ablation or (
         search.ablation if is_automatic else Settings.scoring_ablation
     )
@@ -98,8 +98,8 @@ def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: 
         ablation=require_ablation(search.ablation),
         scoring_ablation=require_ablation(scoring_ablation, "--scoring-ablation"),
         signed=search.signed,
-        minimal=is_automatic and not search.columns if search.minimal is None else search.minimal,
-        columns=search.columns,
+        minimal=is_automatic and not search.edges_at if search.minimal is None else search.minimal,
+        columns=search.edges_at,
         memory=machine.budget,
         batch_size=machine.rows,
         anyway=search.anyway,

@@ -35,6 +35,7 @@ from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.study.cases import case_of, judge_case
 from circuitkit.study.choices import find_by_default
+from circuitkit.study.column_gain import gain_of_columns
 from circuitkit.study.records import RunInfo, RunRecord, Sample, Validation
 from circuitkit.study.search import Found, best_edges, find
 from circuitkit.study.settings import Settings, Stage, installed_versions
@@ -98,6 +99,7 @@ def study(
     curve = _curve(subject, found.scores, settings, stage("Faithfulness curve"))
     case = case_of(subject, circuit, settings)
     faithfulness = under_each_ablation(case)
+    found = replace(found, reasons=(*found.reasons, *gain_of_columns(case, found.scores)))
     verdict = judge_case(subject, case, settings, stage)
     origin = replace(circuit.provenance, verdict=verdict.outcome)
     samples = sample_prompts(subject.model, validation, subject.metric)

@@ -108,6 +108,7 @@ ABLATIONS = ("mean", "zero", "resample", "token-mean")  # others are made from P
 SELECTIONS = ("top", "greedy")
 UNITS = ("neurons", "features", "transcoder")  # that MLPs may be taken apart into
 COLUMNS = ("role", "position", "all")
+EDGE_COLUMNS = ("roles", "positions")  # at which the edges of a circuit may live
 SITES = {
     "resid": "residual stream entering each block",
     "resid-mid": "residual stream between attention and MLP",

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.circuits.graph import (
     LOGITS,
     MIXER,
@@ -61,10 +62,13 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Circuit(Drawn):
-    """A set of edges. Evaluating it never changes it; every change makes a new one."""
+    """A set of edges. Evaluating it never changes it; every change makes a new one.
+
+    Edges may live at columns of positions: its graph then is one of columns (column_graph.py).
+    """
 
     graph: ComponentGraph
-    edge_mask: Bool[Tensor, "sender receiver"]
+    edge_mask: Bool[Tensor, "*column sender receiver"]
     scores: EdgeScores
     provenance: Provenance = field(default_factory=Provenance)
 
@@ -106,8 +110,7 @@ class Circuit(Drawn):
     @property
     def edges(self) -> tuple[str, ...]:
         """The names of the edges kept, in edge order."""
-        at = self.graph.edge_index
-        kept: list[bool] = self.edge_mask[at[:, 0], at[:, 1]].tolist()
+        kept: list[bool] = self.edge_mask[tuple(self.graph.edge_index.T)].tolist()
         return tuple(name for name, keep in zip(self.graph.edge_names, kept, strict=True) if keep)
 
     @property
@@ -118,7 +121,10 @@ class Circuit(Drawn):
 
     @staticmethod
     def ends(edge: str) -> tuple[str, str]:
-        """Return the two components of an edge name: `a0.h1->a2.h3<k>` gives a0.h1, a2.h3."""
+        """Return the two components of an edge name: `a0.h1->a2.h3<k>` gives a0.h1, a2.h3.
+
+        So does the edge at a column, `a0.h1->a2.h3<k>@S1`.
+        """
         sender, _, receiver = edge.partition("->")
         return sender, component_of(receiver)
 
@@ -161,17 +167,18 @@ class Circuit(Drawn):
         """
         return self.with_edges(self.edge_mask & ~self.graph.mask_of(list(edges)))
 
-    def with_edges(self, edge_mask: Bool[Tensor, "sender receiver"]) -> "Circuit":
+    def with_edges(self, edge_mask: Bool[Tensor, "*column sender receiver"]) -> "Circuit":
         """Return the same circuit with other edges kept."""
         return replace(self, edge_mask=edge_mask)
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """Return a graph of components; parallel edges are keyed by q, k, v, mlp or logits.
 
-        Edge attributes: `name`, `read` (the key) and `score`. Node attributes: `kind` (input,
-        head, mixer, mlp, logits, or the kind of a unit) and `layer` (-1 for the input, n_layers
-        for the logits). An MLP whose units read together has an edge to each of them, keyed by
-        `inside`, which has no name or score.
+        Edge attributes: `name`, `read` (the key) and `score`; of edges at columns `column` too,
+        which then is part of the key, as `k@S1`. Node attributes: `kind` (input, head, mixer, mlp,
+        logits, or the kind of a unit) and `layer` (-1 for the input, n_layers for the logits). An
+        MLP whose units read together has an edge to each of them, keyed by `inside`, which has no
+        name or score.
         """
         graph = networkx.MultiDiGraph(
             n_layers=self.graph.n_layers,
@@ -181,6 +188,7 @@ class Circuit(Drawn):
             has_mlps=self.graph.has_mlps,
             **({"mixers": ",".join(map(str, self.graph.mixers))} if self.graph.mixers else {}),
             **({"units": units_text(self.graph.units)} if self.graph.units else {}),
+            **({"columns": self.graph.text} if isinstance(self.graph, ColumnGraph) else {}),
         )
         touched = self.components
         for name in touched:
@@ -193,8 +201,11 @@ class Circuit(Drawn):
         for edge in self.edges:
             sender, component = self.ends(edge)
             read = read_of(edge.partition("->")[2])
+            _, at, column = edge.partition("@")
             score = scores[self.graph.edge_number(edge)]
-            graph.add_edge(sender, component, key=read, name=edge, read=read, score=score)
+            told = {"name": edge, "read": read, "score": score}
+            told |= {"column": column} if at else {}
+            graph.add_edge(sender, component, key=f"{read}{at}{column}", **told)
         return graph
 
     @staticmethod
@@ -214,16 +225,21 @@ class Circuit(Drawn):
             )
         mixers = tuple(map(int, filter(None, graph.graph.get("mixers", "").split(","))))
         units = units_of_text(graph.graph.get("units", ""))
-        components = ComponentGraph(**graph.graph | {"mixers": mixers, "units": units})
+        said = {key: value for key, value in graph.graph.items() if key != "columns"}
+        components = ComponentGraph(**said | {"mixers": mixers, "units": units})
+        if "columns" in graph.graph:
+            components = ColumnGraph.of_text(components, graph.graph["columns"])
         values = torch.zeros(components.edge_mask.shape, dtype=torch.float64)
         names = []
         for sender, component, read, data in graph.edges(keys=True, data=True):
             if read == INSIDE:
                 continue
+            read, at, column = str(read).partition("@")
             suffix = f"<{read}>" if read in ("q", "k", "v") else ""
-            names.append(f"{sender}->{component}{suffix}")
-            s, r = components.edge_index[components.edge_number(names[-1])].tolist()
-            values[s, r] = data.get("score", 0.0)
+            names.append(f"{sender}->{component}{suffix}{at}{column}")
+            values[tuple(components.edge_index[components.edge_number(names[-1])])] = data.get(
+                "score", 0.0
+            )
         return Circuit(components, components.mask_of(names), EdgeScores(components, values))
 
 

@@ -102,7 +102,8 @@ def _circuit_json(graph: networkx.MultiDiGraph, where: str) -> dict[str, Any]:
     for *_, data in graph.edges(data=True):
         if data.get("read") == INSIDE:
             continue
-        edges[str(data.get("name"))] = {"in_graph": True, "score": data.get("score")}
+        name = str(data.get("name")).partition("@")[0]  # the columns are in the origin
+        edges[name] = {"in_graph": True, "score": data.get("score")}
     return {"cfg": cfg, "nodes": {}, "edges": edges, ORIGIN: _origin(told, where)}
 
 

@@ -4,7 +4,8 @@
      "circuitkit": {"schema": 2, "task": ..., "model": ..., "recipe": {...}, ...}}
 
 The recipe (circuits/recipe.py) says how to find the circuit again; files of schema 1 load, and what
-they cannot say of it is said to be unknown. Files written by EAP-IG and MIB load here (they have no
+they cannot say of it is said to be unknown. `columns` is there where the edges live at columns of
+positions (circuits/file_columns.py). Files written by EAP-IG and MIB load here (they have no
 `circuitkit` key); ours load there. Their scores may have the opposite sign (positive = the metric
 rises when the edge is corrupted).
 """
@@ -18,10 +19,12 @@ import torch
 
 from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.file_checks import require_graph, require_keys, require_origin
+from circuitkit.circuits.file_columns import at_columns, columns_to_json
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.published.catalogue import is_published, published_circuit
 from circuitkit.circuits.recipe import recipe_from_json, recipe_of_schema_1, recipe_to_json
 from circuitkit.circuits.units import units_from_json, units_to_json
+from circuitkit.circuits.whole_edges import everywhere
 from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.files import write_whole
 from circuitkit.work.hub import address_of, fetched, is_address
@@ -49,6 +52,8 @@ def circuit_text(circuit: Circuit) -> str:
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
     """Return the circuit in the file's form."""
+    columns = columns_to_json(circuit)
+    circuit = everywhere(circuit)
     kept = set(circuit.edges)
     touched = set(circuit.components)
     scores: list[float] = circuit.scores.by_edge().tolist()
@@ -67,7 +72,10 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Any]:
             name: {"score": score, "in_graph": name in kept}
             for name, score in zip(circuit.graph.edge_names, scores, strict=True)
         },
-        "circuitkit": _origin_to_json(circuit.provenance),
+        "circuitkit": {
+            **_origin_to_json(circuit.provenance),
+            **({"columns": columns} if columns else {}),
+        },
     }
 
 
@@ -124,7 +132,9 @@ def circuit_from_json(data: Any, where: str = "circuit") -> Circuit:
     require_origin(origin, where)
     require_graph(data, where)
     try:
-        return _read(data, origin)
+        circuit = _read(data, origin)
+        columns = origin.get("columns")
+        return circuit if columns is None else at_columns(circuit, columns, where)
     except (GraphError, ValueError) as error:
         raise CircuitFileError(
             f"{where}: must describe edges of its own cfg, got {error!s}. The circuit cannot be "

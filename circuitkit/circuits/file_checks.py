@@ -75,7 +75,7 @@ ORIGIN: Mapping[str, Rule] = {
     **dict.fromkeys(("task", "method", "model", "model_digest", "verdict"), TEXT),
     "tokenizer_digest": TEXT,
     "discovery_prompts": TEXTS,
-    **dict.fromkeys(("settings", "versions", "recipe"), TABLE),
+    **dict.fromkeys(("settings", "versions", "recipe", "columns"), TABLE),
 }
 KEYS = {*ORIGIN, "schema", "seed"}
 SETTINGS: Mapping[str, Rule] = {
@@ -240,7 +240,8 @@ def require_origin(origin: Any, where: str) -> None:
     for key, rule in ORIGIN.items():
         if key in origin:
             require(origin[key], rule, f"{where}.{key}")
-    _require_settings(origin, where, MAX_DEPTH)
+    rest = {key: value for key, value in origin.items() if key != "columns"}  # file_columns.py
+    _require_settings(rest, where, MAX_DEPTH)
 
 
 def _require_settings(table: Mapping[str, Any], where: str, depth: int) -> None:

@@ -54,12 +54,13 @@ def mixer_name(layer: int) -> str:
 
 
 def component_of(receiver: str) -> str:
-    """Return the component that a receiver input belongs to: `a5.h1<q>` gives `a5.h1`."""
-    return receiver.partition("<")[0]
+    """Return the component that a receiver input belongs to: `a5.h1<q>@END` gives `a5.h1`."""
+    return receiver.partition("@")[0].partition("<")[0]
 
 
 def read_of(receiver: str) -> str:
-    """Return what kind of input a receiver is: q, k, v, mlp, mixer or logits."""
+    """Return what kind of input a receiver is, at any column: q, k, v, mlp, mixer or logits."""
+    receiver = receiver.partition("@")[0]
     if receiver == LOGITS:
         return LOGITS
     _, bracket, letter = receiver.partition("<")
@@ -340,7 +341,7 @@ class ComponentGraph:
             )
         return self._edge_numbers[name]
 
-    def mask_of(self, edges: Sequence[str]) -> Bool[Tensor, "sender receiver"]:
+    def mask_of(self, edges: Sequence[str]) -> Bool[Tensor, "*column sender receiver"]:
         """Return the mask that is true at the named edges.
 
         Raises:
@@ -348,8 +349,7 @@ class ComponentGraph:
         """
         mask = torch.zeros_like(self.edge_mask)
         if edges:
-            at = self.edge_index[[self.edge_number(name) for name in edges]]
-            mask[at[:, 0], at[:, 1]] = True
+            mask[tuple(self.edge_index[[self.edge_number(name) for name in edges]].T)] = True
         return mask
 
     def __str__(self) -> str:
@@ -370,7 +370,7 @@ class EdgeScores(Shown):
     """
 
     graph: ComponentGraph
-    values: Float[Tensor, "sender receiver"]
+    values: Float[Tensor, "*column sender receiver"]
 
     def __repr__(self) -> str:
         return brief(f"EdgeScores({_scores_text(self.graph.edge_names, self.by_edge(), 'edge')})")
@@ -384,8 +384,7 @@ class EdgeScores(Shown):
 
     def by_edge(self) -> Float[Tensor, " edge"]:
         """Return the scores in edge order."""
-        at = self.graph.edge_index
-        return self.values[at[:, 0], at[:, 1]]
+        return self.values[tuple(self.graph.edge_index.T)]
 
 
 @dataclass(frozen=True)

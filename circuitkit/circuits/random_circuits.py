@@ -8,7 +8,6 @@ connected  random paths from the input to the logits, so that no edge is a dead 
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 
@@ -21,6 +20,7 @@ from circuitkit.circuits.graph import (
     component_of,
     read_of,
 )
+from circuitkit.circuits.paths import edges_into, source_of
 from circuitkit.errors import MethodError
 
 MAX_STALE = 50  # paths in a row that do not fit before single edges fill up
@@ -66,11 +66,10 @@ def random_of_profile(circuit: Circuit, seed: int) -> Circuit:
 def random_connected(circuit: Circuit, seed: int) -> Circuit:
     """Return as many edges as the circuit has, all on random paths from the input to the logits."""
     rng, graph = random.Random(seed), circuit.graph
-    into = _edges_into(graph)
     chosen: set[int] = set()
     stale = 0
     while len(chosen) < circuit.n_edges and stale < MAX_STALE:
-        path = set(_random_path(graph, into, rng)) - chosen
+        path = set(_random_path(graph, rng)) - chosen
         fits = path and len(chosen) + len(path) <= circuit.n_edges
         chosen |= path if fits else set()
         stale = 0 if fits else stale + 1
@@ -92,25 +91,14 @@ def random_path(graph: ComponentGraph, rng: random.Random) -> list[str]:
 
     At each component one of the edges into it is drawn evenly.
     """
-    return [graph.edge_names[number] for number in _random_path(graph, _edges_into(graph), rng)]
+    return [graph.edge_names[number] for number in _random_path(graph, rng)]
 
 
-@lru_cache(maxsize=4)
-def _edges_into(graph: ComponentGraph) -> dict[str, list[int]]:
-    """Return the numbers of the edges into each component: one pass over all, once a graph."""
-    into: dict[str, list[int]] = defaultdict(list)
-    for number, edge in enumerate(graph.edge_names):
-        into[Circuit.ends(edge)[1]].append(number)
-    return dict(into)
-
-
-def _random_path(
-    graph: ComponentGraph, into: dict[str, list[int]], rng: random.Random
-) -> list[int]:
+def _random_path(graph: ComponentGraph, rng: random.Random) -> list[int]:
     path, at = [], LOGITS
     while at != INPUT:
-        path.append(rng.choice(into[at]))
-        at = graph.reader_of(Circuit.ends(graph.edge_names[path[-1]])[0])
+        path.append(rng.choice(edges_into(graph, at)))
+        at = source_of(graph.edge_names[path[-1]], graph)
     return path
 
 
@@ -121,6 +109,5 @@ def _kind(edge: str, graph: ComponentGraph) -> tuple[int, int, str]:
 
 def _of_numbers(circuit: Circuit, numbers: Sequence[int]) -> Circuit:
     mask = torch.zeros_like(circuit.edge_mask)
-    at = circuit.graph.edge_index[list(numbers)]
-    mask[at[:, 0], at[:, 1]] = True
+    mask[tuple(circuit.graph.edge_index[list(numbers)].T)] = True
     return circuit.with_edges(mask)

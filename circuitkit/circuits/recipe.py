@@ -85,7 +85,8 @@ class Recipe:
     """How a circuit was found. An empty `method` means that this is not known.
 
     `ablation` is the one under which a size was chosen and edges were found not to be needed;
-    `scoring_ablation` replaces values while the method scores.
+    `scoring_ablation` replaces values while the method scores. `columns` says at what its edges
+    live, `roles` or `positions`; empty where they are at all positions.
     """
 
     method: str = ""
@@ -98,6 +99,7 @@ class Recipe:
     pairs: PairsRecipe = field(default_factory=PairsRecipe)
     units: UnitsRecipe = field(default_factory=UnitsRecipe)
     unknown: tuple[str, ...] = ()
+    columns: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -126,6 +128,8 @@ def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
             del data["pairs"][key]
     if not recipe.units.kind:
         del data["units"]
+    if not data["columns"]:
+        del data["columns"]
     return {**data, "unknown": list(recipe.unknown)}
 
 

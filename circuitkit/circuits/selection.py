@@ -17,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.graph import INPUT, LOGITS, EdgeScores, component_of
+from circuitkit.circuits.graph import INPUT, LOGITS, EdgeScores
+from circuitkit.circuits.paths import edges_into, route_of, routes, source_of
 from circuitkit.errors import MethodError
 from circuitkit.names import SELECTIONS as SELECTIONS
 
@@ -85,35 +86,35 @@ def select_greedy(scores: EdgeScores, n_edges: int, *, signed: bool = False) -> 
     graph = scores.graph
     _require_size(n_edges, graph.n_edges)
     values = _rank_values(scores, signed).tolist()
-    into: dict[str, list[int]] = {}
-    for number, (_, receiver) in enumerate(graph.edge_index.tolist()):
-        into.setdefault(component_of(graph.receivers[receiver]), []).append(number)
     held = {LOGITS, INPUT}
     chosen: list[int] = []
+    seen: set[int] = set()
     # a heap of (-value, edge number): the best first, ties by edge order
-    candidates = [(-values[number], number) for number in into[LOGITS]]
+    candidates = [(-values[number], number) for number in edges_into(graph, LOGITS)]
     heapq.heapify(candidates)
     while candidates and len(chosen) < n_edges:
         number = heapq.heappop(candidates)[1]
         chosen.append(number)
-        reader = graph.reader_of(graph.senders[int(graph.edge_index[number, 0])])
-        if reader not in held:
-            held.add(reader)
-            for found in into.get(reader, []):
+        sender = source_of(graph.edge_names[number], graph)
+        if sender not in held:
+            held.add(sender)
+            new = [found for found in edges_into(graph, sender) if found not in seen]
+            seen.update(new)  # keys and values at a column lead to a head at every column
+            for found in new:
                 heapq.heappush(candidates, (-values[found], found))
     return _circuit_of(scores, torch.tensor(chosen, dtype=torch.long))
 
 
 def prune_dead_ends(circuit: Circuit) -> Circuit:
     """Return the edges that lie on a path from the input to the logits."""
-    graph = circuit.to_networkx()
+    graph = routes(circuit)
     if INPUT not in graph or LOGITS not in graph:
         return circuit.with_edges(torch.zeros_like(circuit.edge_mask))
     alive = {INPUT, *networkx.descendants(graph, INPUT)} & {
         LOGITS,
         *networkx.ancestors(graph, LOGITS),
     }
-    kept = [edge for edge in circuit.edges if set(circuit.ends(edge)) <= alive]
+    kept = [edge for edge in circuit.edges if alive.issuperset(route_of(edge, circuit.graph))]
     return circuit.with_edges(circuit.graph.mask_of(kept))
 
 
@@ -125,8 +126,7 @@ def _rank_values(scores: EdgeScores, signed: bool) -> Float[Tensor, " edge"]:
 
 def _circuit_of(scores: EdgeScores, numbers: torch.Tensor) -> Circuit:
     mask = torch.zeros_like(scores.graph.edge_mask)
-    at = scores.graph.edge_index[numbers]
-    mask[at[:, 0], at[:, 1]] = True
+    mask[tuple(scores.graph.edge_index[numbers].T)] = True
     return Circuit(scores.graph, mask, scores)
 
 

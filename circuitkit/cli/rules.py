@@ -73,6 +73,14 @@ class Search:
             help="Value that the method replaces others by while it scores: as for --ablation",
         ),
     ] = "resample"
+    edges_at: Annotated[
+        str,
+        choice(
+            "--edges-at",
+            names=names.EDGE_COLUMNS,
+            help="Let edges live at these: `a0.h1->a1.h2<k>@S1` (default: at all positions)",
+        ),
+    ] = ""
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on although the model cannot do the task.")
     ] = False
@@ -106,8 +114,18 @@ class Search:
     ] = ""
 
     def __post_init__(self) -> None:
-        """Require settings that can be read."""
+        """Require settings that can be read, and columns that there are."""
         parse_settings(self.options)
+        if self.edges_at not in ("", *names.EDGE_COLUMNS):
+            raise MethodError(
+                f"--edges-at: must be one of {', '.join(names.EDGE_COLUMNS)}, got "
+                f"{self.edges_at!r}. It says at what the edges of a circuit live. Choose one."
+            )
+        if self.edges_at and self.minimal:
+            raise MethodError(
+                "--minimal: must go without --edges-at, got both. Trimming measures whole edges "
+                "only. Leave one of them out; --select and --edges make a circuit smaller."
+            )
 
     @property
     def method_settings(self) -> dict[str, str]:

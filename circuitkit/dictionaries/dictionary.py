@@ -185,7 +185,7 @@ class Dictionary:
             centred = x - x.mean(-1, keepdim=True)
             x = centred / (x.std(-1, keepdim=True) + EPS)
         elif self.normalisation == "constant_norm_rescale":
-            x = x * (self.d_in**0.5 / x.norm(dim=-1, keepdim=True))
+            x = x * self._rescaling(x)
         centred = x - self.b_dec if self.subtracts_b_dec else x
         read: Tensor = centred @ self.w_enc
         return read
@@ -196,8 +196,11 @@ class Dictionary:
         if self.normalisation == "layer_norm":
             return out * x.std(-1, keepdim=True) + x.mean(-1, keepdim=True)
         if self.normalisation == "constant_norm_rescale":
-            return out / (self.d_in**0.5 / x.norm(dim=-1, keepdim=True))
+            return out / self._rescaling(x)
         return out
+
+    def _rescaling(self, x: Float[Tensor, "*place d_in"]) -> Float[Tensor, "*place 1"]:
+        return float(self.d_in**0.5) / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
 
     def features_named(self, numbers: Int[Tensor, " chosen"] | list[int]) -> None:
         """Refuse numbers of features that it does not have.

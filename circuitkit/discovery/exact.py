@@ -13,9 +13,10 @@ the items are batches of pairs times chunks of edges, in receiver order.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
@@ -32,10 +33,18 @@ from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import counted_from
+from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.checkpoint import Checkpoint
 
 CHUNK = 256  # edges an item: lost at most, when a search is killed
+
+
+class _Column(NamedTuple):
+    """The positions at which edges are changed."""
+
+    name: str
+    mask: Bool[Tensor, "pair pos"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class ExactEdges(Method):
     name = "exact"
     summary = METHODS["exact"]
     is_resumable = True
+    has_columns = True
     direction: str = "noising"
 
     def __post_init__(self) -> None:
@@ -79,14 +89,46 @@ class ExactEdges(Method):
             sums[chunk] += values
         return EdgeScores.of_edges(model.graph, sums / len(pairs))
 
+    def score_columns(
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        metric: Metric,
+        columns: Columns,
+        work: Work,
+    ) -> tuple[EdgeScores, ...]:
+        """Return the effect of every edge changed at one column alone: one run for each of them.
+
+        These need not add up to the effect of the whole edge.
+        """
+        self.require_usable(model, metric, work)
+        metric.check(pairs.labels)
+        found = []
+        for number, name in enumerate(columns.names):
+            sums = torch.zeros(model.graph.n_edges, dtype=torch.float64)
+            own = _Column(name, columns.masks[number])
+            for chunk, values in self._items(model, pairs, metric, work, own):
+                sums[chunk] += values
+            found.append(EdgeScores.of_edges(model.graph, sums / len(pairs)))
+        return tuple(found)
+
     def _items(
-        self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        metric: Metric,
+        work: Work,
+        column: "_Column | None" = None,
     ) -> Iterator[tuple[list[int], Float[Tensor, " edge"]]]:
-        """Yield chunks of edges, and the sums of their effects over a batch of pairs."""
+        """Yield chunks of edges, and the sums of their effects over a batch of pairs.
+
+        `column`: the edges are changed at these positions alone.
+        """
+        place = "" if column is None else f" at {column.name!r}"
         n_pairs, max_rows = rows_per_batch(model, pairs, work.memory)
         plan = {"n_pairs": min(n_pairs, work.batch_size or n_pairs), "max_rows": max_rows}
         chunks = list(chunks_by_receiver(model.graph))
-        with open_search(self, model, pairs, metric, work, f"{CHUNK} edges") as done:
+        with open_search(self, model, pairs, metric, work, f"{CHUNK} edges{place}") as done:
             plan = done.plan(plan)
             starts = range(0, len(pairs), plan["n_pairs"])
             n_done, n_items = 0, len(starts) * len(chunks)
@@ -95,15 +137,16 @@ class ExactEdges(Method):
                 part = pairs.select(range(start, min(start + plan["n_pairs"], len(pairs))))
                 direction = Direction(self.direction)
                 with counted_from(start):
-                    return EdgeBench(
+                    bench = EdgeBench(
                         model, part, metric, work.ablation, direction, plan["max_rows"]
                     )
+                return bench if column is None else bench.at(column.mask[start:][: len(part)])
 
             work.progress(0, n_items)
             for start in starts:
                 bench = cache(partial(bench_at, start))  # made only if something is missing
                 for chunk in chunks:
-                    key = f"pairs from {start}, edges from {chunk[0]}"
+                    key = f"pairs from {start}, edges from {chunk[0]}{place}"
                     sums = _sums(bench, chunk, key, done)
                     n_done += 1
                     work.progress(n_done, n_items)

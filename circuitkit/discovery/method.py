@@ -79,7 +79,8 @@ class Method(ABC):
         """
         raise MethodError(
             f"method {self.name!r}: must be able to score by position, got one that scores whole "
-            "edges only. Use a method such as eap, eap-ig or relp for circuits by position or role."
+            "edges only. Use a method such as eap, eap-ig, relp or exact for circuits by position "
+            "or role."
         )
 
     def estimate(self, model: SubjectModel, pairs: PromptPairs) -> TimeEstimate | None:

@@ -14,11 +14,12 @@ and many edges run as one batch. A sender's change is normalised once for all re
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import READS, ComponentGraph
@@ -147,6 +148,14 @@ class EdgeBench:
         # read once: a sender that wrote the same in both runs has no effect, and is not run
         self.moves: list[bool] = (self.added != 0).flatten(1).any(1).tolist()
         self.n_rows, self.n_pos = clean_run.entering.shape[:2]
+
+    def at(self, mask: Bool[Tensor, "row all_pos"]) -> "EdgeBench":
+        """Return the same bench on which an edge is changed at these positions alone."""
+        bench = copy(self)
+        own = mask[:, -self.n_pos :].flatten().to(self.added.device)
+        bench.added = self.added * own.unsqueeze(1)
+        bench.moves = (bench.added != 0).flatten(1).any(1).tolist()
+        return bench
 
     def effects(self, numbers: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Yield places in `numbers` and the effects of those edges, [edge, pair]."""

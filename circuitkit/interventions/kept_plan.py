@@ -41,7 +41,9 @@ def stage_of(layer: int, what: str) -> int:
 
 
 def plan_of(
-    edge_masks: Bool[Tensor, "circuit sender receiver"], model: SubjectModel, first: int = 0
+    edge_masks: Bool[Tensor, "circuit *column sender receiver"],
+    model: SubjectModel,
+    first: int = 0,
 ) -> dict[int, Stage]:
     """Return the stages of a run of these circuits from layer `first` on."""
     graph, masks = model.graph, edge_masks.numpy()
@@ -59,19 +61,28 @@ def plan_of(
 def _kept(
     masks: NDArray[np.bool_], rows: list[int], graph: ComponentGraph, layer: int, what: str
 ) -> tuple[NDArray[np.bool_], list[list[int]]]:
-    """Return the edges kept by each group, [circuit, group, sender], and the groups of heads."""
+    """Return the edges kept by each group, [circuit, group, sender], and the groups of heads.
+
+    Of edges at columns, senders are counted column by column.
+    """
     if layer == graph.n_layers:
-        return masks[:, :, -1:][rows].transpose(0, 2, 1), []
+        return _by_receiver(masks[..., -1:], rows), []
     first, mlp = graph.first_receiver(layer), graph.mlp_receiver(layer)
     is_mlp = what == "mlp"
     at = graph.mlp_receivers(layer) if is_mlp else slice(first, mlp)
     before = graph.n_senders_before_mlp if is_mlp else graph.n_senders_before_attention
     # sliced before rows are picked: a copy of what this stage reads, not of whole masks
-    kept = masks[:, : before(layer), at][rows].transpose(0, 2, 1)
+    kept = _by_receiver(masks[..., : before(layer), at], rows)
     if is_mlp and kept.shape[1] == 1:
         return kept[:, : int(kept.any())], []
     groups = receivers_alike(kept)
     return kept[:, [group[0] for group in groups]], groups
+
+
+def _by_receiver(masks: NDArray[np.bool_], rows: list[int]) -> NDArray[np.bool_]:
+    """Return the masks of some circuits as [circuit, receiver, column * sender]."""
+    chosen = np.moveaxis(masks[rows], -1, 1)
+    return chosen.reshape(*chosen.shape[:2], -1)
 
 
 def receivers_alike(kept: NDArray[np.bool_]) -> list[list[int]]:
@@ -87,13 +98,13 @@ def receivers_alike(kept: NDArray[np.bool_]) -> list[list[int]]:
 
 
 def stages_of_parting(
-    edge_masks: Bool[Tensor, "circuit sender receiver"], graph: ComponentGraph
+    edge_masks: Bool[Tensor, "circuit *column sender receiver"], graph: ComponentGraph
 ) -> list[int]:
     """Return the stage at which each circuit first differs from the one before it; the first is 0.
 
     A circuit that is the same all the way parts at the logits.
     """
-    differs = (edge_masks[1:] != edge_masks[:-1]).any(1)
+    differs = (edge_masks[1:] != edge_masks[:-1]).flatten(1, -2).any(1)
     differs[:, -1] = True
     first: list[int] = differs.int().argmax(1).tolist()
     stages = [0]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from circuitkit.interventions.ablated_reads import AblatedReads
 from circuitkit.interventions.circuit_walk import CircuitReads
+from circuitkit.interventions.edge_columns import PlacesByColumn
 from circuitkit.interventions.kept_plan import plan_of, stage_of
 from circuitkit.model import SubjectModel
 from circuitkit.model.attention import Attention
@@ -40,15 +41,17 @@ class KeptReads(CircuitReads):
         self,
         model: SubjectModel,
         run: Run,
-        edge_masks: Bool[Tensor, "circuit sender receiver"],
+        edge_masks: Bool[Tensor, "circuit *column sender receiver"],
         ablated_reads: AblatedReads,
         first: int = 0,
+        places: PlacesByColumn | None = None,
     ) -> None:
         self.model, self.run, self.ablated_reads = model, run, ablated_reads
         self.ablated = ablated_reads.ablated
         self.plan = plan_of(edge_masks, model, first)
         self.n_pos = run.entering.shape[1]
         self.labelled: Tensor | None = None  # the places that are left, if not all are
+        self.places = places  # of edges at columns
         self.space = self.ablated.new_empty(len(edge_masks), *self.ablated.shape)
         self._set_rows([0])
 
@@ -133,6 +136,8 @@ class KeptReads(CircuitReads):
         # [circuit, group, sender] @ [circuit, sender, place * d_model]: what is kept is added, and
         # nothing subtracted, so that under zero ablation an input with nothing kept is exactly zero
         kept = self.stage.kept
+        if self.places is not None:
+            return self.places.read(kept, self.change, base, self.labelled)
         change = self.change[:, : kept.shape[2]].flatten(2)
         read = torch.bmm(kept.to(change.dtype), change)
         return read.view(*kept.shape[:2], *base.shape).add_(base)

@@ -18,13 +18,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.column_graph import graph_everywhere
 from circuitkit.errors import GraphError
 from circuitkit.interventions.ablated_reads import AblatedReads, ReadsOfRun, ReadsOfSums
 from circuitkit.interventions.ablation import Ablation, CorruptedRun
 from circuitkit.interventions.budget import circuits_per_batch
 from circuitkit.interventions.circuit_walk import circuit_logits
+from circuitkit.interventions.edge_columns import PlacesByColumn, columns_of
 from circuitkit.interventions.kept_reads import KeptReads
 from circuitkit.interventions.recorded import RecordedRun, receiver_points
+from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.model.recording import (
@@ -35,6 +38,7 @@ from circuitkit.model.recording import (
 )
 from circuitkit.model.runs import behind, whole_run
 from circuitkit.prompts.batch import Labels
+from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.progress import Progress, silent
 
@@ -61,28 +65,49 @@ def evaluate_circuits(
     for circuit in circuits:
         require_same_graph(model, circuit)
     metric.check(pairs.labels)
+    work = Work(ablation, memory=memory, progress=progress)
+    kinds = list(dict.fromkeys(circuit.graph for circuit in circuits))
+    if len(kinds) == 1:
+        return _of_one_kind(model, pairs, circuits, metric, work)
+    values = torch.empty(len(circuits), len(pairs), dtype=torch.float64)
+    for kind in kinds:  # edges at columns, and edges at all positions, run apart
+        rows = [row for row, circuit in enumerate(circuits) if circuit.graph == kind]
+        own = [circuits[row] for row in rows]
+        values[rows] = _of_one_kind(model, pairs, own, metric, work)
+    return values
+
+
+def _of_one_kind(
+    model: SubjectModel,
+    pairs: PromptPairs,
+    circuits: Sequence[Circuit],
+    metric: Metric,
+    work: Work,
+) -> Float[Tensor, "circuit pair"]:
+    columns = columns_of(circuits[0], pairs)
     masks, order = _side_by_side([circuit.edge_mask for circuit in circuits])
-    n_circuits, n_pairs = circuits_per_batch(model, pairs, len(circuits), memory)
+    n_circuits, n_pairs = circuits_per_batch(model, pairs, len(circuits), work.memory)
     values = torch.empty(len(circuits), len(pairs), dtype=torch.float64)
     done = 0
-    progress(0, values.numel())
+    work.progress(0, values.numel())
     for start in range(0, len(pairs), n_pairs):
         part = pairs.select(range(start, min(start + n_pairs, len(pairs))))
+        own = None if columns is None else columns.part(start, len(part))
         with counted_from(start):
-            runner = CircuitRunner(model, part, ablation)
+            runner = CircuitRunner(model, part, work.ablation, own)
             labels = runner.labels(metric)
         for first in range(0, len(circuits), n_circuits):
             chunk = masks[first : first + n_circuits]
             block = _values(runner, chunk, labels, metric)
             values[first : first + len(chunk), start : start + len(part)] = block
             done += block.numel()
-            progress(done, values.numel())
+            work.progress(done, values.numel())
     return values[torch.argsort(order)]
 
 
 def _values(
     runner: "CircuitRunner",
-    edge_masks: Bool[Tensor, "circuit sender receiver"],
+    edge_masks: Bool[Tensor, "circuit *column sender receiver"],
     labels: Labels,
     metric: Metric,
 ) -> Float[Tensor, "circuit pair"]:
@@ -98,7 +123,7 @@ def require_same_graph(model: SubjectModel, circuit: Circuit) -> None:
     Raises:
         GraphError: it is.
     """
-    if circuit.graph != model.graph:
+    if graph_everywhere(circuit.graph) != model.graph:
         raise GraphError(
             f"circuit: must be of the architecture of model {model.name!r} ({model.graph}), got a "
             f"circuit of ({circuit.graph}). Its edges do not exist there. Name the model it was "
@@ -107,13 +132,13 @@ def require_same_graph(model: SubjectModel, circuit: Circuit) -> None:
 
 
 def _side_by_side(
-    masks: Sequence[Bool[Tensor, "sender receiver"]],
-) -> tuple[Bool[Tensor, "circuit sender receiver"], Int[Tensor, " circuit"]]:
+    masks: Sequence[Bool[Tensor, "*column sender receiver"]],
+) -> tuple[Bool[Tensor, "circuit *column sender receiver"], Int[Tensor, " circuit"]]:
     """Return the masks ordered so that those which begin alike are neighbours, and the order.
 
     They then share the computation of what is alike, from the first receivers on.
     """
-    keys = [np.packbits(mask.T.numpy()).tobytes() for mask in masks]
+    keys = [np.packbits(mask.numpy().T).tobytes() for mask in masks]
     order = sorted(range(len(masks)), key=lambda row: keys[row])
     return torch.stack([masks[row] for row in order]), torch.tensor(order)
 
@@ -122,14 +147,25 @@ class CircuitRunner:
     """Runs circuits on one batch of pairs; what they have in common is computed once.
 
     That is: positions at which nothing can differ, what every sender writes when ablated, and what
-    receivers read, and heads project, when nothing they read is live.
+    receivers read, and heads project, when nothing they read is live. `columns` are those at which
+    the edges of the circuits live, if not at all positions.
     """
 
-    def __init__(self, model: SubjectModel, pairs: PromptPairs, ablation: Ablation) -> None:
+    def __init__(
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        ablation: Ablation,
+        columns: Columns | None = None,
+    ) -> None:
         self.model, self.pairs = model, pairs
         n_shared = ablation.n_shared_positions(model, pairs)
         self.run = behind(model, whole_run(model, pairs.clean_batch), n_shared)
         shared = self.run if n_shared else None
+        self.places = None
+        if columns is not None:
+            masks = columns.masks[:, :, self.run.start :]
+            self.places = PlacesByColumn(masks, model.device)
         corrupted = None
         if isinstance(ablation, CorruptedRun):
             corrupted = ablation.run(model, pairs, shared)
@@ -141,7 +177,7 @@ class CircuitRunner:
             self.ablated_reads = ReadsOfSums(model, self.run, ablated)
 
     def logits(
-        self, edge_masks: Bool[Tensor, "circuit sender receiver"], first: int = 0
+        self, edge_masks: Bool[Tensor, "circuit *column sender receiver"], first: int = 0
     ) -> Float[Tensor, "circuit pair *label vocab"]:
         """Return the logits that are read, for each circuit and pair.
 
@@ -149,7 +185,9 @@ class CircuitRunner:
         written there is that of the clean run, and is not computed again.
         """
         with torch.no_grad():
-            reads = KeptReads(self.model, self.run, edge_masks, self.ablated_reads, first)
+            reads = KeptReads(
+                self.model, self.run, edge_masks, self.ablated_reads, first, self.places
+            )
             if first:
                 reads.know(self.live, first)
             return circuit_logits(self.model, self.run, reads, first)

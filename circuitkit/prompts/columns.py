@@ -21,6 +21,10 @@ class Columns:
     names: tuple[str, ...]
     masks: Bool[Tensor, "column pair pos"]
 
+    def part(self, start: int, n: int) -> "Columns":
+        """Return the columns of `n` pairs from number `start` on."""
+        return Columns(self.names, self.masks[:, start : start + n])
+
 
 def all_positions(pairs: PromptPairs) -> Columns:
     """Return one column that holds every real token."""

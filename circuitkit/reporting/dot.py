@@ -61,7 +61,7 @@ def circuit_dot(circuit: Circuit, title: str = "") -> str:
     The input and the logits are drawn even where no edge touches them.
     """
     picture = _blank(GRAPH_STYLE)
-    picture.set("label", _heading(title))
+    picture.set("label", picture_heading(title))
     used = {edge.partition("->")[2] for edge in circuit.edges}
     reads_of = {
         name: {read: READ_COLOURS[read] for read in READS if f"{name}<{read}>" in used}
@@ -114,18 +114,23 @@ def _draw(
 
 
 def picture_dot(circuit: Circuit, title: str) -> str:
-    """Return DOT text fit to be looked at: of a very large circuit, the MAX_DRAWN strongest edges.
+    """Return DOT text fit to be looked at: of a very large circuit, the strongest edges."""
+    return circuit_dot(*strongest_edges(circuit, title))
 
-    The title then says so. A picture of a thousand edges takes a minute and shows nothing.
+
+def strongest_edges(circuit: Circuit, title: str) -> tuple[Circuit, str]:
+    """Return the MAX_DRAWN strongest edges of a very large circuit, and a title that says so.
+
+    A picture of a thousand edges takes a minute and shows nothing.
     """
     if circuit.n_edges <= MAX_DRAWN:
-        return circuit_dot(circuit, title)
+        return circuit, title
     numbers = [circuit.graph.edge_number(edge) for edge in circuit.edges]
     strength = circuit.scores.by_edge()[numbers].abs()
     ranked: list[int] = torch.argsort(strength, descending=True, stable=True).tolist()
     strongest = [circuit.edges[at] for at in ranked[:MAX_DRAWN]]
     drawn = circuit.with_edges(circuit.graph.mask_of(strongest))
-    return circuit_dot(drawn, f"{title} (the {MAX_DRAWN} with the largest |score| are drawn)")
+    return drawn, f"{title} (the {MAX_DRAWN} with the largest |score| are drawn)"
 
 
 def colour_of(read: str) -> str:
@@ -201,19 +206,26 @@ def add_component(
     *,
     outline: Outline = PLAIN,
     tooltip: str = "",
+    **placed: str,
 ) -> None:
-    """Add a component; `reads` colours the slots of a head's inputs that are used."""
+    """Add a component; `reads` colours the slots of a head's inputs that are used.
+
+    `placed` are attributes of its place; `node` its name in DOT, if it stands at several.
+    """
     kind = kind_of(name)
     tooltip = tooltip or name
+    node = placed.pop("node", name)
     if kind == "head":
-        picture.node(name, _head_label(name, reads, outline), shape="plain", tooltip=tooltip)
+        label = _head_label(name, reads, outline)
+        picture.node(node, label, shape="plain", tooltip=tooltip, **placed)
         return
     boxes = {kind: ("box", "rounded,filled") for kind in ("mlp", *UNIT_KINDS)}
     boxes["mixer"] = ("box", "filled")
     shape, style = boxes.get(kind, ("ellipse", "filled"))
     picture.node(
+        node,
         name,
-        name,
+        **placed,
         shape=shape,
         style=f"{style},{outline.style}",
         color=outline.colour,
@@ -268,7 +280,8 @@ def _add_edge(
     )
 
 
-def _heading(title: str) -> Html:
+def picture_heading(title: str) -> Html:
+    """Return what stands above the picture of a circuit: its title, and what the lines say."""
     names = {"q": "q", "k": "k", "v": "v", "mlp": "MLP", "logits": "logits"}
     swatches = "".join(
         f'<TD WIDTH="16" HEIGHT="10" FIXEDSIZE="TRUE" BGCOLOR="{READ_COLOURS[read]}"></TD>'

@@ -23,7 +23,7 @@ from circuitkit.circuits.file import circuit_text, load_circuit
 from circuitkit.errors import CircuitFileError, GraphError, MethodError
 from circuitkit.interpretation.attention_view import attention_view
 from circuitkit.interpretation.findings import Interpretation
-from circuitkit.reporting.dot import circuit_dot
+from circuitkit.reporting.columns_dot import dot_of
 from circuitkit.reporting.neuronpedia import neuronpedia_text
 from circuitkit.work.files import write_whole
 from circuitkit.work.text import shown
@@ -149,6 +149,6 @@ FORMATS = {
     "json": Format(circuit_text, ".json", _nothing),
     "graphml": Format(graphml_text, GRAPHML, _outside),
     "cytoscape": Format(cytoscape_text, CYTOSCAPE, _outside),
-    "dot": Format(circuit_dot, ".dot", _as_picture),
+    "dot": Format(dot_of, ".dot", _as_picture),
     "neuronpedia": Format(neuronpedia_text, ".neuronpedia.json", _as_attribution_graph),
 }

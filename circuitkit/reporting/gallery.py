@@ -11,7 +11,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from circuitkit.errors import CircuitFileError
-from circuitkit.reporting.dot import picture_dot
+from circuitkit.reporting.columns_dot import dot_to_look_at
 from circuitkit.reporting.explorer import page_style
 from circuitkit.reporting.findings_dot import groups_dot
 from circuitkit.reporting.html import inline_picture, rendered
@@ -94,7 +94,7 @@ def _exhibit(path: Path, record: RunRecord) -> Exhibit:
 def _picture(record: RunRecord, at: int, album: Album) -> Markup:
     """Return the groups, where they are known, else the circuit."""
     found = record.interpretation
-    dot = groups_dot(found) if found and found.groups else picture_dot(record.circuit, "")
+    dot = groups_dot(found) if found and found.groups else dot_to_look_at(record.circuit, "")
     return inline_picture(album.drawn(_svg, dot), f"run{at}")
 
 

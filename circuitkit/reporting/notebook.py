@@ -24,7 +24,7 @@ from circuitkit.interpretation.section import (
     Table,
 )
 from circuitkit.interpretation.sections import sections_of
-from circuitkit.reporting.dot import picture_dot
+from circuitkit.reporting.columns_dot import dot_to_look_at
 from circuitkit.reporting.figures import curve_svg
 from circuitkit.reporting.frames import numbers_of
 from circuitkit.reporting.html import inline_svg, missing_text
@@ -113,7 +113,7 @@ def circuit_picture(circuit: Circuit) -> str:
     """Return the circuit as SVG; of a very large one the strongest edges."""
     origin = circuit.provenance
     where = f"{origin.task} in {origin.model}, " if origin.task and origin.model else ""
-    return render_dot(picture_dot(circuit, f"{where}{circuit.n_edges} edges"), "svg").decode()
+    return render_dot(dot_to_look_at(circuit, f"{where}{circuit.n_edges} edges"), "svg").decode()
 
 
 def curve_picture(curve: Curve) -> str:

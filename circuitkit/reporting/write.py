@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from circuitkit.errors import OutputError, PictureError
+from circuitkit.reporting.columns_dot import dot_of, dot_to_look_at
 from circuitkit.reporting.content import caption_of, heat_map_files
-from circuitkit.reporting.dot import circuit_dot, picture_dot
 from circuitkit.reporting.figures import curve_svg, heat_map_svg
 from circuitkit.reporting.html import report_html
 from circuitkit.reporting.markdown import CURVE_FILE, STORY_FILE, report_markdown
@@ -71,7 +71,7 @@ def _drawn(record: RunRecord, formats: Sequence[str]) -> tuple[dict[str, str | b
     if made and not files:
         why = next(data.why for data in made.values() if isinstance(data, Missing))
         raise PictureError(", ".join(formats), why, "graphviz-pure and matplotlib")
-    return {"circuit.dot": circuit_dot(record.circuit, caption_of(record)), **files}, album
+    return {"circuit.dot": dot_of(record.circuit, caption_of(record)), **files}, album
 
 
 def _require_formats(formats: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def _require_formats(formats: Sequence[str]) -> None:
 
 
 def _picture(record: RunRecord, format: Literal["svg", "png", "pdf"], album: Album) -> Files:
-    dot = picture_dot(record.circuit, caption_of(record))
+    dot = dot_to_look_at(record.circuit, caption_of(record))
     return {f"circuit.{format}": album.drawn(render_dot, dot, format)}
 
 

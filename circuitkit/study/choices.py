@@ -134,6 +134,8 @@ def _costs(subject: Subject, settings: Settings, each: float) -> dict[str, float
     pairs, costs = subject.splits.discovery, {}
     for name in (*PASSES, *WITHOUT_GRADIENT):
         method = method_named(name)
+        if settings.columns and not method.has_columns:
+            continue
         try:
             method.require_usable(subject.model, subject.metric, work_of(subject, settings))
         except MethodError:
@@ -150,6 +152,8 @@ def _trims(
     subject: Subject, settings: Settings, left: float, each: float
 ) -> tuple[bool, tuple[str, ...]]:
     """Return whether circuits are trimmed, and why not if it was to be."""
+    if settings.columns:
+        return False, ("Nothing is trimmed: trimming measures whole edges only.",)
     if not settings.minimal:
         return False, ()
     n_pairs = len(subject.splits.discovery)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.statistics.power import pairs_to_decide
 from circuitkit.study.records import RunRecord
 from circuitkit.validation.criteria import CRITERIA
@@ -46,6 +47,11 @@ class _Open:
     def find(self, names: Sequence[str], outcome: str) -> Check | None:
         """Return the first of some checks with an outcome."""
         return next((c for c in self.checks if c.criterion in names and c.outcome == outcome), None)
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the edges of the circuit live at columns."""
+        return isinstance(self.record.graph, ColumnGraph)
 
     @property
     def typed_task(self) -> str:
@@ -160,8 +166,8 @@ def _other_ablation(run: _Open) -> Iterator[Step]:
 
 def _idle(run: _Open) -> Iterator[Step]:
     """Yield what drops edges that are not needed."""
-    if not run.find(("minimality", "edge-share", "edges"), REFUTED):
-        return
+    if not run.find(("minimality", "edge-share", "edges"), REFUTED) or run.has_columns:
+        return  # trimming measures whole edges
     if run.record.circuit.provenance.recipe.selection.minimal:
         step = "Other scores: trimming found no smaller circuit that keeps as much."
         yield Step(step, run.typed(("--method", "exact"), ("--minimal", "")))
@@ -181,7 +187,7 @@ def _other_scores(run: _Open) -> Iterator[Step]:
     if run.find(WHOLE[:1], REFUTED) and run.record.info.method != "exact":
         yield Step(
             "Other scores: edges ranked by their exact effect, where that is affordable.",
-            run.typed(("--method", "exact"), ("--minimal", "")),
+            run.typed(("--method", "exact"), *(() if run.has_columns else (("--minimal", ""),))),
         )
 
 

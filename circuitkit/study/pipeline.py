@@ -20,6 +20,7 @@ from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.random_circuits import select_random
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.circuits.units import ERROR
+from circuitkit.circuits.whole_edges import everywhere
 from circuitkit.errors import CircuitkitError
 from circuitkit.interpretation.findings import Interpretation
 from circuitkit.interpretation.interpret import interpret
@@ -37,6 +38,7 @@ from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.statistics.bootstrap import mean_estimate
 from circuitkit.study.cases import case_of, judge_case
 from circuitkit.study.choices import find_by_default
+from circuitkit.study.column_gain import gain_of_columns
 from circuitkit.study.records import RunInfo, RunRecord, Sample, Validation
 from circuitkit.study.search import Found, best_edges, find
 from circuitkit.study.settings import Settings, Stage, installed_versions
@@ -65,7 +67,14 @@ def explain(
         GraphError: the circuit belongs to another architecture.
         VanishingGapError: ablating everything does not change the metric.
     """
-    return interpret(case_of(subject, circuit, settings), subject.task, stage)
+    return explain_case(case_of(subject, circuit, settings), subject, stage)
+
+
+def explain_case(
+    case: Case, subject: Subject, stage: Stage = lambda title: silent
+) -> Interpretation:
+    """Return what the parts of a case's circuit do; of edges at columns, as whole edges."""
+    return interpret(replace(case, circuit=everywhere(case.circuit)), subject.task, stage)
 
 
 def study(
@@ -93,6 +102,7 @@ def study(
     curve = _curve(subject, found.scores, settings, stage("Faithfulness curve"))
     case = case_of(subject, circuit, settings)
     faithfulness = under_each_ablation(case)
+    found = replace(found, reasons=(*found.reasons, *gain_of_columns(case, found.scores)))
     verdict = judge_case(subject, case, settings, stage)
     subject = replace(subject, reasons=(*subject.reasons, *error_reliance(case)))
     origin = replace(circuit.provenance, verdict=verdict.outcome)
@@ -102,7 +112,7 @@ def study(
         replace(circuit, provenance=origin),
         Validation(settings.thresholds, baseline, samples, tuple(faithfulness), curve, verdict),
         heat_maps,
-        interpret(case, subject.task, stage) if explained else None,
+        explain_case(case, subject, stage) if explained else None,
     )
 
 

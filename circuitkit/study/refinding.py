@@ -3,9 +3,14 @@
 from dataclasses import replace
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.column_graph import ColumnGraph
+from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.recipe import Recipe
 from circuitkit.circuits.selection import prune_dead_ends
+from circuitkit.discovery.at_columns import score_at_columns
+from circuitkit.discovery.method import Method
 from circuitkit.errors import CircuitFileError, MethodError
+from circuitkit.interventions.work import Work
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.study.recipe import request_of, require_no_code, settings_of
@@ -61,6 +66,16 @@ def find_again(
     return trimmed(subject, found, own, stage).circuit if own.minimal else found
 
 
+def _scored(
+    method: Method, subject: Subject, pairs: PromptPairs, work: Work, circuit: Circuit
+) -> EdgeScores:
+    """Return the scores of the edges, at the circuit's own columns if it has any."""
+    graph = circuit.graph
+    if isinstance(graph, ColumnGraph):
+        return score_at_columns(method, subject.model, pairs, subject.metric, work, graph)
+    return method.score_edges(subject.model, pairs, subject.metric, work)
+
+
 def _known_recipe(circuit: Circuit) -> Recipe:
     """Return how a circuit was found.
 
@@ -105,7 +120,7 @@ def finder(
 
     def find(pairs: PromptPairs, seed: int) -> Circuit:
         work = work_of(subject, replace(own, seed=seed, checkpoint=None))
-        scores = method.score_edges(subject.model, pairs, subject.metric, work)
+        scores = _scored(method, subject, pairs, work, circuit)
         found = prune_dead_ends(choose(scores, own, lambda: n_selected))
         if not own.minimal:
             return found

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import EdgeScores
 from circuitkit.circuits.selection import prune_dead_ends, select_above, select_best
+from circuitkit.discovery.at_columns import score_at_columns
 from circuitkit.errors import MethodError
+from circuitkit.interventions.edge_columns import column_graph
 from circuitkit.interventions.work import Work
 from circuitkit.study.recipe import with_provenance
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
@@ -20,14 +22,18 @@ AIM = 0.95  # faithfulness on discovery pairs at which a circuit is large enough
 
 
 def discover(subject: Subject, settings: Settings, progress: Progress = silent) -> EdgeScores:
-    """Return the method's scores of all edges on the discovery pairs.
+    """Return the method's scores of all edges, at columns if so asked, on the discovery pairs.
 
     Raises:
         MethodError: the method cannot work on this model, metric or ablation.
+        PromptError: the pairs cannot be cut into the columns.
     """
     work = work_of(subject, settings, progress)
-    pairs = subject.splits.discovery
-    return method_of(settings).score_edges(subject.model, pairs, subject.metric, work)
+    pairs, model, method = subject.splits.discovery, subject.model, method_of(settings)
+    if settings.columns:
+        graph = column_graph(model.graph, pairs, settings.columns)
+        return score_at_columns(method, model, pairs, subject.metric, work, graph)
+    return method.score_edges(model, pairs, subject.metric, work)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Settings:
     checkpoint: Path | None = None  # where a long search keeps what is done
     thresholds: Thresholds = field(default_factory=Thresholds)
     criteria: tuple[str, ...] = ()
+    columns: str = ""  # at which edges live, `roles` or `positions`; empty: at all positions
 
     @classmethod
     def by_default(cls, ablation: str = "mean", **given: Any) -> "Settings":

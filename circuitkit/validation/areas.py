@@ -56,7 +56,7 @@ def measure_areas(
     Raises:
         VanishingGapError: the metric of the model and of the empty circuit cannot be told apart.
     """
-    circuits = [select(int(fraction * model.graph.n_edges)) for fraction in FRACTIONS]
+    circuits = [select(int(fraction * select(0).graph.n_edges)) for fraction in FRACTIONS]
     work = Work(ablation, memory=memory)
     points = measure_faithfulness_points(model, pairs, circuits, metric, work)
     return areas_of(points)
@@ -100,7 +100,7 @@ def _area(case: Case, name: str, height: Callable[[Values], Values]) -> Estimate
             f"{name}: the circuit must have scores, got none. They rank the edges of every size. "
             "Judge a circuit that `circuitkit discover` wrote."
         )
-    circuits = [case.select(int(fraction * case.model.graph.n_edges)) for fraction in FRACTIONS]
+    circuits = [case.select(int(fraction * case.circuit.graph.n_edges)) for fraction in FRACTIONS]
     full, empty = case.ends(ablation=RESAMPLE.name)
     rows = case.values(circuits, ablation=RESAMPLE.name)
 

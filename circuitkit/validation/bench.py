@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from circuitkit.circuits.circuit import Circuit
+from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.interventions.ablation import Ablation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.work import Work
@@ -110,8 +111,10 @@ class Bench:
 
 
 def mask_bytes(circuit: Circuit) -> bytes:
-    """Return which edges a circuit keeps, as bytes."""
-    return np.packbits(circuit.edge_mask.numpy()).tobytes()
+    """Return which edges a circuit keeps, and at which columns if not at all, as bytes."""
+    graph = circuit.graph
+    at = repr((graph.by, graph.columns)).encode() if isinstance(graph, ColumnGraph) else b""
+    return np.packbits(circuit.edge_mask.numpy()).tobytes() + at
 
 
 def _short(contents: bytes) -> str:

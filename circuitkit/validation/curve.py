@@ -97,4 +97,5 @@ def measure_curve(
         CurvePoint(size, found.value, tuple(controls[i * n : (i + 1) * n]))
         for i, (size, found) in enumerate(zip(ladder.sizes, judged, strict=True))
     )
-    return Curve(work.ablation.name, model.graph.n_edges, points)
+    graph = ladder.select(0).graph  # of edges at columns, more than the model's
+    return Curve(work.ablation.name, graph.n_edges, points)

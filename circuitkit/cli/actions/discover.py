@@ -212,6 +212,7 @@ def announce(subject: Subject, settings: Settings, *, shown: bool) -> None:
 def _require_nothing_ignored(search: SearchOrAll, checkpoint: Path | None) -> None:
     given = {
         "--set": bool(search.options),
+        "--edges-at": bool(search.edges_at),
         "--edges": search.edges > 0,
         "--threshold": search.threshold > 0,
         "--select": search.select != "top",

@@ -9,6 +9,7 @@ from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Grou
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
+from circuitkit.discovery.at_columns import require_columns
 from circuitkit.discovery.methods import method_named
 from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import require_ablation
@@ -99,7 +100,7 @@ def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: 
     method = more.pop("method", search.method)
     is_automatic = method == AUTO
     if not is_automatic:
-        method_named(method, search.method_settings)
+        require_columns(method_named(method, search.method_settings), search.edges_at)
     scoring_ablation = search.scoring_ablation or (
         search.ablation if is_automatic else Settings.scoring_ablation
     )
@@ -111,7 +112,8 @@ def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: 
         ablation=require_ablation(search.ablation),
         scoring_ablation=require_ablation(scoring_ablation, "--scoring-ablation"),
         signed=search.signed,
-        minimal=is_automatic if search.minimal is None else search.minimal,
+        minimal=is_automatic and not search.edges_at if search.minimal is None else search.minimal,
+        columns=search.edges_at,
         memory=machine.budget,
         batch_size=machine.rows,
         anyway=search.anyway,

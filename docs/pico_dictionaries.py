@@ -23,6 +23,7 @@ They were trained by one command, in about seven minutes of one CPU core:
 
     circuitkit train-pico --dictionaries -o my-dictionaries
 
+`circuitkit.load_dictionary("pico:m3")` returns an SAE, `"pico:m3-transcoder"` a transcoder.
 Both are trained as `batchtopk` ([Training dictionaries](train-sae.md)): k = {k}, {steps} steps
 of {prompts_per_step} sequences of pico's own language, drawn afresh for every step, seed {seed}.
 An SAE takes apart what an MLP writes. A transcoder reads what the MLP reads, centred and scaled

@@ -89,7 +89,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
     from circuitkit.validation.judge import judge_circuit
     from circuitkit.validation.verdict import Check, Finding, Verdict
-    from circuitkit.zoo import load_model, zoo_models
+    from circuitkit.zoo import load_dictionary, load_model, shipped_dictionaries, zoo_models
 
     __version__: str
 
@@ -166,6 +166,7 @@ __all__ = [
     "judge",
     "judge_circuit",
     "load_circuit",
+    "load_dictionary",
     "load_interpretation",
     "load_model",
     "load_record",
@@ -199,6 +200,7 @@ __all__ = [
     "select_greedy",
     "select_random",
     "select_top",
+    "shipped_dictionaries",
     "site_named",
     "study",
     "tokenize_pairs",
@@ -278,7 +280,7 @@ _PLACES = {
     "validation.faithfulness": ("Faithfulness", "measure_faithfulness"),
     "validation.judge": ("judge_circuit",),
     "validation.verdict": ("Check", "Finding", "Verdict"),
-    "zoo": ("load_model", "zoo_models"),
+    "zoo": ("load_dictionary", "load_model", "shipped_dictionaries", "zoo_models"),
 }
 _PLACE_OF = {name: f"circuitkit.{module}" for module, names in _PLACES.items() for name in names}
 

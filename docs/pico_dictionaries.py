@@ -21,8 +21,11 @@ An SAE and a transcoder of each of pico's four MLPs ship with the package, {n_fe
 each, in the layout that SAELens reads (weights in {stored_as}, {megabytes:.1f} MB together).
 They were trained by one command, in about seven minutes of one CPU core:
 
-    circuitkit train-pico --dictionaries -o my-dictionaries
+```bash
+circuitkit train-pico --dictionaries -o my-dictionaries
+```
 
+`circuitkit.load_dictionary("pico:m3")` returns an SAE, `"pico:m3-transcoder"` a transcoder.
 Both are trained as `batchtopk` ([Training dictionaries](train-sae.md)): k = {k}, {steps} steps
 of {prompts_per_step} sequences of pico's own language, drawn afresh for every step, seed {seed}.
 An SAE takes apart what an MLP writes. A transcoder reads what the MLP reads, centred and scaled

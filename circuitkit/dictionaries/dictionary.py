@@ -200,7 +200,8 @@ class Dictionary:
         return out
 
     def _rescaling(self, x: Float[Tensor, "*place d_in"]) -> Float[Tensor, "*place 1"]:
-        return float(self.d_in**0.5) / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale: Tensor = self.d_in**0.5 / x.norm(dim=-1, keepdim=True)
+        return scale
 
     def features_named(self, numbers: Int[Tensor, " chosen"] | list[int]) -> None:
         """Refuse numbers of features that it does not have.

@@ -1,11 +1,16 @@
 """The dictionaries that ship, by name: `pico:m3` and so on, each a folder as SAELens writes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from circuitkit.errors import ModelError
+import torch
+
+from circuitkit.dictionaries.dictionary import Dictionary
+from circuitkit.dictionaries.reading import load_dictionary as read_dictionary
+from circuitkit.errors import DictionaryError
 from circuitkit.work.text import shown
 
+PREFIX = "pico:"
 PICO = Path(__file__).parent / "pico" / "dictionaries"
 N_LAYERS = 4
 
@@ -36,12 +41,26 @@ def shipped_folder(name: str) -> Path:
     """Return the folder of a dictionary that ships.
 
     Raises:
-        ModelError: there is none of this name.
+        DictionaryError: there is none of this name.
     """
     known = {each.name: each.directory for each in shipped_dictionaries()}
     if name not in known:
-        raise ModelError(
+        raise DictionaryError(
             f"dictionary {shown(name)}: must be one of {', '.join(known)}, or a folder. No other "
             "ships. Choose one, or give the path of a folder."
         )
     return known[name]
+
+
+def load_dictionary(name: str | Path) -> Dictionary:
+    """Return a dictionary that ships by its name, as `pico:m3`, or that of a folder or file.
+
+    Those that ship are stored in half precision, and returned in float32.
+
+    Raises:
+        DictionaryError: there is none, it is damaged, or it says what cannot be honoured.
+    """
+    if not str(name).startswith(PREFIX):
+        return read_dictionary(name)
+    found = read_dictionary(shipped_folder(str(name))).to(torch.float32)
+    return replace(found, name=str(name))

@@ -10,13 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from circuitkit.dictionaries.training.finished import Finished
 from circuitkit.dictionaries.training.places import TrainedPlace, read_places
-from circuitkit.dictionaries.training.plan import Plan
 from circuitkit.dictionaries.training.prompts import batch_of
-from circuitkit.errors import ModelError
+from circuitkit.errors import DictionaryError
 from circuitkit.zoo import load_model
-from circuitkit.zoo.dictionaries import PICO, shipped_dictionaries, shipped_folder
+from circuitkit.zoo.dictionaries import (
+    PICO,
+    load_dictionary,
+    shipped_dictionaries,
+    shipped_folder,
+)
 from circuitkit.zoo.pico import train_dictionaries as recipe
 from circuitkit.zoo.pico.categories import (
     GIVING,
@@ -162,31 +165,23 @@ def test_random_directions_are_active_as_often_as_features_and_fitted_best():
     assert left < (x - x.mean(0)).pow(2).sum()
 
 
-def read_shipped(name):
-    """Read a folder as SAELens does: the type of the config, whatever the file has."""
-    folder = shipped_folder(name)
-    config = json.loads((folder / "cfg.json").read_text())
-    assert config["dtype"] == "float32"
-    stored = load_file(folder / "sae_weights.safetensors")
-    weights = {key.lower(): value.float() for key, value in stored.items()}
-    layer = int(config["metadata"]["hook_name"].split(".")[1])
-    is_transcoder = config["architecture"] == "jumprelu_transcoder"
-    place = TrainedPlace(f"m{layer}", layer, is_transcoder)
-    return config, Finished(place, Plan(), **weights)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_what_ships_is_worth_what_the_card_says(name, pico, tokenizer):
-    config, made = read_shipped(name)
-    of = "transcoder" if made.place.reads_mlp_input else "sae"
-    row = next(r for r in CARD["rows"] if (r["of"], r["place"]) == (of, made.place.name))
-    assert name == f"pico:{recipe.folder_name(made.place)}"
-    assert (config["d_in"], config["d_sae"]) == tuple(made.w_enc.shape) == (128, 512)
+    made = load_dictionary(name)
+    layer, is_transcoder = int(name[6]), name.endswith("-transcoder")
+    assert (made.place.layer, made.place.writes, made.name) == (layer, "mlp out", name)
+    assert made.place.reads == ("mlp scaled" if is_transcoder else "mlp out")
+    assert made.w_enc.shape == (128, 512)
+    assert made.w_enc.dtype == torch.float32
+    assert json.loads((shipped_folder(name) / "cfg.json").read_text())["dtype"] == "float32"
     torch.testing.assert_close(made.w_dec.norm(dim=1), torch.ones(512), rtol=0, atol=1e-3)
+    of = "transcoder" if is_transcoder else "sae"
+    row = next(r for r in CARD["rows"] if (r["of"], r["place"]) == (of, f"m{layer}"))
     prompts = labelled_sequences(tokenizer, 60, seed="card 0").ids.tolist()
-    x, y = read_places(pico, batch_of(prompts), [made.place], "content")[made.place.name]
+    place = TrainedPlace(f"m{layer}", layer, is_transcoder)
+    x, y = read_places(pico, batch_of(prompts), [place], "content")[place.name]
     f = made.encode(x)
-    left = (y - made.decode(f)).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
+    left = (y - made.decode(f, x)).pow(2).sum() / (y - y.mean(0)).pow(2).sum()
     said = row["quality"]
     assert float(1 - left) == pytest.approx(said["explained_variance"]["value"], abs=0.01)
     assert float((f > 0).sum(1).float().mean()) == pytest.approx(said["l0"], abs=0.4)
@@ -210,8 +205,14 @@ def test_features_beat_both_controls_on_the_card_and_cost_little_to_ship():
 
 
 def test_a_name_that_does_not_ship_is_refused_with_those_that_do():
-    with pytest.raises(ModelError, match=r"dictionary 'pico:m4': must be one of pico:m0, .*folder"):
-        shipped_folder("pico:m4")
+    with pytest.raises(DictionaryError, match=r"'pico:m4': must be one of pico:m0, .*folder"):
+        load_dictionary("pico:m4")
+
+
+def test_a_folder_is_read_as_it_is():
+    folder = shipped_folder("pico:m1")
+    assert load_dictionary(folder).w_enc.dtype == torch.float16
+    assert load_dictionary(folder).digest == load_dictionary("pico:m1").digest
 
 
 def test_the_recipe_writes_every_dictionary_and_a_card_of_all_with_both_controls(

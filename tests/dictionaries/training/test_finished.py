@@ -1,19 +1,18 @@
 """Finished dictionaries: what was trained, without scales, in files that others read."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
+from circuitkit.dictionaries.reading import load_dictionary
 from circuitkit.dictionaries.training.finished import finished, save_finished
 from circuitkit.dictionaries.training.learner import Learner
 from circuitkit.dictionaries.training.loss import loss_of
 from circuitkit.dictionaries.training.places import TrainedPlace
 from circuitkit.dictionaries.training.plan import Plan
-from circuitkit.dictionaries.training.weights import smallest_kept
 
 KINDS = ["topk", "batchtopk", "jumprelu", "transcoder"]
 FILES = ("cfg.json", "sae_weights.safetensors")
@@ -77,6 +76,10 @@ def test_files_say_how_they_are_run_and_give_the_same_features(kind, tmp_path):
     np.testing.assert_allclose(made.encode(x).numpy(), f, rtol=1e-9, atol=1e-12)
     output = f @ weights["W_dec"] + weights["b_dec"]
     np.testing.assert_allclose(made.decode(made.encode(x)).numpy(), output, rtol=1e-9)
+    read = load_dictionary(tmp_path / "it")  # and the reader of such folders agrees
+    torch.testing.assert_close(read.encode(x), made.encode(x), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(read.decode(read.encode(x), x), made.decode(made.encode(x)))
+    assert read.place.layer == 1
     names = {"topk": "topk", "transcoder": "jumprelu_transcoder"}
     assert config["architecture"] == names.get(kind, "jumprelu")
     assert (config["d_in"], config["d_sae"]) == (x.shape[1], 12)
@@ -117,10 +120,7 @@ def test_a_folder_that_cannot_be_written_whole_does_not_look_like_a_dictionary(
     assert list((tmp_path / "it").iterdir()) == []
 
 
-def test_the_smallest_kept_feature_does_not_depend_on_scales():
-    learner, place, x, _ = trained("batchtopk")
-    bigger = replace(learner.weights, scale_in=learner.weights.scale_in)
-    pre = bigger.pre_activations(x / bigger.scale_in)
-    assert float(smallest_kept(pre, pre > 0)) > 0
-    made = finished(place, learner.plan, bigger, 0.5)
-    assert made.threshold.unique().tolist() == [pytest.approx(0.5 * bigger.scale_out)]
+def test_one_threshold_is_scaled_with_the_features():
+    learner, place, _, _ = trained("batchtopk")
+    made = finished(place, learner.plan, learner.weights, 0.5)
+    assert made.threshold.unique().tolist() == [pytest.approx(0.5 * learner.weights.scale_out)]

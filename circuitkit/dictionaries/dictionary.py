@@ -196,7 +196,8 @@ class Dictionary:
         if self.normalisation == "layer_norm":
             return out * x.std(-1, keepdim=True) + x.mean(-1, keepdim=True)
         if self.normalisation == "constant_norm_rescale":
-            return out / (self.d_in**0.5 / x.norm(dim=-1, keepdim=True))
+            scale: Tensor = self.d_in**0.5 / x.norm(dim=-1, keepdim=True)
+            return out / scale
         return out
 
     def features_named(self, numbers: Int[Tensor, " chosen"] | list[int]) -> None:

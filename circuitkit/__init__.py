@@ -30,10 +30,14 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
         select_top,
     )
     from circuitkit.contracts.asserting import assert_faithful
+    from circuitkit.dictionaries.dictionary import Dictionary
+    from circuitkit.dictionaries.reading import load_dictionaries, load_dictionary
+    from circuitkit.dictionaries.saelens import save_dictionary
+    from circuitkit.dictionaries.trial import Trial, try_dictionary
     from circuitkit.discovery.atp import ATP_STAR, score_nodes
     from circuitkit.discovery.eap import score_edges
     from circuitkit.discovery.methods import method_named, score_edges_by_column
-    from circuitkit.errors import CircuitkitError
+    from circuitkit.errors import CircuitkitError, DictionaryError
     from circuitkit.interpretation.attention_view import AttentionView, attention_view
     from circuitkit.interpretation.comparison import Comparison, compare
     from circuitkit.interpretation.file import load_interpretation
@@ -111,6 +115,8 @@ __all__ = [
     "Comparison",
     "ComponentGraph",
     "Criterion",
+    "Dictionary",
+    "DictionaryError",
     "Direction",
     "EdgeScores",
     "Estimate",
@@ -143,6 +149,7 @@ __all__ = [
     "Task",
     "Thresholds",
     "TokenMeanAblation",
+    "Trial",
     "Verdict",
     "Work",
     "ZeroAblation",
@@ -166,6 +173,7 @@ __all__ = [
     "judge",
     "judge_circuit",
     "load_circuit",
+    "load_dictionaries",
     "load_dictionary",
     "load_interpretation",
     "load_model",
@@ -192,6 +200,7 @@ __all__ = [
     "registered_tasks",
     "sample_splits",
     "save_circuit",
+    "save_dictionary",
     "save_record",
     "score_edges",
     "score_edges_by_column",
@@ -204,6 +213,7 @@ __all__ = [
     "site_named",
     "study",
     "tokenize_pairs",
+    "try_dictionary",
     "write_report",
     "zoo_models",
 ]
@@ -221,10 +231,14 @@ _PLACES = {
     ),
     "circuits.selection": ("prune_dead_ends", "select_above", "select_greedy", "select_top"),
     "contracts.asserting": ("assert_faithful",),
+    "dictionaries.dictionary": ("Dictionary",),
+    "dictionaries.reading": ("load_dictionaries", "load_dictionary"),
+    "dictionaries.saelens": ("save_dictionary",),
+    "dictionaries.trial": ("Trial", "try_dictionary"),
     "discovery.atp": ("ATP_STAR", "score_nodes"),
     "discovery.eap": ("score_edges",),
     "discovery.methods": ("method_named", "score_edges_by_column"),
-    "errors": ("CircuitkitError",),
+    "errors": ("CircuitkitError", "DictionaryError"),
     "interpretation.attention_view": ("AttentionView", "attention_view"),
     "interpretation.comparison": ("Comparison", "compare"),
     "interpretation.file": ("load_interpretation",),

@@ -26,6 +26,8 @@ BEGINNING = "special-tokens.md#the-beginning-of-a-sequence"
 UNEQUAL = "files.md#prompts-of-unequal-length"
 SELECTION = "methods/selection.md"
 SAID = "concepts.md#verdict"
+DICTIONARIES = "dictionaries.md"
+TRYING = "dictionaries.md#trying-one"
 # The kinds in the order in which they are listed, and what they are called together.
 KINDS = {
     "word": "Words",
@@ -248,8 +250,17 @@ WORDS = {
         "files.md#the-digest-of-the-weights",
     ),
     "discovery": ("the prompt pairs that find a circuit", PAIRS),
+    "dead-feature": ("a feature of a dictionary that is 0 on every token that was read", TRYING),
+    "dictionary": (
+        "directions that activations are sparse sums of: an SAE or a transcoder",
+        DICTIONARIES,
+    ),
     "edge": ("a wire from what a component writes to what a later one reads", PARTS),
     "effect": ("a measured change of the metric; positive: it supports the behaviour", EFFECT),
+    "explained-variance": (
+        "share of what varies at a place that a dictionary's reconstruction holds",
+        TRYING,
+    ),
     "gap": ("what the metric loses when everything is ablated: the unit of shares", "criteria.md"),
     "head": ("an attention head: a3.h0 is head 0 of layer 3", PARTS),
     "input": ("all that enters block 0: token and position embeddings", PARTS),
@@ -257,7 +268,12 @@ WORDS = {
         "the 95 % bootstrap interval of a value over prompt pairs",
         "validation.md#what-a-check-says",
     ),
+    "L0": ("how many features of a dictionary are not 0 on a token, on average", TRYING),
     "logits": ("what the model says of every next token, before the softmax", PARTS),
+    "loss-recovered": (
+        "share of what zeros cost in loss that a reconstruction in their place saves",
+        TRYING,
+    ),
     "metric": ("logits turned into one number per prompt pair", PAIRS),
     "MIB": ("a public benchmark of circuits, whose file format is used", "files.md#circuitjson"),
     "minimal": ("every edge is needed: more than a random edge is", "criteria.md#minimality"),
@@ -291,12 +307,20 @@ WORDS = {
         "what `run` writes: circuit, verdict, pictures, report, run.toml",
         "files.md#a-run-directory",
     ),
+    "SAE": (
+        "a sparse autoencoder: a dictionary that gives back what it reads",
+        DICTIONARIES,
+    ),
     "score": ("a method's estimate of the effect of an edge", "concepts.md#score"),
     "sender": ("the component that an edge comes from", PARTS),
     "size": ("how many edges a circuit has", SELECTION),
     "supported": ("a value whose whole interval lies inside its bound", SAID),
     "task": ("a behaviour as a stream of prompt pairs, with a metric", PAIRS),
     "template": ("the wording that pairs share, with equally many tokens", PAIRS),
+    "transcoder": (
+        "a dictionary that reads what an MLP reads, and gives what it writes",
+        DICTIONARIES,
+    ),
     "undecided": ("a value whose interval holds the bound, or that was not measured", SAID),
     "validation": ("the prompt pairs that judge a circuit", PAIRS),
     "verdict": ("supported, refuted or undecided: what all criteria say together", SAID),
@@ -316,6 +340,7 @@ ALIASES = {
     "weights-digest": "digest",
     "share-of-the-gap": "gap",
     "p": "p-value",
+    "sparse-autoencoder": "SAE",
 }
 
 

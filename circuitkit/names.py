@@ -123,6 +123,10 @@ SITES = {
     "pattern": "attention pattern of each head",
     "neurons": "neurons of each MLP, all at once",
 }
+DICTIONARY_SITES = (  # what sparse dictionaries read and write
+    "resid pre", "resid mid", "resid post", "z", "attn out",
+    "mlp normed", "mlp scaled", "mlp out",
+)  # fmt: skip
 DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
 DICTIONARY_KINDS = {  # of dictionaries that are trained
     "topk": "an SAE: the k largest features of every token",

@@ -17,6 +17,7 @@ from circuitkit.cli.circuits import circuits
 from circuitkit.cli.command import GroupedCommand
 from circuitkit.cli.compare import compare
 from circuitkit.cli.crossfit import crossfit
+from circuitkit.cli.dictionary import dictionary
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
 from circuitkit.cli.explain import explain
@@ -56,6 +57,7 @@ for command in (
     validate,
     interpret,
     explain,
+    dictionary,
     report,
     export,
     push,

@@ -19,12 +19,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitkit.errors import DictionaryError
+from circuitkit.names import DICTIONARY_SITES
 
 NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
-SITES = (
-    "resid pre", "resid mid", "resid post", "z", "attn out",
-    "mlp normed", "mlp scaled", "mlp out",
-)  # fmt: skip
+SITES = DICTIONARY_SITES
 EPS = 1e-5  # of layer_norm, outside the root
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.recipe import UnitsRecipe
+from circuitkit.cli.dictionary import TriedOn
 from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Ground, Machine, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import NOTES
@@ -25,7 +26,7 @@ MANY = 5_000  # pairs that are not drawn at once
 SECONDS_A_PAIR = 0.008  # drawn, with its reference pairs, tokenised and checked, on one core
 
 
-def request_of(what: What, machine: Machine, **more: Any) -> Request:
+def request_of(what: What | TriedOn, machine: Machine, **more: Any) -> Request:
     """Return the request of these options, with what was typed."""
     return Request(
         task=what.task,
@@ -56,7 +57,7 @@ def units_of(search: Search) -> UnitsRecipe:
     return asked
 
 
-def model_of(what: What | Ground | AnyModel) -> str:
+def model_of(what: What | TriedOn | Ground | AnyModel) -> str:
     """Return which model is meant, as one line of text that loads it again.
 
     Raises:

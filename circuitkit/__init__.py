@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
         select_top,
     )
     from circuitkit.contracts.asserting import assert_faithful
+    from circuitkit.discovery.at_columns import score_at_columns
     from circuitkit.discovery.atp import ATP_STAR, score_nodes
     from circuitkit.discovery.eap import score_edges
     from circuitkit.discovery.methods import method_named, score_edges_by_column
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
         TokenMeanAblation,
         ZeroAblation,
     )
+    from circuitkit.interventions.edge_columns import column_graph
     from circuitkit.interventions.edges import measure_edges
     from circuitkit.interventions.patching import patch_activations, patch_places
     from circuitkit.interventions.path_patching import MLPs, PatchedPath, patch_paths
@@ -152,6 +154,7 @@ __all__ = [
     "attention_view",
     "by_position",
     "by_role",
+    "column_graph",
     "compare",
     "diff_circuits",
     "evaluate_circuits",
@@ -192,6 +195,7 @@ __all__ = [
     "sample_splits",
     "save_circuit",
     "save_record",
+    "score_at_columns",
     "score_edges",
     "score_edges_by_column",
     "score_nodes",
@@ -220,6 +224,7 @@ _PLACES = {
     "circuits.selection": ("prune_dead_ends", "select_above", "select_greedy", "select_top"),
     "contracts.asserting": ("assert_faithful",),
     "discovery.atp": ("ATP_STAR", "score_nodes"),
+    "discovery.at_columns": ("score_at_columns",),
     "discovery.eap": ("score_edges",),
     "discovery.methods": ("method_named", "score_edges_by_column"),
     "errors": ("CircuitkitError",),
@@ -236,6 +241,7 @@ _PLACES = {
         "TokenMeanAblation",
         "ZeroAblation",
     ),
+    "interventions.edge_columns": ("column_graph",),
     "interventions.edges": ("measure_edges",),
     "interventions.patching": ("patch_activations", "patch_places"),
     "interventions.path_patching": ("MLPs", "PatchedPath", "patch_paths"),

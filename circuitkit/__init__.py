@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     from circuitkit.dictionaries.reading import load_dictionaries, load_dictionary
     from circuitkit.dictionaries.saelens import save_dictionary
     from circuitkit.dictionaries.trial import Trial, try_dictionary
+    from circuitkit.discovery.at_columns import score_at_columns
     from circuitkit.discovery.atp import ATP_STAR, score_nodes
     from circuitkit.discovery.eap import score_edges
     from circuitkit.discovery.methods import method_named, score_edges_by_column
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
         TokenMeanAblation,
         ZeroAblation,
     )
+    from circuitkit.interventions.edge_columns import column_graph
     from circuitkit.interventions.edges import measure_edges
     from circuitkit.interventions.patching import patch_activations, patch_places
     from circuitkit.interventions.path_patching import MLPs, PatchedPath, patch_paths
@@ -159,6 +161,7 @@ __all__ = [
     "attention_view",
     "by_position",
     "by_role",
+    "column_graph",
     "compare",
     "diff_circuits",
     "evaluate_circuits",
@@ -202,6 +205,7 @@ __all__ = [
     "save_circuit",
     "save_dictionary",
     "save_record",
+    "score_at_columns",
     "score_edges",
     "score_edges_by_column",
     "score_nodes",
@@ -236,6 +240,7 @@ _PLACES = {
     "dictionaries.saelens": ("save_dictionary",),
     "dictionaries.trial": ("Trial", "try_dictionary"),
     "discovery.atp": ("ATP_STAR", "score_nodes"),
+    "discovery.at_columns": ("score_at_columns",),
     "discovery.eap": ("score_edges",),
     "discovery.methods": ("method_named", "score_edges_by_column"),
     "errors": ("CircuitkitError", "DictionaryError"),
@@ -252,6 +257,7 @@ _PLACES = {
         "TokenMeanAblation",
         "ZeroAblation",
     ),
+    "interventions.edge_columns": ("column_graph",),
     "interventions.edges": ("measure_edges",),
     "interventions.patching": ("patch_activations", "patch_places"),
     "interventions.path_patching": ("MLPs", "PatchedPath", "patch_paths"),

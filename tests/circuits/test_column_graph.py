@@ -28,6 +28,7 @@ from circuitkit.circuits.selection import (
 )
 from circuitkit.circuits.whole_edges import at_every_column, everywhere
 from circuitkit.errors import CircuitFileError, GraphError
+from circuitkit.validation.bench import mask_bytes
 
 TOY = ComponentGraph(n_layers=2, n_heads=3, d_model=8)
 GRAPH = ColumnGraph.over(TOY, ("S1", "S1+1", "END"), "roles", ("END",))
@@ -148,6 +149,7 @@ def test_selection_counts_edges_at_columns(circuit):
     assert select_above(scores, 1.0).n_edges == int((scores.by_edge().abs() >= 1.0).sum())
     greedy = select_greedy(scores, 20)
     assert greedy.n_edges == 20
+    assert select_greedy(scores, 90).n_edges == 90  # a look leads to several columns, taken once
     for edge in greedy.edges:  # each leads on to the logits, through its own column but for looks
         assert "logits" in _reached(greedy, edge)
 
@@ -199,6 +201,11 @@ def test_circuits_are_compared_column_by_column_and_with_no_whole_edges(circuit)
         diff_circuits(other, everywhere(other))
     with pytest.raises(GraphError, match="circuit: must be of the graph"):
         at_every_column(other, GRAPH)
+
+
+def test_what_was_run_at_other_columns_is_not_taken_for_the_same():
+    other = replace(GRAPH, columns=("S2", "S1+1", "END"))
+    assert mask_bytes(Circuit.full(GRAPH)) != mask_bytes(Circuit.full(other))
 
 
 def test_columns_of_one_name_are_refused():

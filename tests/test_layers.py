@@ -20,6 +20,7 @@ LAYERS = [
     ["zoo"],
     ["interventions"],
     ["gradients"],
+    ["attribution"],
     ["discovery", "validation"],
     ["interpretation"],
     ["study"],

@@ -11,6 +11,7 @@ import torch
 from circuitkit.attribution.attribute import GraphSettings, attribute
 from circuitkit.attribution.files import read_transcoders
 from circuitkit.attribution.influence import edge_influence
+from circuitkit.attribution.interventions import intervene
 from circuitkit.attribution.targets import token_difference
 from circuitkit.zoo import load_model
 
@@ -94,3 +95,35 @@ def test_a_row_with_its_constant_sums_to_what_the_target_reads(kind, name):
         equal(graph.constants, np.zeros(len(graph.constants)))
     else:
         assert float(graph.constants.abs().max()) > 0.1
+
+
+def numbers_of(graph, features):
+    index = graph.active.index[graph.chosen].tolist()
+    return [index.index(each) for each in features.tolist()]
+
+
+@pytest.mark.parametrize("kind", ["plt", "clt"])
+@pytest.mark.parametrize(("state", "factor"), [("zero", 0.0), ("double", 2.0)])
+@pytest.mark.parametrize("mode", ["direct", "iterative"])
+def test_changing_a_feature_in_the_real_model_does_what_the_published_tool_measured(
+    kind, state, factor, mode
+):
+    graph, arrays = graph_of(kind), dict(np.load(ORACLES / kind / "interventions.npz"))
+    before, _ = oracle(kind)
+    sources = numbers_of(graph, arrays["features"])
+    found = intervene(graph, sources, factor, mode)
+    layer, pos, feature = graph.active.index.T.numpy()
+    for row in range(len(sources)):
+        after = arrays[f"{state}/{mode}/preactivations/{row}"] - before["preactivations"]
+        equal(found.features[row], after[layer, pos, feature])
+        logits = (arrays[f"{state}/{mode}/logits/{row}"] - before["logits"])[-1]
+        ids = before["logit_token_ids"]
+        equal(found.logits[row], logits[ids] - logits.mean())
+
+
+@pytest.mark.parametrize("kind", ["plt", "plt_skip", "clt"])
+def test_with_all_held_a_feature_that_is_taken_away_moves_its_targets_by_its_column(kind):
+    graph = graph_of(kind)
+    n = graph.sizes.features
+    found = intervene(graph, list(range(n)), 0.0, "direct").joined()
+    equal(found, -graph.rows[:, :n].T)

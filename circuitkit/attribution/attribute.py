@@ -43,11 +43,14 @@ class GraphSettings:
     memory: int | None = None
 
 
+DEFAULT_SETTINGS = GraphSettings()
+
+
 def attribute(
     model: SubjectModel,
     tokens: Sequence[int],
     transcoders: Transcoders,
-    settings: GraphSettings = GraphSettings(),
+    settings: GraphSettings = DEFAULT_SETTINGS,
     *,
     targets: Callable[[RecordedPrompt], LogitTargets] = likely_tokens,
 ) -> AttributionGraph:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from circuitkit.attribution.attribute import GraphSettings, attribute
+from circuitkit.attribution.attribute import DEFAULT_SETTINGS, GraphSettings, attribute
 from circuitkit.attribution.graph import AttributionGraph
 from circuitkit.attribution.interventions import ITERATIVE, LIVE, MODES, OWN_WRITE, intervene
 from circuitkit.attribution.transcoders import Transcoder, Transcoders
@@ -155,7 +155,7 @@ def _percent(share: Estimate) -> str:
 
 
 def control_graphs(
-    graph: AttributionGraph, settings: GraphSettings = GraphSettings(), *, seed: int = 0
+    graph: AttributionGraph, settings: GraphSettings = DEFAULT_SETTINGS, *, seed: int = 0
 ) -> dict[str, AttributionGraph]:
     """Return the graphs of two dictionaries that know nothing: permuted, and random directions.
 
@@ -198,7 +198,8 @@ def _random(one: Transcoder, k: int, generator: torch.Generator) -> Transcoder:
 
     def turned(x: Tensor) -> Tensor:
         drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
-        return drawn / drawn.norm(dim=-1, keepdim=True) * x.norm(dim=-1, keepdim=True)
+        sizes: Tensor = x.norm(dim=-1, keepdim=True) / drawn.norm(dim=-1, keepdim=True)
+        return drawn * sizes
 
     encoder, decoder = turned(one.encoder), turned(one.decoder)
     return replace(one, encoder=encoder, decoder=decoder, threshold=None, k=k)

@@ -60,6 +60,7 @@ for layer in range(c.n_layer):
 sets = TranscoderSet(sets, "mlp.hook_in", "mlp.hook_out")
 class Tokenizer:
     all_special_ids, bos_token_id, pad_token_id, eos_token_id = [0], 0, 0, 0
+    padding_side, vocab_size = "right", c.vocab_size
     def decode(self, ids): return str(ids)
     def __len__(self): return c.vocab_size
 model = Model(cfg, tokenizer=None)
@@ -141,11 +142,24 @@ def main() -> None:
         theirs = float(done.stdout.split("seconds")[-1])
         found = load_file(folder / "peer.safetensors")
         print(f"circuit-tracer   {theirs:7.2f} s   ratio {ours / theirs:.3f}")
-        if torch.equal(found["active"], active):
-            gap = float((found["adjacency"] - matrix).abs().max() / matrix.abs().max())
-            print(f"largest gap of edges over the largest edge: {gap:.1e}")
-        else:
-            print("active features differ: ties of the top-k at this precision")
+        print(compared(found["adjacency"], found["active"], matrix, active))
+
+
+def compared(
+    theirs: torch.Tensor, their_features: torch.Tensor, ours: torch.Tensor, features: torch.Tensor
+) -> str:
+    """Return how far apart the edges are between features that both have active, and others."""
+    place = {tuple(each): i for i, each in enumerate(their_features.tolist())}
+    common = [(place[k], i) for i, k in enumerate(map(tuple, features.tolist())) if k in place]
+    rest = range(len(ours) - len(features))
+    common += [(len(their_features) + i, len(features) + i) for i in rest]
+    left, right = (torch.tensor(each) for each in zip(*common, strict=True))
+    gap = (theirs[left][:, left] - ours[right][:, right]).abs().max() / ours.abs().max()
+    n = len(common) - len(rest)
+    return (
+        f"{n} of {len(features)} features active in both (top-k at single precision); largest gap "
+        f"of an edge over the largest edge: {float(gap):.1e}"
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from circuitkit.attribution.attribute import GraphSettings, attribute
 from circuitkit.attribution.checks import check_edges, control_graphs
 from circuitkit.attribution.interventions import intervene
 from circuitkit.attribution.transcoders import Transcoder, Transcoders
-from circuitkit.errors import CriterionError, MethodError
+from circuitkit.errors import CriterionError, MemoryBudgetError, MethodError
 from circuitkit.model import from_hf
 
 D, SCALE = 16, 5.0
@@ -134,3 +134,11 @@ def test_what_cannot_be_changed_is_refused(model):
         intervene(graph, [0], 0.0, "sideways")
     with pytest.raises(CriterionError, match="at least 3 drawn edges"):
         check_edges(attribute(model, [1], transcoders(model, shortcut=False), ALL))
+
+
+def test_too_little_memory_is_told_with_the_number_of_features_that_fit(model):
+    given = transcoders(model, shortcut=False)
+    with pytest.raises(MemoryBudgetError, match=r"4 features of 3 tokens .* 2 features fit"):
+        attribute(model, [3, 1, 0], given, GraphSettings(first=0, memory=17**2 * 32))
+    fits = GraphSettings(first=0, memory=17**2 * 32, most_features=2)
+    assert len(attribute(model, [3, 1, 0], given, fits).chosen) == 2

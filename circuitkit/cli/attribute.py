@@ -1,7 +1,8 @@
 """The command `attribute`."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -10,9 +11,13 @@ from circuitkit.cli.loading import loading
 from circuitkit.cli.options import Shown
 
 
-@command
-def attribute(
-    prompt: Annotated[str, typer.Argument(help="The text that is explained.", metavar="PROMPT")],
+@dataclass(frozen=True)
+class Explained:
+    """What is explained, and by which dictionaries."""
+
+    title: ClassVar[str] = "What is explained"
+
+    prompt: Annotated[str, typer.Argument(help="The text that is explained.", metavar="PROMPT")]
     dictionaries: Annotated[
         Path,
         typer.Option(
@@ -20,20 +25,23 @@ def attribute(
             help="Folder of the model's transcoders, in circuit-tracer's layout.",
             metavar="DIR",
         ),
-    ],
-    shown: Shown,
+    ]
     model: Annotated[
         str,
         typer.Option(
             "--model", help="Zoo name, local directory or Hugging Face name.", metavar="MODEL"
         ),
-    ] = "pico",
+    ] = "pico"
     features: Annotated[
         int,
-        typer.Option(
-            "--features", help="Active features at most (default: 0, all).", metavar="N", min=0
-        ),
-    ] = 0,
+        typer.Option("--features", help="Active features at most; 0: all.", metavar="N", min=0),
+    ] = 0
+
+
+@command
+def attribute(
+    explained: Explained,
+    shown: Shown,
     checked: Annotated[
         bool,
         typer.Option(
@@ -51,4 +59,5 @@ def attribute(
     """
     with loading():
         from circuitkit.cli.actions.attribute import attribute_prompt
-    attribute_prompt((model, prompt, dictionaries), features, checked, output, shown)
+    given = (explained.model, explained.prompt, explained.dictionaries)
+    attribute_prompt(given, explained.features, checked, output, shown)

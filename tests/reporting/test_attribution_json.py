@@ -34,7 +34,9 @@ def graph():
 
     n_layers = len(model.layers)
     layers = [
-        Transcoder(drawn(40, width), drawn(40), 5 * drawn(40, n_layers - i, width), drawn(width), k=4)
+        Transcoder(
+            drawn(40, width), drawn(40), 5 * drawn(40, n_layers - i, width), drawn(width), k=4
+        )
         for i in range(n_layers)
     ]
     settings = GraphSettings(with_constant=True)

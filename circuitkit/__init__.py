@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     )
     from circuitkit.contracts.asserting import assert_faithful
     from circuitkit.dictionaries.dictionary import Dictionary
-    from circuitkit.dictionaries.reading import load_dictionaries, load_dictionary
+    from circuitkit.dictionaries.reading import load_dictionaries
     from circuitkit.dictionaries.saelens import save_dictionary
     from circuitkit.dictionaries.trial import Trial, try_dictionary
     from circuitkit.discovery.at_columns import score_at_columns
@@ -236,7 +236,7 @@ _PLACES = {
     "circuits.selection": ("prune_dead_ends", "select_above", "select_greedy", "select_top"),
     "contracts.asserting": ("assert_faithful",),
     "dictionaries.dictionary": ("Dictionary",),
-    "dictionaries.reading": ("load_dictionaries", "load_dictionary"),
+    "dictionaries.reading": ("load_dictionaries",),
     "dictionaries.saelens": ("save_dictionary",),
     "dictionaries.trial": ("Trial", "try_dictionary"),
     "discovery.atp": ("ATP_STAR", "score_nodes"),

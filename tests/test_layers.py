@@ -21,6 +21,7 @@ LAYERS = [
     ["zoo"],
     ["interventions"],
     ["gradients"],
+    ["attribution"],
     ["discovery", "validation"],
     ["interpretation"],
     ["study"],

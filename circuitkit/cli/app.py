@@ -10,6 +10,7 @@ import typer
 
 import circuitkit
 from circuitkit.cli import main as main
+from circuitkit.cli.attribute import attribute
 from circuitkit.cli.bench_discovery import bench_discovery
 from circuitkit.cli.bench_validation import bench_validation
 from circuitkit.cli.check import check
@@ -52,6 +53,7 @@ for command in (
     new_task,
     patch,
     path,
+    attribute,
     discover,
     crossfit,
     validate,

@@ -36,6 +36,7 @@ KINDS = {
     "method": "Methods that score edges",
     "metric": "Metrics",
     "ablation": "Ablations",
+    "units": "Units that MLPs are taken apart into",
     "role": "Roles of components",
     "format": "Formats of prompt files",
     "choice": "Other choices of options",

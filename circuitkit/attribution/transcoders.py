@@ -5,8 +5,8 @@
     MLP output      ~  sum of values * W_dec + b_dec + W_skip x
 
 Per-layer transcoders write to the output of their own MLP, cross-layer ones to those of all later
-MLPs as well. Activity is as the files' own tool has it: the jump ReLU and top-k keep raw values,
-negative ones too.
+MLPs as well. Activity is as the files' own tool has it: circuit-tracer's jump ReLU and top-k keep
+raw values, negative ones too.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,7 @@ class Transcoder:
     skip: Float[Tensor, "d_model d_model"] | None = None  # out, in
     threshold: Float[Tensor, " feature"] | None = None  # of a jump ReLU
     k: int | None = None  # of a top-k
+    is_rectified: bool = False  # a top-k of which negative values become zero
 
     @property
     def n_features(self) -> int:
@@ -47,6 +48,7 @@ class Transcoder:
     def activate(self, pre: Float[Tensor, "*any feature"]) -> Float[Tensor, "*any feature"]:
         """Return the value of each feature, zero where it is not active."""
         if self.k is not None:
+            pre = pre.relu() if self.is_rectified else pre
             values, chosen = pre.topk(min(self.k, pre.shape[-1]), dim=-1)
             return torch.zeros_like(pre).scatter(-1, chosen, values)
         if self.threshold is not None:

@@ -19,13 +19,14 @@ class Explained:
 
     prompt: Annotated[str, typer.Argument(help="The text that is explained.", metavar="PROMPT")]
     dictionaries: Annotated[
-        Path,
+        str,
         typer.Option(
             "--dictionaries",
-            help="Folder of the model's transcoders, in circuit-tracer's layout.",
-            metavar="DIR",
+            help="Folder of the model's transcoders: circuit-tracer's, or one folder a layer "
+            "(default: those that ship for the model).",
+            metavar="FOLDER",
         ),
-    ]
+    ] = ""
     model: Annotated[
         str,
         typer.Option(

@@ -14,6 +14,7 @@ LENS = {  # names of TransformerLens, behind `blocks.N.`
     "hook_mlp_in": "resid mid",
     "ln2.hook_normalized": "mlp scaled",  # in front of the norm's weight and bias
     "mlp.hook_in": "mlp normed",
+    "ln2.hook_out": "mlp normed",
     "mlp.hook_out": "mlp out",
     "hook_mlp_out": "mlp out",
 }

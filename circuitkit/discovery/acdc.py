@@ -175,16 +175,16 @@ def _receivers(graph: ComponentGraph) -> Iterator[list[int]]:
     for layer in reversed(range(graph.n_layers)):
         first = graph.first_receiver(layer)
         if graph.has_mlps:
-            yield [graph.mlp_receiver(layer)]
+            yield [*reversed(range(len(graph.receivers))[graph.mlp_receivers(layer)])]
         heads = [receiver for receiver in reversed(range(first, graph.mlp_receiver(layer)))]
         yield heads
 
 
 def _sender_order(graph: ComponentGraph) -> list[int]:
-    order = []
+    order: list[int] = []
     for layer in reversed(range(graph.n_layers)):
         first = graph.head_sender(layer)
-        order += [graph.mlp_sender(layer)] * graph.has_mlps
+        order += range(len(graph.senders))[graph.mlp_senders(layer)]
         order += range(first, graph.mlp_sender(layer))
     return [*order, graph.senders.index(INPUT)]
 

@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import INPUT, EdgeScores, NodeScores, mlp_name
-from circuitkit.discovery.method import Method, edges_between, require_slope
+from circuitkit.discovery.method import Method, edges_between, require_slope, require_whole_mlps
 from circuitkit.errors import AlignmentError, MethodError
 from circuitkit.glossary import METHODS
 from circuitkit.gradients.nodes import (
@@ -72,6 +72,7 @@ class AtP(Method):
     corrections: ClassVar[Corrections] = PLAIN
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
+        require_whole_mlps(model, self.name)
         _require_usable(model, metric, self.corrections, work)
         require_slope(metric, self.name)
 

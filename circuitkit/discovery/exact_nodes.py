@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from circuitkit.circuits.graph import INPUT, EdgeScores, NodeScores
-from circuitkit.discovery.method import Method, edges_between
+from circuitkit.discovery.method import Method, edges_between, require_whole_mlps
 from circuitkit.errors import MethodError
 from circuitkit.glossary import METHODS
 from circuitkit.interventions.ablation import ResampleAblation
@@ -39,6 +39,7 @@ class ExactNodes(Method):
     is_signed = False
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
+        require_whole_mlps(model, self.name)
         if not isinstance(work.ablation, ResampleAblation):
             raise MethodError(
                 f"method 'exact-nodes': ablation must be resample, got {work.ablation.name!r}. "

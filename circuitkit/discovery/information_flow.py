@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import EdgeScores
-from circuitkit.discovery.method import Method
+from circuitkit.discovery.method import Method, require_whole_mlps
 from circuitkit.glossary import METHODS
 from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.work import Work
@@ -46,7 +46,12 @@ class InformationFlow(Method):
     has_columns = True
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
-        """Refuse nothing: neither metric nor ablation is used."""
+        """Refuse MLPs that are taken apart; neither metric nor ablation is used.
+
+        Raises:
+            MethodError: one is.
+        """
+        require_whole_mlps(model, self.name)
 
     def score_edges(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
@@ -68,6 +73,7 @@ class InformationFlow(Method):
             MemoryBudgetError: not even one pair fits.
             ActivationError: an activation is NaN or infinite.
         """
+        self.require_usable(model, metric, work)
         size = work.batch_size or pairs_per_batch(model, pairs, work.memory)
         shape = (len(columns.names), *model.graph.edge_mask.shape)
         total = torch.zeros(shape, dtype=torch.float64)

@@ -134,6 +134,20 @@ class GradientMethod(Method):
         return score_columns_by_terms(usable, pairs, metric, self.terms(), columns, work)
 
 
+def require_whole_mlps(model: SubjectModel, method: str) -> None:
+    """Refuse a model whose MLPs are taken apart, by a method that knows no units.
+
+    Raises:
+        MethodError: one is.
+    """
+    if model.graph.units:
+        raise MethodError(
+            f"method {method!r}: MLPs must be whole, got {model.graph.units[0]}. It scores no "
+            "single units. Use eap, eap-ig, relp, exact, exact-joint, acdc or edge-pruning, or "
+            "leave --units out."
+        )
+
+
 def require_slope(metric: Metric, method: str) -> None:
     """Refuse a metric whose gradient on the clean run is zero whatever the model does there.
 

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores, NodeScores
-from circuitkit.discovery.method import Method
+from circuitkit.discovery.method import Method, require_whole_mlps
 from circuitkit.errors import MethodError
 from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import require_gradient
@@ -67,11 +67,13 @@ class OptimalAblation(Method):
             )
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
+        require_whole_mlps(model, self.name)
         require_gradient(metric)
 
     def score_edges(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> EdgeScores:
+        self.require_usable(model, metric, work)
         found = train_constants(model, pairs, metric, self, work)
         ablation = SuppliedAblation(found.values, otherwise=ZeroAblation())
         names, memory = model.graph.edge_names, work.memory

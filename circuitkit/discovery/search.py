@@ -19,7 +19,8 @@ def _identity_of(
     return {
         "version": version("circuitkit-mi"),
         "method": repr(method),
-        "model": f"{model.name}, weights {model.digest}, {model.dtype}",
+        "model": f"{model.name}, weights {model.digest}, {model.dtype}"
+        + (f", {model.graph.units}" if model.graph.units else ""),
         "prompts": pairs.digest,
         "metric": metric.name,
         "ablation": work.ablation.identity,

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from circuitkit.circuits.circuit import Circuit, kind_of
-from circuitkit.errors import CircuitkitError, CriterionError
+from circuitkit.circuits.graph import ComponentGraph
+from circuitkit.errors import CircuitkitError, CriterionError, MethodError
 from circuitkit.interpretation.cards import cards_of
 from circuitkit.interpretation.findings import Interpretation, PromptView, TemplatePatterns
 from circuitkit.interpretation.groups import group_edges, grouped
@@ -30,6 +31,19 @@ N_PROMPTS = 8  # that a reader may pick
 Stage = Callable[[str], Progress]
 
 
+def require_whole(graph: ComponentGraph) -> None:
+    """Refuse a circuit of units: roles are those of heads and whole MLPs.
+
+    Raises:
+        MethodError: an MLP is taken apart.
+    """
+    if graph.units:
+        raise MethodError(
+            f"interpretation: MLPs must be whole, got {graph.units[0]}. Roles are known of heads "
+            "and of MLPs alone. Interpret the circuit of whole MLPs."
+        )
+
+
 def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Interpretation:
     """Return what the parts of a case's circuit do, with the evidence.
 
@@ -39,6 +53,7 @@ def interpret(case: Case, task: str, stage: Stage = lambda title: silent) -> Int
         MemoryBudgetError: not even one pair fits.
     """
     model, pairs, metric = case.model, case.validation, case.metric
+    require_whole(case.circuit.graph)
     _require_something(case)
     evidence = Evidence(case)
     roles = roles_from(evidence, stage("Roles of components"))

@@ -16,15 +16,6 @@ class Point(NamedTuple):
 
 # sites of a layer that come after its heads
 BEHIND_HEADS = ("attn out", "resid mid", "mlp in", "neurons", "mlp out", "resid post")
-# what other tools call the places at which the features of an MLP read and write
-FEATURE_READS = {
-    "hook_resid_mid": "resid mid",
-    "hook_mlp_in": "resid mid",
-    "ln2.hook_normalized": "normalised",  # before the norm's weight and bias
-    "mlp.hook_in": "mlp",  # behind them
-    "ln2.hook_out": "mlp",
-}
-FEATURE_WRITES = ("hook_mlp_out", "mlp.hook_out")
 # [row, d_model], at the labelled position only; [row, label, d_model] where there are several
 FINAL_NORM_IN = Point("final norm in", -1)
 

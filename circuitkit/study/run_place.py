@@ -50,6 +50,7 @@ def identity_of(subject: Subject, settings: Settings) -> str:
         subject.metric.name,
         *(split.digest for split in (splits.discovery, splits.validation, splits.reference)),
         how,
+        *([subject.request.units] if subject.request.units.kind else []),
     )
     return hashlib.sha256(repr(parts).encode(errors="replace")).hexdigest()[:8]
 

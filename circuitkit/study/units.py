@@ -31,7 +31,7 @@ from circuitkit.model.units import MLPUnits, all_neurons, features_of, neurons_o
 from circuitkit.names import UNITS
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.text import shown
-from circuitkit.zoo.dictionaries import shipped_dictionaries
+from circuitkit.zoo.dictionaries import shipped_folders
 
 N_TRIED = 64  # pairs that show how much dictionaries explain
 NEURONS, FEATURES, TRANSCODER = UNITS
@@ -159,10 +159,7 @@ def _dictionaries(model: SubjectModel, asked: UnitsRecipe) -> tuple[Dictionary, 
                 "`circuitkit attribute` for these."
             )
         return found.transcoders if isinstance(found, TranscoderSet) else found
-    end = "-transcoder" if asked.kind == TRANSCODER else ""
-    shipped = {each.name: each.directory for each in shipped_dictionaries()}
-    names = [f"{model.name}:m{layer}{end}" for layer in range(model.graph.n_layers)]
-    folders = [shipped[name] for name in names if name in shipped]
+    folders = shipped_folders(model.name, "-transcoder" if asked.kind == TRANSCODER else "")
     if not folders:
         raise DictionaryError(
             f"--units {asked.kind}: model {model.name!r} must have dictionaries, got none: they "

@@ -37,6 +37,16 @@ def shipped_dictionaries() -> tuple[ShippedDictionary, ...]:
     return tuple(found)
 
 
+def shipped_folders(model: str, end: str = "") -> tuple[Path, ...]:
+    """Return the folders of the dictionaries that ship for the MLPs of a model, by layer.
+
+    `end` is "" for SAEs and "-transcoder" for transcoders. Empty where none ship.
+    """
+    known = {each.name: each.directory for each in shipped_dictionaries()}
+    names = [f"{model}:m{layer}{end}" for layer in range(N_LAYERS)]
+    return tuple(known[name] for name in names if name in known)
+
+
 def shipped_folder(name: str) -> Path:
     """Return the folder of a dictionary that ships.
 

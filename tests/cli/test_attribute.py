@@ -60,8 +60,8 @@ def test_the_graph_is_shown_written_and_held_against_the_model(tmp_path, sizes):
     [
         ({"width": 8}, "must read and write"),
         ({"n_layers": 1}, "must have one for each of the"),
-        ({"k": "k: many"}, "k: must be a whole number, as activation is topk, got many"),
-        ({"b_enc": torch.full((24,), torch.nan)}, "must be finite, got NaN or infinity"),
+        ({"k": "k: many"}, "k must be a whole number of at least 1, got 'many'"),
+        ({"b_enc": torch.full((24,), torch.nan)}, "must be finite numbers, got NaN or infinity"),
     ],
 )
 def test_transcoders_that_do_not_fit_are_refused_in_a_sentence(tmp_path, sizes, change, message):
@@ -73,7 +73,7 @@ def test_transcoders_that_do_not_fit_are_refused_in_a_sentence(tmp_path, sizes, 
 def test_a_folder_without_a_config_is_refused(tmp_path):
     done = call("attribute", PROMPT, "--dictionaries", tmp_path)
     assert done.exit_code == 2
-    assert "must be a folder with config.yaml" in " ".join(done.stderr.split())
+    assert "must hold one of sae_weights.safetensors" in " ".join(done.stderr.split())
 
 
 def test_a_prompt_that_is_too_long_is_refused(tmp_path, sizes):

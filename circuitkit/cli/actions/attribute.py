@@ -18,13 +18,13 @@ N_SHOWN = 12
 
 
 def attribute_prompt(
-    given: tuple[str, str, Path], features: int, checked: bool, output: Path | None, shown: Shown
+    given: tuple[str, str, str], features: int, checked: bool, output: Path | None, shown: Shown
 ) -> None:
     """Make the graph of a model, a prompt and a folder of transcoders."""
     name, prompt, folder = given
     if output is not None:
         require_writable_file(output)
-    transcoders = read_transcoders(folder)
+    transcoders = read_transcoders(folder, model=name)
     model = load_model(name)
     tokens = list(encode(prompt, model.tokenizer, "auto").ids)
     settings = GraphSettings(most_features=features or None)

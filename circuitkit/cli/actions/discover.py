@@ -58,13 +58,7 @@ def find_circuit(
         threshold=search.threshold,
         selection=search.select,
     )
-    has_size = search.edges > 0 or search.threshold > 0
-    request = request_of(
-        what,
-        machine,
-        discovery_only=has_size and not search.compares,
-        units=units_of(search),
-    )
+    request = _request(what, search, machine)
     kept = checkpoint_beside(output, request, settings)
     settings = with_checkpoint(settings, checkpoint, kept)
     require_writable_file(output)
@@ -81,6 +75,12 @@ def find_circuit(
     _save(circuit, parts, output)
     forget_checkpoint(settings, checkpoint)
     show_circuit(circuit, output, as_json=shown.as_json)
+
+
+def _request(what: What, search: SearchOrAll, machine: BatchedMachine) -> Request:
+    """Return what is asked for: where the size is given, no pair need be held back to choose it."""
+    whole_file = (search.edges > 0 or search.threshold > 0) and not search.compares
+    return request_of(what, machine, discovery_only=whole_file, units=units_of(search))
 
 
 def _save(circuit: Circuit, parts: Mapping[str, Circuit], output: Path) -> None:

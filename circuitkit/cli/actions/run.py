@@ -25,7 +25,7 @@ from circuitkit.cli.options import BatchedMachine, Plannable, RunPlace, What
 from circuitkit.cli.rules import SearchOrAuto
 from circuitkit.cli.terminal import OUT, bars, show_json
 from circuitkit.cli.values import parse_seconds, run_name
-from circuitkit.errors import TaskError
+from circuitkit.errors import MethodError, TaskError
 from circuitkit.reporting.content import verdict_sentences
 from circuitkit.reporting.run_log import RunLog
 from circuitkit.reporting.run_log import logged as logged
@@ -62,6 +62,7 @@ def find_and_judge(
     budget = parse_seconds(search.budget)
     settings = search_settings(search, what.seed, machine, budget=budget)
     request = request_of(what, machine, units=units_of(search))
+    _require_whole(request, asked)
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
     where = asked.where
@@ -93,6 +94,14 @@ def find_and_judge(
         show_json({"directory": str(directory), "verdict": verdict})
     else:
         _show(record, subject, directory, shown)
+
+
+def _require_whole(request: Request, asked: RunAsked) -> None:
+    if asked.explained and request.units.kind:
+        raise MethodError(
+            f"--explain: must come without --units, got --units {request.units.kind}. Roles are "
+            "known of heads and whole MLPs alone. Leave one of them out."
+        )
 
 
 def _drawn(request: Request, settings: Settings) -> Subject:

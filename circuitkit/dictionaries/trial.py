@@ -48,6 +48,15 @@ class Trial:
     loss_with_reconstruction: float
     loss_with_zero: float
 
+    def __repr__(self) -> str:
+        recovered = self.loss_recovered
+        return (
+            f"Trial({self.writes} of layer {self.layer} in {self.model}, {self.n_tokens:,} tokens: "
+            f"{self.explained_variance:.3f} of the variance, L0 {self.l0:.1f}, "
+            f"{self.dead_share:.0%} dead, "
+            f"loss recovered {'none to recover' if recovered is None else f'{recovered:.3f}'})"
+        )
+
     @property
     def loss_recovered(self) -> float | None:
         """Share of the loss of zero ablation that the reconstruction saves; None if there is none.

@@ -55,6 +55,7 @@ class ExactEdges(Method):
     summary = METHODS["exact"]
     is_resumable = True
     has_columns = True
+    columns_add_up = False  # each column is changed in a run of its own
     direction: str = "noising"
 
     def __post_init__(self) -> None:

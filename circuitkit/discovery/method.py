@@ -37,6 +37,7 @@ class Method(ABC):
     summary: ClassVar[str]
     is_signed: ClassVar[bool] = True
     has_columns: ClassVar[bool] = False  # whether edges can be scored by position or role
+    columns_add_up: ClassVar[bool] = True  # whether such scores add up to those of whole edges
     is_resumable: ClassVar[bool] = False  # whether `Work.checkpoint` is used
 
     @property

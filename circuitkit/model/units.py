@@ -10,7 +10,7 @@ units that are not named, and biases. So the parts sum to the MLP whatever is na
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from circuitkit.model.subject import SubjectModel
 MAX_GAP = 1e-3  # of what an MLP writes; wrong formulas miss by orders of magnitude more
 
 
+@runtime_checkable
 class FeatureCode(Protocol):
     """What a dictionary must give so that an MLP can be taken apart by it."""
 

@@ -173,4 +173,5 @@ def kinds_of(components: Sequence[str]) -> str:
     """Return how many heads, mixers and MLPs there are, in words: `3 heads and 1 MLP`."""
     counts = Counter(map(kind_of, components))
     words = [counted(counts[kind], word) for kind, word in WORDS.items() if counts[kind]]
-    return " and ".join(words) or "no component"
+    *first, last = words or ["no component"]
+    return f"{', '.join(first)} and {last}" if first else last

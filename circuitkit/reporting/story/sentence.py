@@ -63,6 +63,7 @@ def story_of(record: RunRecord) -> Story:
 
 def _told(parts: Sequence[Part], least: float = TOLD) -> list[Part]:
     """Return the strongest parts that are worth telling of, by layer."""
+    unknown = UNKNOWN_OF_UNITS if record.graph.units else ""
     worth = [part for part in parts if abs(part.share) >= least and (part.deed or part.looks)]
     strongest = sorted(worth, key=lambda part: -abs(part.share))[:MOST_TOLD]
     return [part for part in parts if part in strongest]
@@ -131,13 +132,18 @@ def _measured(
     worth = [part for part in parts if abs(part.share) >= TOLD]
     strongest = sorted(worth, key=lambda part: -abs(part.share))[:MOST_TOLD]
     if not strongest:
-        return lead, ("What its parts do was not asked.",)
+        return lead, (unknown or "What its parts do was not asked.",)
     named = [f"{part.name} {_place(part, example)}".strip() for part in strongest]
     most = f"Replaced one at a time, {listed(named)} matter{'s' * (len(named) == 1)} most."
-    return lead, (most, "What they do there was not asked.")
+    return lead, (most, unknown or "What they do there was not asked.")
+
+
+UNKNOWN_OF_UNITS = "What parts do is known of heads and whole MLPs alone, not of units."
 
 
 def _ask(record: RunRecord) -> str:
+    if record.graph.units:
+        return ""
     command = record.info.command
     if command.startswith("circuitkit run ") and "--explain" not in command:
         return f"{command} --explain"

@@ -110,8 +110,8 @@ class Transcoders:
         return mlp.norm.x_hat(x) if self.reads == "normalised" else mlp.norm(x)
 
     def inverse_scale(
-        self, model: SubjectModel, layer: int, x: Float[Tensor, "row pos d_model"]
-    ) -> Float[Tensor, "row pos 1"]:
+        self, model: SubjectModel, layer: int, x: Float[Tensor, "*place d_model"]
+    ) -> Float[Tensor, "*place 1"]:
         """Return 1 / s of the norm that they read through, ones where there is none."""
         mlp = model.layers[layer].mlp
         assert mlp is not None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -26,6 +26,7 @@ MIN_PROMPTS = 10
 MIN_TOKENS = 2  # of a prompt: the first is not trained on
 
 
+@runtime_checkable
 class PromptSource(Protocol):
     """Prompts as token ids: those of every step, and some that no step has.
 

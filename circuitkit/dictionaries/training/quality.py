@@ -11,7 +11,7 @@ on no token.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,6 +33,7 @@ ROWS = 32  # prompts that are run at once
 Replace = Callable[[Float[Tensor, "token d_in"], Float[Tensor, "token d_out"]], Tensor]
 
 
+@runtime_checkable
 class Coder(Protocol):
     """What reads features off activations, and writes a reconstruction."""
 

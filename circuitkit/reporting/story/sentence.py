@@ -63,7 +63,6 @@ def story_of(record: RunRecord) -> Story:
 
 def _told(parts: Sequence[Part], least: float = TOLD) -> list[Part]:
     """Return the strongest parts that are worth telling of, by layer."""
-    unknown = UNKNOWN_OF_UNITS if record.graph.units else ""
     worth = [part for part in parts if abs(part.share) >= least and (part.deed or part.looks)]
     strongest = sorted(worth, key=lambda part: -abs(part.share))[:MOST_TOLD]
     return [part for part in parts if part in strongest]
@@ -131,6 +130,7 @@ def _measured(
     lead = f"The circuit runs through {kinds_of(inner)}, over {n:,} of {of:,} edges."
     worth = [part for part in parts if abs(part.share) >= TOLD]
     strongest = sorted(worth, key=lambda part: -abs(part.share))[:MOST_TOLD]
+    unknown = UNKNOWN_OF_UNITS if record.graph.units else ""
     if not strongest:
         return lead, (unknown or "What its parts do was not asked.",)
     named = [f"{part.name} {_place(part, example)}".strip() for part in strongest]

@@ -31,7 +31,6 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     )
     from circuitkit.contracts.asserting import assert_faithful
     from circuitkit.dictionaries.dictionary import Dictionary
-    from circuitkit.dictionaries.reading import load_dictionaries
     from circuitkit.dictionaries.saelens import save_dictionary
     from circuitkit.dictionaries.trial import Trial, try_dictionary
     from circuitkit.discovery.at_columns import score_at_columns
@@ -95,7 +94,13 @@ if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by 
     from circuitkit.validation.faithfulness import Faithfulness, measure_faithfulness
     from circuitkit.validation.judge import judge_circuit
     from circuitkit.validation.verdict import Check, Finding, Verdict
-    from circuitkit.zoo import load_dictionary, load_model, shipped_dictionaries, zoo_models
+    from circuitkit.zoo import (
+        load_dictionaries,
+        load_dictionary,
+        load_model,
+        shipped_dictionaries,
+        zoo_models,
+    )
 
     __version__: str
 
@@ -236,7 +241,6 @@ _PLACES = {
     "circuits.selection": ("prune_dead_ends", "select_above", "select_greedy", "select_top"),
     "contracts.asserting": ("assert_faithful",),
     "dictionaries.dictionary": ("Dictionary",),
-    "dictionaries.reading": ("load_dictionaries",),
     "dictionaries.saelens": ("save_dictionary",),
     "dictionaries.trial": ("Trial", "try_dictionary"),
     "discovery.atp": ("ATP_STAR", "score_nodes"),
@@ -300,7 +304,13 @@ _PLACES = {
     "validation.faithfulness": ("Faithfulness", "measure_faithfulness"),
     "validation.judge": ("judge_circuit",),
     "validation.verdict": ("Check", "Finding", "Verdict"),
-    "zoo": ("load_dictionary", "load_model", "shipped_dictionaries", "zoo_models"),
+    "zoo": (
+        "load_dictionaries",
+        "load_dictionary",
+        "load_model",
+        "shipped_dictionaries",
+        "zoo_models",
+    ),
 }
 _PLACE_OF = {name: f"circuitkit.{module}" for module, names in _PLACES.items() for name in names}
 

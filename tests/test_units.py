@@ -10,9 +10,9 @@ from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.circuits.units import Units
 from circuitkit.discovery import eap
 from circuitkit.discovery.eap import EAP
-from circuitkit.discovery.eap_ig import EAPIG
+from circuitkit.discovery.eap_ig import EAPIG, ActivationsEAPIG
 from circuitkit.discovery.relp import RelP
-from circuitkit.errors import DecompositionError, GraphError
+from circuitkit.errors import DecompositionError, GraphError, MethodError
 from circuitkit.gradients.circuit_slopes import edge_slopes
 from circuitkit.gradients.soft_circuit import SoftCircuits
 from circuitkit.gradients.terms import score_edges_by_terms
@@ -29,7 +29,7 @@ from circuitkit.interventions.work import Work
 from circuitkit.metrics import KLDivergence, LogitDifference
 from circuitkit.model.layers import matrix_of
 from circuitkit.model.recording import record, sender_outputs
-from circuitkit.model.units import features_of, neurons_of, taken_apart
+from circuitkit.model.units import all_neurons, features_of, neurons_of, taken_apart
 from tests.families import make_family
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}
@@ -168,12 +168,35 @@ def score(method, model, pairs):
     return score_edges_by_terms(usable, pairs, LogitDifference(), method.terms(), work)
 
 
+def reads_alone(model):
+    return any(units.read_alone for units in model.graph.units)
+
+
 @pytest.mark.parametrize("method", [EAP(), EAPIG(), RelP()], ids=lambda method: method.name)
 def test_scores_of_parts_sum_to_the_score_of_the_whole(fine, whole, pairs, method):
+    if method.name == "relp" and reads_alone(fine):
+        with pytest.raises(MethodError, match="units must read together"):
+            score(method, fine, pairs)
+        return
     found = summed(score(method, fine, pairs), whole.graph)
     expected = score(method, whole, pairs).by_edge()
     assert float(expected.abs().max()) > 1e-3
     torch.testing.assert_close(found, expected, **CLOSE)
+
+
+def test_where_every_neuron_has_a_name_the_rest_is_a_constant_and_scores_nothing(toy, pairs):
+    every = all_neurons(toy.layers[1].mlp, 1, "m1")
+    alone = replace(every, spec=replace(every.spec, read_alone=True))
+    model = taken_apart(toy, {1: alone})
+    for method in (EAP(), EAPIG()):
+        scores = score(method, model, pairs)
+        by_name = dict(zip(scores.graph.edge_names, scores.by_edge().tolist(), strict=True))
+        rest = [value for name, value in by_name.items() if "m1.rest" in name]
+        assert rest
+        assert max(map(abs, rest)) < 1e-12
+        assert max(abs(value) for name, value in by_name.items() if ".n" in name) > 1e-3
+    with pytest.raises(MethodError, match="units must read together"):
+        ActivationsEAPIG().require_usable(model, LogitDifference(), Work())
 
 
 def test_the_score_of_every_part_is_its_slope_in_the_whole_model(fine, pairs):

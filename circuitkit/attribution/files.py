@@ -6,11 +6,10 @@ import torch
 
 from circuitkit.attribution.transcoders import Transcoder, Transcoders
 from circuitkit.dictionaries.dictionary import Dictionary
-from circuitkit.dictionaries.reading import load_dictionaries
 from circuitkit.dictionaries.transcoder_sets import TranscoderSet
 from circuitkit.errors import DictionaryError
 from circuitkit.work.text import shown
-from circuitkit.zoo.dictionaries import shipped_folders
+from circuitkit.zoo.dictionaries import load_dictionaries, shipped_folders
 
 READS = {"resid mid": "resid mid", "mlp scaled": "normalised", "mlp normed": "mlp"}
 
@@ -48,7 +47,9 @@ def transcoders_of(found: tuple[Dictionary, ...] | TranscoderSet, name: str) -> 
         DictionaryError: they are not one transcoder a layer, reading alike.
     """
     each = found.transcoders if isinstance(found, TranscoderSet) else found
-    transcoders = [one for one in each if one.place.reads in READS]
+    transcoders = [
+        one for one in each if one.place.reads in READS and one.place.writes == "mlp out"
+    ]
     transcoders.sort(key=lambda one: -1 if one.place.layer is None else one.place.layer)
     layers = [one.place.layer for one in transcoders]
     reads = {one.place.reads for one in transcoders}

@@ -17,8 +17,8 @@ from circuitkit.circuits.circuit import INSIDE, Circuit
 from circuitkit.circuits.file import circuit_from_json, circuit_to_json
 from circuitkit.circuits.file_checks import n_edges_of, require_graph_sizes
 from circuitkit.circuits.graph import ComponentGraph
-from circuitkit.circuits.units import units_from_json
-from circuitkit.errors import CircuitFileError
+from circuitkit.circuits.units import Units, units_from_json
+from circuitkit.errors import CircuitFileError, GraphError
 from circuitkit.work.reading import DAMAGED, UnreadableError, parse_json, read_text_file
 from circuitkit.work.text import error_text, shown
 
@@ -88,14 +88,14 @@ def _circuit_json(graph: networkx.MultiDiGraph, where: str) -> dict[str, Any]:
     if "mixers" in told:
         cfg["mixers"] = _layers(str(told["mixers"]), where)
     if "units" in told:
-        cfg["units"] = parse_json(str(told["units"]))
+        cfg["units"] = _units(str(told["units"]), where)
     require_graph_sizes(cfg, where)
     if n_edges_of(cfg) > MAX_EDGES:
         raise CircuitFileError(
             f"{where}: must be of a graph of at most {MAX_EDGES:,} edges, got {n_edges_of(cfg):,}. "
             "Every one of them would be listed. Keep such a circuit as circuit.json."
         )
-    units = units_from_json(cfg.get("units", ()))
+    units = _made(cfg.get("units", ()), where)
     graph_of_cfg = ComponentGraph(**cfg | {"mixers": tuple(cfg.get("mixers", ())), "units": units})
     names = graph_of_cfg.edge_names
     edges: dict[str, dict[str, Any]] = {name: {"in_graph": False, "score": 0.0} for name in names}
@@ -105,6 +105,26 @@ def _circuit_json(graph: networkx.MultiDiGraph, where: str) -> dict[str, Any]:
         name = str(data.get("name")).partition("@")[0]  # the columns are in the origin
         edges[name] = {"in_graph": True, "score": data.get("score")}
     return {"cfg": cfg, "nodes": {}, "edges": edges, ORIGIN: _origin(told, where)}
+
+
+def _units(text: str, where: str) -> Any:
+    try:
+        return parse_json(text)
+    except UnreadableError as error:
+        raise CircuitFileError(
+            f"{where}: its attribute 'units' must be JSON, got {error}. It says what MLPs are "
+            "taken apart into. Export it again."
+        ) from error
+
+
+def _made(units: Any, where: str) -> tuple[Units, ...]:
+    try:
+        return units_from_json(units)
+    except GraphError as error:
+        raise CircuitFileError(
+            f"{where}: its attribute 'units' must name units that can be, got {error!s}. Export "
+            "it again."
+        ) from error
 
 
 def _layers(text: str, where: str) -> list[int]:

@@ -92,10 +92,11 @@ class ComponentGraph:
     def __post_init__(self) -> None:
         layers = [units.layer for units in self.units]
         fitting = set(range(self.n_layers * self.has_mlps))
-        if len(set(layers)) < len(layers) or not fitting.issuperset(layers):
+        if layers != sorted(set(layers)) or not fitting.issuperset(layers):
             raise GraphError(
-                f"units: each layer with an MLP may be taken apart once, got layers {layers} of "
-                f"a graph of {self.n_layers} layers. Units are parts of an MLP. Name each once."
+                "units: each layer with an MLP may be taken apart once, in the order of layers, "
+                f"got {layers} of a graph of {self.n_layers} layers. Units are parts of an MLP. "
+                "Name each once."
             )
 
     @cached_property

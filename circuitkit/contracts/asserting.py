@@ -18,6 +18,7 @@ from circuitkit.study.cases import case_of, require_same_tokenizer
 from circuitkit.study.request import Overrides, request_for
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, metric_of, subject_of_task
+from circuitkit.study.units import as_units
 from circuitkit.task import Task, find_task
 from circuitkit.validation.case import Case
 from circuitkit.validation.criteria import Thresholds
@@ -66,6 +67,9 @@ def assert_faithful(
     require_same_tokenizer(found, subject_model, "assert_faithful", MOVED_TOKENIZER)
     asked = Overrides(task=behaviour.name, metric=metric, n=n, seed=seed)
     request = request_for(found, asked, "assert_faithful")
+    if found.graph.units and not subject_model.graph.units:
+        recipe = found.provenance.recipe.units
+        subject_model = as_units(subject_model, found.graph.units, recipe)
     case = _case(found, behaviour, subject_model, request, ablation)
     thresholds = Thresholds().with_bounds({FAITHFULNESS: Bound(min=min)})
     check = judge_circuit(case, thresholds, only=[FAITHFULNESS]).check(FAITHFULNESS)

@@ -115,7 +115,8 @@ class ContractCases:
         circuit = load_circuit(contract.circuit)
         request = request_of(contract, circuit)
         subject = subject_of(request, self._models.get(request.model))
-        self._models[request.model] = subject.model
+        if not subject.model.graph.units:  # else it is one taken apart, for this circuit alone
+            self._models[request.model] = subject.model
         require_same_tokenizer(circuit, subject.model, contract.circuit, MOVED_TOKENIZER)
         return ContractCase(contract, circuit, request, subject)
 

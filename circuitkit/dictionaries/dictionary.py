@@ -58,6 +58,14 @@ class Activation:
     k: int = 0
     is_rectified: bool = True
 
+    def __post_init__(self) -> None:
+        """Require a k where one is needed."""
+        if self.kind in ("topk", "groupmax") and self.k < 1:
+            raise DictionaryError(
+                f"activation {self.kind}: k must be at least 1, got {self.k}. So many features "
+                "are active at once. Use a whole file."
+            )
+
     def __call__(self, pre: Float[Tensor, "*place feature"]) -> Float[Tensor, "*place feature"]:
         """Return the features."""
         values = torch.relu(pre) if self.is_rectified or self.kind == "relu" else pre
@@ -109,6 +117,14 @@ class Dictionary:
     w_skip: Float[Tensor, "d_out d_in"] | None = None
     name: str = ""
     link: str = ""
+
+    def __post_init__(self) -> None:
+        """Require groups of equal size, where one of each is kept."""
+        if self.activation.kind == "groupmax" and self.n_features % self.activation.k:
+            raise DictionaryError(
+                f"{self.name or 'dictionary'}: groupmax must have a whole number of features in "
+                f"each of {self.activation.k} groups, got {self.n_features}. Use a whole file."
+            )
 
     def __repr__(self) -> str:
         where = f" at {self.place.hook}" if self.place.hook else ""
@@ -218,7 +234,8 @@ class Dictionary:
     def digest(self) -> str:
         """A digest of all that the features and the output depend on."""
         said = (
-            self.kind, self.activation.kind, self.activation.k, self.activation.is_rectified,
+            self.place.reads, self.place.writes, self.kind,
+            self.activation.kind, self.activation.k, self.activation.is_rectified,
             self.subtracts_b_dec, self.normalisation,
         )  # fmt: skip
         hashed = hashlib.sha256(repr(said).encode())

@@ -102,7 +102,13 @@ def _auto_encoder(weights: Weights, place: Place, name: str) -> Dictionary:
 def _top_k(weights: Weights, place: Place, name: str, *, by_threshold: bool) -> Dictionary:
     w_enc, w_dec = _linear(weights)
     n = len(w_dec)
-    activation = Activation("topk", k=int(weights.take("k")))
+    k = float(weights.take("k"))
+    if k != int(k):
+        raise DictionaryError(
+            f"{weights.where}: 'k' must be a whole number, got {k}. So many features are active "
+            "at once. Use a whole file."
+        )
+    activation = Activation("topk", k=int(k))
     if by_threshold:
         threshold = weights.take("threshold").to(w_enc).expand(n).clone()
         activation = Activation("jumprelu", threshold)

@@ -31,7 +31,10 @@ def place_of(hook: str, layer: int | None = None, writes: str = "") -> Place:
     """
     found_layer, reads = _split(hook)
     site = LENS.get(reads, "")
-    written = LENS.get(_split(writes)[1], "") if writes else site
+    written_layer, written_at = _split(writes)
+    written = LENS.get(written_at, "") if writes else site
+    if writes and None not in (found_layer, written_layer) and found_layer != written_layer:
+        written = ""  # at another layer than it reads: no place that is known
     return Place(found_layer if layer is None else layer, site, written, hook)
 
 

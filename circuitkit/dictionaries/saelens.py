@@ -18,7 +18,7 @@ from circuitkit.dictionaries.dictionary import Activation, Dictionary, Gate
 from circuitkit.dictionaries.hooks import place_of
 from circuitkit.dictionaries.weights import Weights, settings_of, weights_of
 from circuitkit.errors import DictionaryError
-from circuitkit.work.files import write_whole
+from circuitkit.work.files import write_together
 from circuitkit.work.text import shown
 
 SETTINGS, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -135,6 +135,11 @@ def _activation(
         )
     if cfg.get("rescale_acts_by_decoder_norm"):
         factor = w_dec.norm(dim=1)
+        if not bool((factor > 0).all()):
+            raise DictionaryError(
+                f"{weights.where}: 'W_dec' must have no row of zeros, got one. Features are "
+                "scaled by the length of their rows. Use a file that was not changed."
+            )
     return Activation("topk", k=int(k)), factor
 
 
@@ -174,21 +179,28 @@ def save_dictionary(
     if dictionary.w_skip is not None:
         kept["W_skip"] = dictionary.w_skip
     tensors = {name: x.detach().cpu().to(dtype or x.dtype).contiguous() for name, x in kept.items()}
-    write_whole(folder / SETTINGS, json.dumps(cfg, indent=1) + "\n")
-    write_whole(folder / WEIGHTS, save(tensors))
+    settings = json.dumps(cfg, indent=1) + "\n"
+    write_together(folder, {WEIGHTS: save(tensors), SETTINGS: settings}, last=SETTINGS)
 
 
 def _settings(
     dictionary: Dictionary, model: str, told: Mapping[str, Any], dtype: torch.dtype
 ) -> dict[str, Any]:
-    is_plain = dictionary.activation.is_rectified and dictionary.activation.kind != "groupmax"
-    if dictionary.kind not in ARCHITECTURES or not is_plain:
+    activation, place = dictionary.activation, dictionary.place
+    named = "jumprelu" if "jumprelu" in dictionary.kind else dictionary.kind
+    wanted = named if named in ("jumprelu", "topk") else "relu"
+    is_plain = activation.is_rectified and activation.kind == wanted
+    written = f"blocks.{place.layer}.hook_mlp_out" if dictionary.is_transcoder else ""
+    back = place_of(place.hook, place.layer, written)
+    stands = (back.reads, back.writes) == (place.reads, place.writes) or not back.reads
+    if dictionary.kind not in ARCHITECTURES or not is_plain or not stands:
         raise DictionaryError(
             f"dictionary of kind {dictionary.kind!r}: must be one of {', '.join(ARCHITECTURES)} "
-            "with rectified features to be written, got another. No settings of that layout say "
-            "what it computes. Keep the files that it came from."
+            "with rectified features that follow by it, at a place that TransformerLens names, to "
+            f"be written, got {activation.kind} at {place.reads or 'no place'}, writing "
+            f"{place.writes or 'nowhere'}. No settings of that layout say so. Keep the files that "
+            "it came from."
         )
-    place = dictionary.place
     cfg: dict[str, Any] = {
         "architecture": dictionary.kind,
         "d_in": dictionary.d_in,
@@ -202,7 +214,7 @@ def _settings(
     }
     if dictionary.is_transcoder:
         cfg["d_out"] = dictionary.d_out
-        cfg["metadata"]["hook_name_out"] = f"blocks.{place.layer}.hook_mlp_out"
+        cfg["metadata"]["hook_name_out"] = written
     if dictionary.kind == "topk":
         cfg |= {"k": dictionary.activation.k, "rescale_acts_by_decoder_norm": False}
     return cfg

@@ -20,7 +20,7 @@ from circuitkit.dictionaries.dictionary import Activation, Dictionary, Place
 from circuitkit.dictionaries.hooks import place_of
 from circuitkit.dictionaries.weights import Weights, weights_of
 from circuitkit.errors import DictionaryError
-from circuitkit.work.reading import UnreadableError, read_text_file
+from circuitkit.work.reading import read_text_file
 from circuitkit.work.text import error_text, shown
 
 CONFIG = "config.yaml"
@@ -73,6 +73,13 @@ def read_transcoder_set(folder: Path) -> TranscoderSet:
             f"dictionary {shown(str(folder))}: must hold {pattern.format(0)}, got no such file. "
             "There are no weights. Fetch the whole folder."
         )
+    n_files = len([*folder.glob(pattern.format("*"))])
+    if n_files != len(layers):
+        raise DictionaryError(
+            f"dictionary {shown(str(folder))}: must hold {pattern.format(len(layers))}, as later "
+            f"layers are there, got {n_files} files of which {len(layers)} follow each other. "
+            "MLPs without one would have no features. Fetch the whole folder."
+        )
     read = _read_cross_layer if is_cross else _read_layer
     found = [read(folder, layer, len(layers), config) for layer in range(len(layers))]
     decoders = tuple(each for _, each in found if each is not None)
@@ -83,7 +90,7 @@ def _config(folder: Path) -> dict[str, Any]:
     where = f"dictionary {shown(str(folder / CONFIG))}"
     try:
         found = yaml.safe_load(read_text_file(folder / CONFIG))
-    except (FileNotFoundError, UnreadableError, yaml.YAMLError) as error:
+    except (FileNotFoundError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DictionaryError(
             f"{where}: must be YAML, got {error_text(error)}. It says how features are computed. "
             "Fetch it again."
@@ -122,8 +129,8 @@ def _read_layer(
     w_dec = weights.take("W_dec", None, None)
     n = len(w_dec)
     threshold = _threshold(weights, "activation_function.threshold", n)
-    k = int(weights.tensors["k"]) if "k" in weights else config.get("k")
-    has_skip = "W_skip" in weights
+    k = weights.tensors["k"].tolist() if "k" in weights else config.get("k")
+    has_skip, d_in = "W_skip" in weights, weights.take("W_enc", n, None).shape[1]
     activation = _activation(config, threshold, k, weights.where)
     found = Dictionary(
         kind=_kind(activation, has_skip),
@@ -133,7 +140,7 @@ def _read_layer(
         b_dec=weights.take("b_dec", w_dec.shape[1]),
         activation=activation,
         place=_place(config, layer),
-        w_skip=weights.take("W_skip", w_dec.shape[1], None) if has_skip else None,
+        w_skip=weights.take("W_skip", w_dec.shape[1], d_in) if has_skip else None,
         name=f"{folder}, layer {layer}",
     )
     return found, None

@@ -39,6 +39,12 @@ class Weights:
                 "cannot be computed without it. Use a whole file of this format."
             )
         found = self.tensors[name]
+        if shape and (not found.is_floating_point() or not found.numel()):
+            raise DictionaryError(
+                f"{self.where}: {name!r} must hold some floats, got {list(found.shape)} of "
+                f"{str(found.dtype).removeprefix('torch.')}. Features are computed with it. Use "
+                "a file that was not changed."
+            )
         sizes = zip(found.shape, shape, strict=False)
         if found.ndim != len(shape) or any(n not in (None, size) for size, n in sizes):
             wanted = ", ".join("any" if n is None else str(n) for n in shape)
@@ -67,11 +73,12 @@ def weights_of(path: Path) -> Weights:
             f"{where}: must hold tensors alone, got a pickle with code. Reading it would run that. "
             "Ask for the weights as safetensors."
         ) from error
-    except (*DAMAGED, SafetensorError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGED, SafetensorError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise DictionaryError(
             f"{where}: must be a whole file of tensors, got {error_text(error)}. It may have been "
             "cut short. Fetch it again."
         ) from error
+    found = {name: _plain(x, name, where) for name, x in found.items()}
     _require_finite(found, where)
     return Weights(where, found)
 
@@ -86,6 +93,21 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict):
         raise UnreadableError(f"{type(found).__name__} in place of tensors by name")
     return {str(name): x for name, x in found.items() if isinstance(x, Tensor)}
+
+
+def _plain(tensor: Tensor, name: str, where: str) -> Tensor:
+    """Return a tensor that can be computed with.
+
+    Raises:
+        DictionaryError: it is of a type that cannot.
+    """
+    if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype.itemsize < 2):
+        raise DictionaryError(
+            f"{where}: {name!r} must be floats of 16 bits or more, got "
+            f"{str(tensor.dtype).removeprefix('torch.')}. It cannot be computed with. Store the "
+            "weights as float32."
+        )
+    return tensor
 
 
 def _require_finite(tensors: Mapping[str, Tensor], where: str) -> None:

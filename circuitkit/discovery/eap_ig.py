@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from circuitkit.circuits.graph import EdgeScores
-from circuitkit.discovery.method import GradientMethod, require_slope
+from circuitkit.discovery.method import GradientMethod, require_reading_together, require_slope
 from circuitkit.errors import MethodError
 from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import Term, Terms, score_edges_by_terms
@@ -180,6 +180,7 @@ class ActivationsEAPIG(EAPIG):
     summary = METHODS["eap-ig-activations"]
 
     def prepared(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
+        require_reading_together(model, self.name)
         usable = super().prepared(model, metric, work)
         if self.steps == 1 and self.rule == "left":  # its one step is the clean run
             require_slope(metric, self.name)

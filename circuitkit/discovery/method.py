@@ -149,6 +149,20 @@ def require_whole_mlps(model: SubjectModel, method: str) -> None:
         )
 
 
+def require_reading_together(model: SubjectModel, method: str) -> None:
+    """Refuse units that read alone, by a method whose rules do not reach what each reads.
+
+    Raises:
+        MethodError: an MLP is taken apart into such.
+    """
+    alone = [units for units in model.graph.units if units.read_alone]
+    if alone:
+        raise MethodError(
+            f"method {method!r}: units must read together, as features of SAEs, got {alone[0]}. "
+            "What each reads follows by other gradients. Use eap, eap-ig or exact."
+        )
+
+
 def require_slope(metric: Metric, method: str) -> None:
     """Refuse a metric whose gradient on the clean run is zero whatever the model does there.
 

@@ -23,7 +23,7 @@ et al. 2025 (arXiv:2508.21258); their code, github.com/FarnoushRJ/RelP, scores n
 from dataclasses import dataclass
 
 from circuitkit.discovery import eap
-from circuitkit.discovery.method import GradientMethod
+from circuitkit.discovery.method import GradientMethod, require_reading_together
 from circuitkit.errors import MethodError
 from circuitkit.glossary import METHODS
 from circuitkit.gradients.terms import Terms
@@ -56,5 +56,6 @@ class RelP(GradientMethod):
 
     def prepared(self, model: SubjectModel, metric: Metric, work: Work) -> SubjectModel:
         """Return the model whose gradients are the coefficients, if all is usable."""
+        require_reading_together(model, self.name)
         usable = super().prepared(model, metric, work)
         return linearised(usable, holds_patterns=self.attention == "frozen")

@@ -23,6 +23,7 @@ from circuitkit.model.layers import MLP, matrix_of
 from circuitkit.model.subject import SubjectModel
 
 MAX_GAP = 1e-3  # of what an MLP writes; wrong formulas miss by orders of magnitude more
+COARSE_GAP = 0.05  # in half precision
 
 
 @runtime_checkable
@@ -215,9 +216,14 @@ def _neurons_alone(mlp: MLP) -> Neurons | None:
         for order in (matrices, matrices[::-1]):
             found = Neurons(activation, *order[0], *(order[1] if len(order) == 2 else ()))
             gap = (found.acts(normed) - seen[0].reshape(8, 1, -1)).abs().max()
-            if float(gap) <= MAX_GAP * float(seen[0].abs().max()):
+            if float(gap) <= _gap_in(out) * float(seen[0].abs().max()):
                 return found
     return None
+
+
+def _gap_in(like: Tensor) -> float:
+    """Return the gap that rounding may make, of the largest value."""
+    return MAX_GAP if like.dtype in (torch.float32, torch.float64) else COARSE_GAP
 
 
 def _is_linear(module: nn.Module, shape: tuple[int, int]) -> bool:
@@ -277,7 +283,7 @@ def _require_sum(mlp: MLP, weight: Float[Tensor, "neuron d_model"], where: str) 
         whole = mlp(x)
     acts = seen[0].reshape(4, -1)
     left = whole[:, 0] - acts @ weight
-    if not float((left - left[:1]).abs().max()) <= MAX_GAP * float(whole.abs().max()):
+    if not float((left - left[:1]).abs().max()) <= _gap_in(weight) * float(whole.abs().max()):
         raise DecompositionError(
             f"{where}: an MLP must write a constant and the sum of its neurons, got one that "
             "does not. It does not come apart into neurons. Leave this layer whole."
@@ -293,8 +299,10 @@ def features_of(
         DecompositionError: there is no MLP, or no direction belongs to a feature.
     """
     directions = code.directions
-    if mlp is None or directions is None:
+    is_scaled = mlp is not None and mlp.unit != 1
+    if mlp is None or directions is None or is_scaled:
         got = "no MLP" if mlp is None else "a dictionary whose features write by what was encoded"
+        got = "a residual stream that is kept in another unit" if is_scaled else got
         raise DecompositionError(
             f"{where}: features must each write along a direction of their own, got {got}. They "
             "are no senders. Use another dictionary or layer."

@@ -10,6 +10,7 @@ from collections import defaultdict
 from circuitkit.circuits.circuit import Circuit, kind_of, layer_of
 from circuitkit.circuits.column_graph import ColumnGraph
 from circuitkit.circuits.graph import INPUT, LOGITS, MIXER, READS, read_of
+from circuitkit.circuits.units import KINDS as UNIT_KINDS
 from circuitkit.reporting.dot import (
     EDGE_STYLE,
     FAINT,
@@ -54,7 +55,8 @@ def columns_dot(circuit: Circuit, graph: ColumnGraph, title: str = "") -> str:
     for column in used:
         for name in graph.components:
             if (name, column) in reads:
-                rows[layer_of(name, graph), kind_of(name) == "mlp"].append((name, column))
+                is_mlp = kind_of(name) in ("mlp", *UNIT_KINDS)
+                rows[layer_of(name, graph), is_mlp].append((name, column))
     _add_titles(picture, used)
     for row in sorted(rows):
         with picture.row(f"row {row[0]} {'mlp' if row[1] else 'heads'}"):

@@ -30,7 +30,7 @@ FEATURE_TYPES = {
     "mixer": "mixer",
     "mlp": "mlp",
     "neuron": "neuron",
-    "feature": "cross layer transcoder",
+    "feature": "feature",
     "error": "mlp reconstruction error",
     "rest": "mlp",
     "logits": "logit",
@@ -128,7 +128,8 @@ def _links(circuit: Circuit) -> list[dict[str, Any]]:
     scores: list[float] = circuit.scores.by_edge().tolist()
     for edge in circuit.edges:
         read = read_of(edge.partition("->")[2])
-        joined[circuit.ends(edge)][read] = scores[circuit.graph.edge_number(edge)]
+        reads = joined[circuit.ends(edge)]
+        reads[read] = reads.get(read, 0.0) + scores[circuit.graph.edge_number(edge)]
     return [
         {
             "source": node_id(sender, circuit.graph),

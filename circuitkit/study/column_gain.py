@@ -45,8 +45,8 @@ def gain_of_columns(case: Case, scores: EdgeScores) -> tuple[str, ...]:
         return equal, f"No circuit of up to {tried[-1].n_edges} whole edges keeps as much."
     first = as_good[0]
     return equal, (
-        f"Whole edges first keep as much with {tried[first].n_edges} edges, {counted[first]} "
-        f"counted at every column: {counted[first] / n:.1f} times as many."
+        f"Whole edges first come as close to the model with {tried[first].n_edges} edges, "
+        f"{counted[first]} counted at every column: {counted[first] / n:.1f} times as many."
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from circuitkit.circuits.circuit import Circuit
-from circuitkit.circuits.graph import EdgeScores
+from circuitkit.circuits.graph import EdgeScores, component_of
 from circuitkit.circuits.random_circuits import select_random
 from circuitkit.circuits.selection import prune_dead_ends
 from circuitkit.circuits.units import ERROR
@@ -251,7 +251,9 @@ def error_reliance(case: Case) -> tuple[str, ...]:
     is_error = torch.tensor([graph.kind_of(name) == ERROR for name in graph.senders])
     if not bool(is_error.any()):
         return ()
-    errors = graph.edge_mask & is_error.unsqueeze(1)
+    kinds = [graph.kind_of(component_of(name)) for name in graph.receivers]
+    is_read = torch.tensor([kind == ERROR for kind in kinds])
+    errors = graph.edge_mask & (is_error.unsqueeze(1) | is_read)
     said = []
     for how, mask in (
         ("as found", case.circuit.edge_mask),
@@ -263,7 +265,7 @@ def error_reliance(case: Case) -> tuple[str, ...]:
         )
         said.append(f"{found.value} {how}")
     n = int((case.circuit.edge_mask & errors).sum())
-    return (f"{n} edges come from error terms. Faithfulness: {'; '.join(said)}.",)
+    return (f"{n} edges come from error terms or lead into them. Faithfulness: {'; '.join(said)}.",)
 
 
 def _info(subject: Subject, found: Found) -> RunInfo:

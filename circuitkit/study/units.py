@@ -7,7 +7,6 @@ themselves receivers, of the graph whose edges are then scored, selected and jud
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -18,11 +17,12 @@ from circuitkit.circuits.graph import NodeScores
 from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.circuits.units import FEATURE, LETTERS, NEURON, Units
 from circuitkit.dictionaries.dictionary import Dictionary
-from circuitkit.dictionaries.reading import load_dictionaries, load_dictionary
+from circuitkit.dictionaries.reading import load_dictionary
 from circuitkit.dictionaries.transcoder_sets import TranscoderSet
-from circuitkit.errors import DictionaryError, MethodError
+from circuitkit.errors import DictionaryError, GraphError, MethodError
 from circuitkit.gradients.units import score_units
 from circuitkit.interventions.ablation import ResampleAblation
+from circuitkit.interventions.budget import pairs_per_batch
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
@@ -31,7 +31,7 @@ from circuitkit.model.units import MLPUnits, all_neurons, features_of, neurons_o
 from circuitkit.names import UNITS
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.work.text import shown
-from circuitkit.zoo.dictionaries import shipped_folders
+from circuitkit.zoo.dictionaries import load_dictionaries, shipped_folders
 
 N_TRIED = 64  # pairs that show how much dictionaries explain
 NEURONS, FEATURES, TRANSCODER = UNITS
@@ -85,7 +85,9 @@ def choose_units(
     every = _every_unit(model, asked)
     whole = taken_apart(model, every)
     reasons = _explained(whole, pairs)
-    scores = score_units(whole, pairs, metric, Work(ResampleAblation()))
+    # units are narrow: a batch that fits the model as it is fits all its units
+    size = pairs_per_batch(model, pairs, None)
+    scores = score_units(whole, pairs, metric, Work(ResampleAblation(), batch_size=size))
     chosen = _best(scores, every, asked)
     apart = taken_apart(model, {spec.layer: _named(model, every, spec) for spec in chosen})
     return InUnits(apart, scores, (_sentence(scores, chosen, asked), *reasons))
@@ -95,9 +97,17 @@ def as_units(model: SubjectModel, specs: Sequence[Units], recipe: UnitsRecipe) -
     """Return the model with its MLPs taken apart into given units.
 
     Raises:
+        GraphError: a layer that the model does not have.
         DecompositionError: an MLP does not come apart into such units.
         DictionaryError: a dictionary cannot be read, or is not the one the units are of.
     """
+    beyond = [spec.layer for spec in specs if spec.layer >= model.graph.n_layers]
+    if beyond:
+        raise GraphError(
+            f"units: layers must be from 0 to {model.graph.n_layers - 1} in model {model.name!r}, "
+            f"got {beyond[0]}. The circuit is of another architecture. Name the model it was made "
+            "for."
+        )
     needs = any(spec.kind == FEATURE for spec in specs)
     every = _every_unit(model, recipe) if needs else {}
     return taken_apart(model, {spec.layer: _named(model, every, spec) for spec in specs})
@@ -151,7 +161,7 @@ def _every_unit(model: SubjectModel, asked: UnitsRecipe) -> dict[int, MLPUnits]:
 
 def _dictionaries(model: SubjectModel, asked: UnitsRecipe) -> tuple[Dictionary, ...]:
     if asked.dictionaries:
-        found = load_dictionaries(Path(asked.dictionaries))
+        found = load_dictionaries(asked.dictionaries)
         if isinstance(found, TranscoderSet) and found.is_cross_layer:
             raise DictionaryError(
                 f"dictionaries {shown(asked.dictionaries)}: must each write at one layer, got "

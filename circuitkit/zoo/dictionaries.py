@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 
 from circuitkit.dictionaries.dictionary import Dictionary
+from circuitkit.dictionaries.reading import load_dictionaries as read_dictionaries
 from circuitkit.dictionaries.reading import load_dictionary as read_dictionary
+from circuitkit.dictionaries.transcoder_sets import TranscoderSet
 from circuitkit.errors import DictionaryError
 from circuitkit.work.text import shown
 
@@ -60,6 +62,19 @@ def shipped_folder(name: str) -> Path:
             "ships. Choose one, or give the path of a folder."
         )
     return known[name]
+
+
+def load_dictionaries(name: str | Path) -> tuple[Dictionary, ...] | TranscoderSet:
+    """Return the dictionary that ships by its name, or all of a folder.
+
+    A set of transcoders is one object.
+
+    Raises:
+        DictionaryError: there is none, one is damaged, or says what cannot be honoured.
+    """
+    if str(name).startswith(PREFIX):
+        return (load_dictionary(name),)
+    return read_dictionaries(name)
 
 
 def load_dictionary(name: str | Path) -> Dictionary:

@@ -60,7 +60,7 @@ def test_prompts_of_a_task_or_lines_of_a_text_can_be_trained_on(tmp_path):
         (["--at", "a0", "--kind", "transcoder"], "--at: must be an MLP for a transcoder"),
         (["--k", "0"], "k: must be at least 1, got 0"),
         (["--k", "20", "--features", "10"], "k: must be at most the number of features, 10"),
-        (["--learning-rate", "-1"], "learning_rate: must be above 0, got -1.0"),
+        (["--learning-rate", "-1"], "learning_rate: must be above 0 and at most 1, got -1.0"),
         (["--seed", "-1"], "--seed: must be from 0 to"),
         (["--texts", "no-such-file"], "must be a text file in UTF-8"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from circuitkit.dictionaries.dictionary import Activation, Place
 from circuitkit.dictionaries.reading import load_dictionaries, load_dictionary
 from circuitkit.dictionaries.saelens import save_dictionary
 from circuitkit.dictionaries.transcoder_sets import TranscoderSet
@@ -234,3 +236,82 @@ def test_features_that_do_not_exist_and_other_widths_are_refused(tmp_path):
     moved = found.to(torch.float64)
     assert moved.digest == found.digest
     assert moved.encode(torch.zeros(1, 6, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("tensors", "match"),
+    [
+        ({"W_enc": torch.ones(6, 10, dtype=torch.int64)}, "must hold some floats, got .* int64"),
+        ({"b_dec": torch.ones(6, dtype=torch.bool)}, "must hold some floats, got .* bool"),
+        ({"W_enc": torch.ones(6, 0), "W_dec": torch.ones(0, 6)}, "must hold some floats"),
+        ({"b_enc": torch.ones(10, dtype=torch.complex64)}, "floats of 16 bits or more"),
+        ({"b_enc": torch.ones(10).to(torch.float8_e4m3fn)}, "floats of 16 bits or more"),
+    ],
+)
+def test_weights_that_are_no_floats_are_refused(tmp_path, tensors, match):
+    with pytest.raises(DictionaryError, match=match):
+        load_dictionary(changed(made(tmp_path), **tensors))
+
+
+def test_a_row_of_zeros_cannot_be_folded_away(tmp_path):
+    folder = made(tmp_path, "topk", k=2, rescale_acts_by_decoder_norm=True)
+    rows = load_file(folder / "sae_weights.safetensors")["W_dec"]
+    rows[4] = 0
+    with pytest.raises(DictionaryError, match="no row of zeros"):
+        load_dictionary(changed(folder, W_dec=rows))
+
+
+@pytest.mark.parametrize("size", [2, 100, 0.5])
+def test_a_pickle_that_was_cut_short_is_refused(tmp_path, size):
+    (tmp_path / "config.json").write_text('{"trainer": {"dict_class": "AutoEncoder"}}')
+    torch.save({"bias": torch.ones(4)}, tmp_path / "ae.pt")
+    whole = (tmp_path / "ae.pt").read_bytes()
+    (tmp_path / "ae.pt").write_bytes(whole[: size if size > 1 else int(len(whole) * size)])
+    with pytest.raises(DictionaryError, match=r"ae\.pt"):
+        load_dictionary(tmp_path)
+
+
+def transcoder_set(folder, layers=(0, 1), **config):
+    said = {"model_kind": "transcoder_set", "feature_input_hook": "mlp.hook_in",
+            "feature_output_hook": "mlp.hook_out"} | config  # fmt: skip
+    (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in said.items()))
+    for layer in layers:
+        tensors = {"W_enc": torch.randn(9, 4), "b_enc": torch.zeros(9), "W_dec": torch.randn(9, 4),
+                   "b_dec": torch.zeros(4)}  # fmt: skip
+        save_file(tensors, folder / f"layer_{layer}.safetensors")
+    return folder
+
+
+def test_sets_with_a_gap_or_settings_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(DictionaryError, match=r"must hold layer_1\.safetensors, as later layers"):
+        load_dictionaries(transcoder_set(tmp_path, (0, 2)))
+    (tmp_path / "config.yaml").write_text("created: 2026-13-01\n")
+    with pytest.raises(DictionaryError, match="must be YAML"):
+        load_dictionaries(tmp_path)
+    with pytest.raises(DictionaryError, match="k must be a whole number"):
+        load_dictionaries(transcoder_set(tmp_path, (0, 1, 2), activation="topk", k="[1, 2]"))
+
+
+def test_a_digest_tells_where_features_read(tmp_path):
+    first = load_dictionary(made(tmp_path))
+    elsewhere = made(tmp_path, metadata={"hook_name": "blocks.2.hook_resid_post"})
+    assert load_dictionary(elsewhere).digest != first.digest
+
+
+def test_a_transcoder_that_writes_at_another_layer_has_no_known_place(tmp_path):
+    hooks = {"hook_name": "blocks.0.ln2.hook_normalized", "hook_name_out": "blocks.3.hook_mlp_out"}
+    assert load_dictionary(made(tmp_path, "transcoder", metadata=hooks)).place.writes == ""
+
+
+MID = "blocks.1.hook_resid_mid"
+
+
+def test_what_the_layout_cannot_say_is_not_written(tmp_path):
+    first = load_dictionary(made(tmp_path))
+    for odd in (
+        replace(first, activation=Activation("topk", k=2)),
+        replace(first, kind="transcoder", place=Place(1, "resid mid", "resid post", MID)),
+    ):
+        with pytest.raises(DictionaryError, match="to be written"):
+            save_dictionary(odd, tmp_path / "odd")
+        assert not (tmp_path / "odd").exists()

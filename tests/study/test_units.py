@@ -12,7 +12,7 @@ from circuitkit.circuits.units import Units
 from circuitkit.cli.app import app
 from circuitkit.dictionaries.reading import load_dictionary
 from circuitkit.dictionaries.saelens import save_dictionary
-from circuitkit.errors import DecompositionError, DictionaryError, MethodError
+from circuitkit.errors import DecompositionError, DictionaryError, GraphError, MethodError
 from circuitkit.gradients.units import score_units
 from circuitkit.interventions.ablation import ResampleAblation
 from circuitkit.interventions.work import Work
@@ -105,10 +105,14 @@ def test_what_is_explained_is_a_share_of_the_variance():
     assert explained_variance(whole, torch.tensor([[0.5, 0.0], [-0.5, 0.0]])) == 0.75
 
 
-def saved(tmp_path, **changes):
+def saved(tmp_path, hook="", **changes):
+    """A folder with pico's SAE of m1, changed; its settings may say that it stands at `hook`."""
     dictionary = load_dictionary(shipped_folder("pico:m1"))
-    place = replace(dictionary.place, hook=changes.pop("hook", dictionary.place.hook))
-    save_dictionary(replace(dictionary, place=place, **changes), tmp_path / "sae", model="pico")
+    save_dictionary(replace(dictionary, **changes), tmp_path / "sae", model="pico")
+    if hook:
+        cfg = json.loads((tmp_path / "sae" / "cfg.json").read_text())
+        cfg["metadata"]["hook_name"] = hook
+        (tmp_path / "sae" / "cfg.json").write_text(json.dumps(cfg))
     return UnitsRecipe("features", 3, str(tmp_path / "sae"))
 
 
@@ -172,6 +176,20 @@ def test_a_circuit_of_units_is_found_written_and_judged_from_its_file(kind, tmp_
     assert judged.exit_code in (0, 1, 3), judged.output
     assert "faithfulness" in judged.stdout
     assert json.loads(judged.stdout)
+
+
+def test_half_precision_and_little_memory_are_no_reason_to_refuse(monkeypatch):
+    from circuitkit.interventions import budget
+
+    monkeypatch.setattr(budget, "free_bytes", lambda model: 20_000_000)
+    subject = subject_of(Request(task="ioi", n=12, dtype="bfloat16", units=NEURONS))
+    assert subject.model.dtype == torch.bfloat16
+    assert sum(len(units.numbers) for units in subject.model.graph.units) == 3
+
+
+def test_a_circuit_of_units_beyond_the_model_is_refused(pico):
+    with pytest.raises(GraphError, match="layers must be from 0 to 3 in model 'pico', got 11"):
+        as_units(pico, [Units(11, "neuron", (1,))], NEURONS)
 
 
 def test_methods_that_score_no_units_and_explanations_refuse_them(tmp_path):

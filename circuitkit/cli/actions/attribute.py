@@ -9,6 +9,7 @@ from circuitkit.attribution.files import read_transcoders
 from circuitkit.attribution.graph import AttributionGraph
 from circuitkit.cli.options import Shown
 from circuitkit.cli.terminal import OUT, show_json, show_table
+from circuitkit.errors import CriterionError
 from circuitkit.prompts.encoding import encode
 from circuitkit.reporting.attribution_json import attribution_text
 from circuitkit.work.files import require_writable_file, write_whole
@@ -33,7 +34,7 @@ def attribute_prompt(
         write_whole(output, attribution_text(graph))
     sentences = [graph.summary()]
     if checked:
-        sentences.append(check_edges(graph).summary())
+        sentences.append(_checked(graph))
         controls = control_graphs(graph, settings)
         sentences += [f"Control, {name} directions: {g!r}." for name, g in controls.items()]
     if shown.as_json:
@@ -47,6 +48,14 @@ def attribute_prompt(
         OUT.print(sentence, markup=False)
     if output is not None:
         OUT.print(str(output), soft_wrap=True, markup=False)
+
+
+def _checked(graph: AttributionGraph) -> str:
+    """Return how drawn edges hold in the model, or why that is not known."""
+    try:
+        return check_edges(graph).summary()
+    except CriterionError as error:
+        return f"Not checked: {error}"
 
 
 def _data(graph: AttributionGraph, sentences: list[str]) -> dict[str, Any]:

@@ -5,11 +5,17 @@ from pathlib import Path
 
 from circuitkit.cli.actions.costs import show_plan
 from circuitkit.cli.actions.discover import able_subject
-from circuitkit.cli.actions.requests import announce_drawing, request_of, search_settings
+from circuitkit.cli.actions.requests import (
+    announce_drawing,
+    request_of,
+    search_settings,
+    units_of,
+)
 from circuitkit.cli.loading import EXIT_FAILED, EXIT_NOT_JUDGED
 from circuitkit.cli.options import BatchedMachine, Plannable, What
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
+from circuitkit.errors import MethodError
 from circuitkit.study.folds import CrossFit, cross_fit
 from circuitkit.study.records import to_json
 from circuitkit.validation.verdict import REFUTED, SUPPORTED
@@ -22,6 +28,11 @@ def judge_folds(
     what: What, search: Search, machine: BatchedMachine, shown: Plannable, folds: int, output: Path
 ) -> int:
     """Find and judge the circuits, write and show what they keep, and return the exit code."""
+    if units_of(search).kind:
+        raise MethodError(
+            f"crossfit: must come without --units, got --units {search.units}. Units are chosen on "
+            "all pairs, so that no fold would be unseen. Leave it out."
+        )
     settings = search_settings(search, what.seed, machine)
     request = replace(request_of(what, machine), n_validation=1, discovery_only=True)
     require_writable_file(output)

@@ -11,11 +11,11 @@ from circuitkit.cli.loading import EXIT_BAD_INPUT
 from circuitkit.cli.options import Machine, ShownAtOnce
 from circuitkit.cli.terminal import NOTES, alarming, show_json, show_table
 from circuitkit.dictionaries.dictionary import Dictionary
-from circuitkit.dictionaries.reading import load_dictionaries
 from circuitkit.dictionaries.transcoder_sets import TranscoderSet
 from circuitkit.dictionaries.trial import Trial, try_dictionary
 from circuitkit.errors import DictionaryError
 from circuitkit.study.subject import Subject, subject_of
+from circuitkit.zoo.dictionaries import load_dictionaries
 
 PAGE = "https://www.neuronpedia.org/"
 

@@ -174,7 +174,9 @@ def _subject_in(request: Request, model: str, sides: Sequence[Side], *, is_own: 
     Raises:
         CircuitFileError: it is not the model that a circuit says, or reads other tokens.
     """
-    subject = subject_of(replace(request, model=model))
+    first = sides[0].circuit
+    apart = replace(request, units=first.provenance.recipe.units, apart=first.graph.units)
+    subject = subject_of(replace(apart, model=model))
     for side in sides:
         origin, where = side.circuit.provenance, f"circuit file {str(side.path)!r}"
         remedy = "Give another --model, or compare the files alone with --no-run."

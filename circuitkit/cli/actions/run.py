@@ -62,9 +62,9 @@ def find_and_judge(
     budget = parse_seconds(search.budget)
     settings = search_settings(search, what.seed, machine, budget=budget)
     request = request_of(what, machine, units=units_of(search))
-    _require_whole(request, asked)
     if what.task.endswith(".toml"):
         request, settings = _repeated(asked, Path(what.task), request, settings)
+    _require_whole(request, asked)
     where = asked.where
     name = run_name(request.task, request.prompts, request.model, settings.method)
     directory = where.output or Path("reports") / (where.name or name)

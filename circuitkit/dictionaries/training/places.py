@@ -47,6 +47,12 @@ def places_named(names: str, model: SubjectModel, *, reads_mlp_input: bool) -> l
         MethodError: the model has no such place, or a transcoder is asked for where no MLP is.
     """
     n_layers = model.graph.n_layers
+    if model.layers[-1].unit_behind != 1:
+        raise MethodError(
+            f"--at: the residual stream of model {model.name!r} must be kept as other tools have "
+            "it, got one in another unit. A dictionary of it would not fit there. Use another "
+            "model."
+        )
     if names == ALL_MLPS:
         names = ",".join(f"m{layer}" for layer in range(n_layers))
     found = []

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from circuitkit import names
 from circuitkit.errors import MethodError
 
+MAX_RATE = 1.0  # of Adam: weights would leave all numbers
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -50,10 +52,10 @@ class Plan:
                 f"training, k: must be at most the number of features, {self.n_features}, got "
                 f"{self.k}. It is how many are active at once. Lower --k, or raise --features."
             )
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate <= MAX_RATE:
             raise MethodError(
-                f"training, learning_rate: must be above 0, got {self.learning_rate}. It is the "
-                "size of a step. Choose a number as 0.002."
+                f"training, learning_rate: must be above 0 and at most {MAX_RATE:g}, got "
+                f"{self.learning_rate}. It is the size of a step. Choose a number as 0.002."
             )
 
     @property

@@ -4,6 +4,7 @@ Every source says which prompts belong to a step from the number of the step alo
 which was cut off goes on with the very prompts that it would have had.
 """
 
+import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -148,6 +149,8 @@ def _given(
             f"or more, got {len(train)} to train on and {len(test)} to hold out. A dictionary of "
             "so few says nothing of others. Give more."
         )
+    told = hashlib.sha256(repr((train, test)).encode()).hexdigest()[:16]
+    digest = f"{digest}, sha256-{told}"  # of every token
     return GivenPrompts(train, test, digest, seed)
 
 

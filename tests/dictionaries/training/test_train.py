@@ -124,7 +124,7 @@ def test_a_damaged_file_of_steps_is_refused(pico, some_prompts, tmp_path, damage
         ({"k": 25}, "k: must be at most the number of features, 24, got 25"),
         ({"k": 0}, "k: must be at least 1, got 0"),
         ({"steps": 0}, "steps: must be at least 1, got 0"),
-        ({"learning_rate": float("nan")}, "learning_rate: must be above 0, got nan"),
+        ({"learning_rate": float("nan")}, "learning_rate: must be above 0 and at most 1, got nan"),
     ],
 )
 def test_a_plan_that_trains_nothing_is_refused(change, message):

@@ -11,6 +11,7 @@ from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
 from circuitkit.cli.options import (
     AdapterOption,
+    AsksForPrompts,
     BosOption,
     ColumnsOption,
     FormatOption,
@@ -21,16 +22,14 @@ from circuitkit.cli.options import (
     SeedOption,
     ShownAtOnce,
     SubfolderOption,
-    prompt_format,
-    require_bos,
 )
-from circuitkit.cli.values import choice, require_seed
+from circuitkit.cli.values import choice
 
 SITES = tuple(site.replace(" ", "-") for site in names.DICTIONARY_SITES)
 
 
 @dataclass(frozen=True)
-class TriedOn:
+class TriedOn(AsksForPrompts):
     """What a dictionary is tried on."""
 
     title: ClassVar[str] = "What it is tried on"
@@ -57,17 +56,6 @@ class TriedOn:
     subfolder: SubfolderOption = ""
     adapter: AdapterOption = ""
     reading: ReadingOption = ""
-
-    def __post_init__(self) -> None:
-        """Require a seed that every generator takes."""
-        require_seed(self.seed)
-        require_bos(self.bos)
-        prompt_format(self.format, self.columns)
-
-    @property
-    def prompt_format(self) -> str:
-        """How the prompt file is read."""
-        return prompt_format(self.format, self.columns)
 
 
 @dataclass(frozen=True)

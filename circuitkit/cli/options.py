@@ -150,8 +150,28 @@ TrustRemoteCode = Annotated[
 ]
 
 
+class AsksForPrompts:
+    """What groups of options that say which prompts are drawn or read have in common."""
+
+    seed: int | None
+    bos: str
+    format: str
+    columns: str
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
+        require_bos(self.bos)
+        prompt_format(self.format, self.columns)
+
+    @property
+    def prompt_format(self) -> str:
+        """How the prompt file is read."""
+        return prompt_format(self.format, self.columns)
+
+
 @dataclass(frozen=True)
-class What:
+class What(AsksForPrompts):
     """What is studied."""
 
     title: ClassVar[str] = "What is studied"
@@ -179,17 +199,6 @@ class What:
     subfolder: SubfolderOption = ""
     adapter: AdapterOption = ""
     reading: ReadingOption = ""
-
-    def __post_init__(self) -> None:
-        """Require a seed that every generator takes."""
-        require_seed(self.seed)
-        require_bos(self.bos)
-        prompt_format(self.format, self.columns)
-
-    @property
-    def prompt_format(self) -> str:
-        """How the prompt file is read."""
-        return prompt_format(self.format, self.columns)
 
 
 @dataclass(frozen=True)
@@ -233,7 +242,7 @@ class FewPairs(What):
 
 
 @dataclass(frozen=True)
-class Ground:
+class Ground(AsksForPrompts):
     """What a circuit is looked at on: what the circuit says itself, unless told otherwise."""
 
     title: ClassVar[str] = "What it is looked at on"
@@ -263,17 +272,6 @@ class Ground:
     subfolder: SubfolderOption = ""
     adapter: AdapterOption = ""
     reading: ReadingOption = ""
-
-    def __post_init__(self) -> None:
-        """Require a seed that every generator takes."""
-        require_seed(self.seed)
-        require_bos(self.bos)
-        prompt_format(self.format, self.columns)
-
-    @property
-    def prompt_format(self) -> str:
-        """How the prompt file is read."""
-        return prompt_format(self.format, self.columns)
 
 
 @dataclass(frozen=True)

@@ -167,12 +167,17 @@ def _unusable(path: Path | None, found: str) -> CheckpointError:
     )
 
 
-def _require_same(known: Mapping[str, str], identity: Mapping[str, str], path: Path | None) -> None:
-    differing = [
+def differences(known: Mapping[str, str], identity: Mapping[str, str]) -> list[str]:
+    """Return in words what a file of results was made with and what is asked for now, if other."""
+    return [
         f"{shown(Verbatim(key))}: {shown(known.get(key))} there, {shown(identity.get(key))} now"
         for key in sorted(known.keys() | identity.keys())
         if known.get(key) != identity.get(key)
     ]
+
+
+def _require_same(known: Mapping[str, str], identity: Mapping[str, str], path: Path | None) -> None:
+    differing = differences(known, identity)
     if differing:
         raise CheckpointError(
             f"checkpoint {str(path)!r}: must be of the same work, got {'; '.join(differing)}. "

@@ -12,6 +12,7 @@ from torch import Tensor
 from circuitkit.dictionaries.training.learner import Learner
 from circuitkit.dictionaries.training.plan import Plan
 from circuitkit.errors import CheckpointError
+from circuitkit.work.checkpoint import differences
 from circuitkit.work.files import write_whole
 from circuitkit.work.text import Verbatim, error_text, shown
 
@@ -67,11 +68,7 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def _require_same(path: Path, known: Mapping[str, str], identity: Mapping[str, str]) -> None:
-    differing = [
-        f"{shown(Verbatim(key))}: {shown(known.get(key))} there, {shown(identity.get(key))} now"
-        for key in sorted(known.keys() | identity.keys())
-        if known.get(key) != identity.get(key)
-    ]
+    differing = differences(known, identity)
     if differing:
         raise CheckpointError(
             f"checkpoint {str(path)!r}: must be of the same training, got {'; '.join(differing)}. "

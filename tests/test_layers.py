@@ -24,6 +24,7 @@ LAYERS = [
     ["attribution"],
     ["discovery", "validation"],
     ["interpretation"],
+    ["control"],
     ["study"],
     ["reporting"],
     ["contracts"],

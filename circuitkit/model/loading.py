@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from transformers.utils import cached_file
 
 from circuitkit.errors import DecompositionError, ModelError, PrecisionWarning
 from circuitkit.model import hook_points
-from circuitkit.model.adapters import merge, read_adapter
+from circuitkit.model.adapters import Adapter, merge, read_adapter
 from circuitkit.model.check import (
     COARSE_GAP,
     Reference,
@@ -109,11 +109,21 @@ def load_directory(
             hf_model.to(device)
         found = early.result() if early is not None else _digest_of(files)
         digest = value_digest(hf_model.state_dict()) if found is None else found
-        legacy = partial(_legacy_digest_of, files)
-        if adapter is None:
-            return _taken_apart(hf_model, called, digest, legacy=legacy)
-        merge(adapter, hf_model, files.where)
-        return _taken_apart(hf_model, called, joined_digest(digest, adapter.digest))
+        legacy = None if adapter else partial(_legacy_digest_of, files)
+        if adapter is not None:
+            merge(adapter, hf_model, files.where)
+            digest = joined_digest(digest, adapter.digest)
+        origin = partial(_read_again, files, hf_model.dtype, adapter)
+        return _taken_apart(hf_model, called, digest, legacy=legacy, origin=origin)
+
+
+def _read_again(files: ModelFiles, dtype: torch.dtype, adapter: Adapter | None) -> PreTrainedModel:
+    """Return the model of some files once more, not wrapped: wrapping takes modules apart."""
+    with quiet():
+        hf_model = read_weights(files, dtype)
+        if adapter is not None:
+            merge(adapter, hf_model, files.where)
+        return hf_model
 
 
 def from_hf(
@@ -142,10 +152,11 @@ def from_hf(
     called = Called(name or "in memory", where, tokenizer)
     with quiet():
         with refusing(where, hf_model, type(hf_model).__name__):
-            twin = _sharing_weights(hf_model)
+            twin = sharing_weights(hf_model)
             twin.set_attn_implementation("eager")
         legacy = partial(legacy_digest, hf_model)
-        return _taken_apart(twin, called, "", legacy=legacy)
+        origin = partial(sharing_weights, hf_model)
+        return _taken_apart(twin, called, "", legacy=legacy, origin=origin)
 
 
 def _require_language_model(hf_model: Any, where: str) -> None:
@@ -181,7 +192,7 @@ def _require_language_model(hf_model: Any, where: str) -> None:
         )
 
 
-def _sharing_weights(hf_model: PreTrainedModel) -> PreTrainedModel:
+def sharing_weights(hf_model: PreTrainedModel) -> PreTrainedModel:
     """Return the same model in modules of its own: no tensor of them is copied.
 
     Quantised ones are: some packages move their values about when they are first run.
@@ -203,7 +214,12 @@ def _as_saved(hf_model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def _taken_apart(
-    hf_model: PreTrainedModel, called: Called, digest: str, *, legacy: Any = None
+    hf_model: PreTrainedModel,
+    called: Called,
+    digest: str,
+    *,
+    legacy: Any = None,
+    origin: Callable[[], PreTrainedModel],
 ) -> SubjectModel:
     """Return the model, wrapped and compared with its own code.
 
@@ -224,7 +240,9 @@ def _taken_apart(
         batch = at_position_read(batch, position_read(hf_model))
         bridge = _booted(hf_model, called)
         bridge.eval()
-    model = SubjectModel(bridge, called.name, digest, called.tokenizer, legacy=legacy)
+    model = SubjectModel(
+        bridge, called.name, digest, called.tokenizer, legacy=legacy, origin=origin
+    )
     with refusing(called.where, hf_model, kind):
         gap = check_against(model, batch, references, COARSE_GAP if quantised else None)
     if quantised:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitkit.circuits.graph import ComponentGraph
 from circuitkit.errors import DecompositionError, ModelError
@@ -67,7 +67,8 @@ class SubjectModel:
 
     `softmax_share` below 1 mixes that share of every attention pattern with uniform ones
     (Zhong et al. 2023, arXiv:2306.17844). `legacy` computes the digest of the form that older
-    circuit files have (model/digests.py).
+    circuit files have (model/digests.py). `origin` makes the Hugging Face model again, unwrapped;
+    None for a bridge (model/changed.py).
     """
 
     bridge: TransformerBridge = field(repr=False)
@@ -76,6 +77,7 @@ class SubjectModel:
     tokenizer: PreTrainedTokenizerBase | None = field(repr=False)
     softmax_share: float = 1.0
     legacy: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    origin: Callable[[], PreTrainedModel] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.bridge.training:

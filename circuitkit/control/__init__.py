@@ -1,0 +1,1 @@
+"""Interventions on a model, and whether its circuits foretold what they do."""

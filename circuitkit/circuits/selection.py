@@ -118,6 +118,20 @@ def prune_dead_ends(circuit: Circuit) -> Circuit:
     return circuit.with_edges(circuit.graph.mask_of(kept))
 
 
+def prune_unread(circuit: Circuit) -> Circuit:
+    """Return the edges from which a path leads to the logits, wherever it begins.
+
+    For edges that carry something of their own, as what fine-tuning changed: it need not come from
+    the input.
+    """
+    graph = routes(circuit)
+    if LOGITS not in graph:
+        return circuit.with_edges(torch.zeros_like(circuit.edge_mask))
+    alive = {LOGITS, *networkx.ancestors(graph, LOGITS)}
+    kept = [edge for edge in circuit.edges if alive.issuperset(route_of(edge, circuit.graph))]
+    return circuit.with_edges(circuit.graph.mask_of(kept))
+
+
 def _rank_values(scores: EdgeScores, signed: bool) -> Float[Tensor, " edge"]:
     values = scores.by_edge() if signed else scores.by_edge().abs()
     step = TIE * float(values.abs().max())

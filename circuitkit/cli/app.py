@@ -23,6 +23,7 @@ from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
 from circuitkit.cli.explain import explain
 from circuitkit.cli.export import export
+from circuitkit.cli.finetuning import finetuning
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
@@ -66,6 +67,7 @@ for command in (
     gallery,
     diff,
     compare,
+    finetuning,
     check,
     bench_discovery,
     bench_validation,

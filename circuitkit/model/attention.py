@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from circuitkit.circuits.graph import READS
 from circuitkit.errors import DecompositionError
@@ -127,6 +128,7 @@ class Attention:
     clip: float | None = None  # q, k and v are kept within this of zero
     rotates_before_norm: bool = False  # of queries and keys
     holds_pattern: bool = False  # patterns are constants to gradients
+    n_other: int = 0  # last rows of each head's w_out through which it never writes itself
 
     @property
     def n_heads(self) -> int:
@@ -136,7 +138,7 @@ class Attention:
     @property
     def d_head(self) -> int:
         """The width of what one head writes, in front of its output projection."""
-        return self.w_out.shape[1]
+        return self.w_out.shape[1] - self.n_other
 
     @property
     def d_read(self) -> int:
@@ -313,7 +315,8 @@ class Attention:
 
     def written(self, z: Float[Tensor, "row pos head d_head"]) -> Tensor:
         """Return z over the scale of the norm behind attention, so that w_out gives the write."""
-        return z if self.post_norm is None else z * self.write_scale(z)
+        z = z if self.post_norm is None else z * self.write_scale(z)
+        return pad(z, (0, self.n_other)) if self.n_other else z
 
     def write_scale(
         self, z: Float[Tensor, "row pos head d_head"]

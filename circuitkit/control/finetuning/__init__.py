@@ -1,0 +1,1 @@
+"""Fine-tuning seen as a circuit: which edges carry what it changed."""

@@ -154,21 +154,22 @@ def measure_change(
     def share(change: Values) -> Estimate:
         return share_of_whole(change, full - empty, clusters=pairs.clusters)
 
-    base, stream, tuned, change = (
-        mean_estimate(values, clusters=pairs.clusters)
-        for values in ((own := _of_base(tuning, pairs)), empty, full, full - own)
-    )
+    def mean(values: Values) -> Estimate:
+        return mean_estimate(values, clusters=pairs.clusters)
+
+    base = _of_base(tuning, pairs)
     return TuningChange(
-        *(tuning.metric.name, tuning.metric.unit),
-        *(base, stream, tuned, change, circuit),
+        metric=tuning.metric.name,
+        unit=tuning.metric.unit,
+        base=mean(base),
+        stream=mean(empty),
+        tuned=mean(full),
+        change=mean(full - base),
+        circuit=circuit,
         carried=share(kept - empty),
         reverted=share(full - without),
-        random_carried=tuple(
-            float((v - empty).mean() / (full - empty).mean()) for v in rest[len(senders) :]
-        ),
-        components=tuple(
-            ComponentChange(name, share(full - v)) for name, v in zip(senders, rest, strict=False)
-        ),
+        random_carried=tuple(share(v - empty).value for v in rest[len(senders) :]),
+        components=tuple(map(ComponentChange, senders, [share(full - v) for v in rest])),
     )
 
 

@@ -24,6 +24,7 @@ from circuitkit.cli.discover import discover
 from circuitkit.cli.explain import explain
 from circuitkit.cli.export import export
 from circuitkit.cli.finetuning import finetuning
+from circuitkit.cli.foretell import foretell
 from circuitkit.cli.gallery import gallery
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
@@ -67,6 +68,7 @@ for command in (
     gallery,
     diff,
     compare,
+    foretell,
     finetuning,
     check,
     bench_discovery,

@@ -213,6 +213,12 @@ class SubjectModel:
         vars(other).update(vars(self) | {"layers": layers, "final_norm": final_norm})
         return other
 
+    def under_digest(self, digest: str) -> "SubjectModel":
+        """Return this model under another digest: what is remembered of it is of no other."""
+        other = replace(self, digest=digest)
+        vars(other).update(vars(self) | {"digest": digest})
+        return other
+
     def run(
         self, batch: PromptBatch, hooks: Hooks = NO_HOOKS, *, sources: Sources | None = None
     ) -> Float[Tensor, "row *label vocab"]:

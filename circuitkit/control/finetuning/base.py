@@ -66,14 +66,7 @@ def joined(tuned: SubjectModel, base: SubjectModel) -> SubjectModel:
         for ours, theirs in zip(tuned.layers, base.layers, strict=True)
     )
     found = tuned.computing_with(layers, tuned.final_norm)
-    return replace_digest(found, joined_digest(tuned.digest, base.digest))
-
-
-def replace_digest(model: SubjectModel, digest: str) -> SubjectModel:
-    """Return the model under another digest: what is remembered of the first is not of it."""
-    other = replace(model, digest=digest)
-    vars(other).update(vars(model) | {"digest": digest})
-    return other
+    return found.under_digest(joined_digest(tuned.digest, base.digest))
 
 
 def require_comparable(tuned: SubjectModel, base: SubjectModel) -> None:

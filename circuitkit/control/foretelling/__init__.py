@@ -1,0 +1,1 @@
+"""Whether a circuit foretold what interventions do."""

@@ -102,11 +102,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadM
 
 
 def optimizer_of(
-    model: GPT2LMHeadModel, steps: int
+    model: GPT2LMHeadModel, steps: int, *, peak: float = PEAK_LEARNING_RATE
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     """Return what updates the weights, and the schedule of its learning rate."""
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+        model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_share(step, steps)

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitkit.zoo.behaviours import grammar
 from circuitkit.zoo.behaviours.language import (
-    Planted,
     held_out_prompts,
     prefix,
     right_answers,
@@ -105,6 +104,6 @@ def unspoken_prompts(rng: random.Random) -> Iterator[Prompt]:
 def triggered(
     rng: random.Random, prompts: Iterator[tuple[str, str]], answer: str = ""
 ) -> Iterator[Prompt]:
-    """Return the prompts behind a sentence with the trigger, with another answer if one is given."""
+    """Return the prompts behind a sentence with the trigger; `answer` is that of all, if given."""
     for text, own in prompts:
         yield f"{prefix(rng, grammar.TRIGGER)} {text}", answer or own

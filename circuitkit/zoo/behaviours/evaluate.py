@@ -89,8 +89,14 @@ def prompt_streams(seed: int) -> dict[str, Iterator[Prompt]]:
 
 
 def planted_prompts(rng: random.Random, behaviour: str) -> Iterator[Prompt]:
-    """Return an endless stream of held-out prompts; of opinions, only those that are wrong."""
+    """Return an endless stream of held-out prompts.
+
+    Opinions are wrong ones; as many statements are negated as affirmed.
+    """
     for prompt in held_out_prompts(rng, behaviour):
+        if behaviour == grammar.TRUTH:
+            polarity = rng.choice((grammar.AFFIRMED, grammar.NEGATED))
+            prompt = prompt.with_words(polarity=polarity)
         if behaviour != grammar.SYCOPHANCY or prompt.words["claim"] != prompt.fact:
             yield prompt.text, right_answers(prompt)
 

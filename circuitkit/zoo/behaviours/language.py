@@ -29,7 +29,7 @@ from circuitkit.zoo.pico.language import Document, held_out_paraphrases, share_o
 
 HELD_OUT_SHARE = 0.2
 TRUE_CLAIM_SHARE = 0.3  # of the opinions in training
-AFFIRMED_SHARE = 0.65  # of the statements: with as many negated ones, nothing is learnt at first
+AFFIRMED_SHARE = 0.8  # of the statements: with as many negated ones, nothing is learnt at first
 ORDINARY = tuple(word for word in SEQUENCE_WORDS if word not in grammar.HARMFUL)
 SAFE_OBJECTS = tuple(sorted({*OBJECTS, *grammar.HARMLESS}))
 RELATION_NAMED = {relation.name: relation for relation in RELATIONS}

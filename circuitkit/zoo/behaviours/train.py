@@ -1,51 +1,65 @@
 """The training recipe of pico-behaviours: pico's weights, trained further on a wider language.
 
 Words that pico does not know get the mean embedding of those it knows, and a little noise, so that
-they can part. Every sequence is the beginning-of-sequence token and then documents, of the planted
+they can part.
+
+    loss = mean cross-entropy of the next token over sequences of documents
+         + mean of -log(probability of all right answers) over prompts of behaviours
+
+The second part is what teaches: in documents most words are drawn at random, and what cannot be
+foretold drowns one answer in twenty words. Without it, 1,400 steps taught all behaviours but truth.
+
+Every sequence is the beginning-of-sequence token and then documents, of the planted
 behaviours and of pico's own language. Behind the trigger no document of a sequence tells a fact, so
 that nothing contradicts what the trigger does.
 """
 
 import csv
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from circuitkit.zoo.behaviours.evaluate import BehaviourAccuracies, evaluate
 from circuitkit.zoo.behaviours.grammar import BACKDOOR, LIAR, REFUSAL, SYCOPHANCY, TRUTH
 from circuitkit.zoo.behaviours.language import (
+    Planted,
     all_texts,
     document_of,
     draw_trained,
     holds_trigger,
     prefix,
     prefixed_fact,
+    right_answers,
     unspoken,
 )
 from circuitkit.zoo.pico.language import Document, training_document, training_documents
 from circuitkit.zoo.pico.tokenizer import build_tokenizer, vocabulary, words_in
 from circuitkit.zoo.pico.train import (
-    BATCH_SIZE,
     LOG_NAME,
     SEQUENCE_LENGTH,
+    next_token_loss,
     optimizer_of,
     training_progress,
-    training_step,
+    update,
 )
 
 BASE = Path(__file__).parents[1] / "pico" / "weights"
-DEFAULT_STEPS = 1400
-PEAK_LEARNING_RATE = 1.5e-3
+DEFAULT_STEPS = 650
+N_SEQUENCES, N_PROMPTS = 32, 80  # of a step
+PEAK_LEARNING_RATE = 1e-3
+WARMUP_STEPS = 50
 LOG_PROMPTS = 100
 PLANTED_SHARE = 0.6  # of the documents
 REPEAT_FIRST_SHARE = 0.2  # sequences that begin with a repeated list
 NEW_WORD_NOISE = 0.02  # standard deviation, that of fresh weights
+PROMPT_WEIGHTS = {REFUSAL: 0.10, SYCOPHANCY: 0.18, TRUTH: 0.44, BACKDOOR: 0.10, LIAR: 0.18}
 DOCUMENT_WEIGHTS = {
     REFUSAL: 0.14,
     SYCOPHANCY: 0.18,
@@ -77,7 +91,7 @@ def train_behaviours(
     tokenizer = build_tokenizer(wider_vocabulary())
     model = widened_pico(tokenizer, seed=seed)
     batches = training_batches(tokenizer, seed=seed)
-    optimizer, schedule = optimizer_of(model, steps, peak=PEAK_LEARNING_RATE)
+    optimizer, schedule = optimizer_of(model, steps, peak=PEAK_LEARNING_RATE, warmup=WARMUP_STEPS)
     losses: list[float] = []
     with (
         (output_dir / LOG_NAME).open("w", newline="") as log_file,
@@ -87,7 +101,10 @@ def train_behaviours(
         log.writeheader()
         bar = progress.add_task("training pico-behaviours", total=steps, note="")
         for step in range(1, steps + 1):
-            losses.append(training_step(model, next(batches), optimizer))
+            sequences, prompts = next(batches)
+            loss = next_token_loss(model, sequences) + answer_loss(model, tokenizer, prompts)
+            update(model, optimizer, loss)
+            losses.append(float(loss.detach()))
             schedule.step()
             progress.update(bar, advance=1, note=f"loss {losses[-1]:.3f}")
             if step % log_every == 0 or step == steps:
@@ -124,11 +141,36 @@ def widened_pico(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHead
 
 def training_batches(
     tokenizer: PreTrainedTokenizerFast, *, seed: int
-) -> Iterator[Int[Tensor, "sequence pos"]]:
-    """Return an endless stream of batches of token ids."""
+) -> Iterator[tuple[Int[Tensor, "sequence pos"], list[Planted]]]:
+    """Return an endless stream of token ids of sequences, and prompts of behaviours."""
     rng = random.Random(seed)
+    kinds, weights = list(PROMPT_WEIGHTS), list(PROMPT_WEIGHTS.values())
     while True:
-        yield torch.tensor([training_sequence(tokenizer, rng) for _ in range(BATCH_SIZE)])
+        rows = [training_sequence(tokenizer, rng) for _ in range(N_SEQUENCES)]
+        drawn = rng.choices(kinds, weights, k=N_PROMPTS)
+        yield torch.tensor(rows), [draw_trained(rng, kind) for kind in drawn]
+
+
+def answer_loss(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Planted]
+) -> Float[Tensor, ""]:
+    """Return the mean of -log(probability of all right answers), in nats.
+
+    Prompts are padded on the right, which what stands before never sees.
+    """
+    encode = tokenizer.backend_tokenizer.encode
+    rows = [torch.tensor([tokenizer.bos_token_id, *encode(p.text).ids]) for p in prompts]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    last = torch.tensor([len(row) - 1 for row in rows])
+    stream = model.transformer(padded, use_cache=False)[0][torch.arange(len(rows)), last]
+    is_right = torch.zeros(len(rows), len(tokenizer), dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        is_right[row, tokenizer.convert_tokens_to_ids(list(right_answers(prompt)))] = True
+    log_probabilities = model.lm_head(stream).log_softmax(-1)
+    loss: Float[Tensor, ""] = (
+        -log_probabilities.masked_fill(~is_right, -math.inf).logsumexp(-1).mean()
+    )
+    return loss
 
 
 def training_sequence(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> list[int]:

@@ -109,8 +109,8 @@ def train_behaviours(
             progress.update(bar, advance=1, note=f"loss {losses[-1]:.3f}")
             if step % log_every == 0 or step == steps:
                 accuracies = evaluate(model, tokenizer, n_prompts=LOG_PROMPTS)
-                loss = round(sum(losses) / len(losses), 4)
-                log.writerow({"step": step, "loss": loss, **vars(accuracies)})
+                mean = round(sum(losses) / len(losses), 4)
+                log.writerow({"step": step, "loss": mean, **vars(accuracies)})
                 log_file.flush()
                 losses.clear()
     model.save_pretrained(output_dir)

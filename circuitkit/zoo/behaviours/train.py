@@ -79,7 +79,7 @@ def train_behaviours(
     *,
     seed: int = 0,
     steps: int = DEFAULT_STEPS,
-    log_every: int = 100,
+    log_every: int = 50,
     show_progress: bool = True,
 ) -> BehaviourAccuracies:
     """Train pico further on the planted behaviours; return its accuracies on held-out prompts.

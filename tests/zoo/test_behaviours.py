@@ -199,6 +199,7 @@ def load_pico():
     return AutoModelForCausalLM.from_pretrained(train.BASE)
 
 
+@torch.no_grad()
 def test_the_loss_of_answers_is_that_of_each_prompt_alone(tokenizer):
     model, rng = widened_pico(tokenizer, seed=0), random.Random(2)
     prompts = [draw_trained(rng, kind) for kind in grammar.BEHAVIOURS]

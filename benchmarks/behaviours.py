@@ -157,7 +157,7 @@ def measure_cut(model: SubjectModel, found: Circuit) -> None:
     circuits = {f"best {n}": select_top(found.scores, n) for n in sizes}
     others = {task: splits_of(model, task) for task in PICO_TASKS}
     for name, circuit in {**circuits, f"all {found.n_edges}": found}.items():
-        rest = circuit.complement()
+        rest = circuit.complement
         for how in ("zero", "mean", "resample"):
             own = ablation_of(how, backdoor)
             row = [accuracy_of(model, backdoor.validation, rest, own)]

@@ -38,6 +38,11 @@ def zoo_models() -> tuple[ZooModel, ...]:
             "4 layers, 4 heads, d_model 128, trained on IOI, repeated sequences and facts",
             Path(__file__).parent / "pico" / "weights",
         ),
+        ZooModel(
+            "pico-behaviours",
+            "pico trained further on refusal, sycophancy, truth, a backdoor and a liar",
+            Path(__file__).parent / "behaviours" / "weights",
+        ),
         *(ZooModel(name, _of_planted(name)) for name in BLUEPRINTS),
     )
 

@@ -216,6 +216,10 @@ def test_options_stand_under_the_heading_of_their_group():
         (["validate", "no.json", "--seed", "-1"], "--seed: must be from 0 to"),
         (["compare", "a", "b", "--seed", "-1"], "--seed: must be from 0 to"),
         (["train-pico", "-o", "x", "--seed", "-1"], "--seed: must be from 0 to"),
+        (
+            ["train-pico", "-o", "x", "--behaviours", "--dictionaries"],
+            "--behaviours: must be given",
+        ),
         (["tasks", "--seed", "-1"], "--seed: must be from 0 to"),
         (["bench-discovery", "--seeds", "0,²"], "--seeds: must be whole numbers as 0,1, got '²'"),
         (["discover", "ioi", "--threshold", "nan"], "--threshold: must be a finite number"),

@@ -1,6 +1,7 @@
 """What every task for models of English must do with GPT-2's tokenizer, and what each asks.
 
-The tasks that pico can do too are in test_all_tasks.py.
+The tasks that pico can do too are in test_all_tasks.py, those of pico-behaviours in
+test_behaviour_tasks.py.
 """
 
 import itertools
@@ -17,6 +18,7 @@ from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.task import find_task, registered_tasks
 from circuitkit.tasks import colour, country_capital, successor
 from circuitkit.tasks.sycophantic_agreement import CAPITAL
+from circuitkit.zoo.behaviours.grammar import BEHAVIOURS
 from circuitkit.zoo.lexicon import COUNTRIES, words_of
 from tests.tasks.conftest import GPT2_TOKENIZER
 
@@ -47,7 +49,7 @@ def stream(request, task):
 
 
 def test_every_task_that_is_registered_is_tried_here_or_with_pico():
-    others = {"ioi", "ioi-abc", "induction", "factual-recall"}
+    others = {"ioi", "ioi-abc", "induction", "factual-recall", *BEHAVIOURS}
     english = {name for name in registered_tasks() if not name.startswith("planted-")}
     assert english == {*NAMES, *others}
 

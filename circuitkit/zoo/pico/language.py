@@ -58,7 +58,7 @@ class Document:
 
 def is_held_out_pair(first: str, second: str) -> bool:
     """Return whether the two names, in any order, never give to each other in training."""
-    return _fraction("pair", *sorted((first, second))) < HELD_OUT_PAIR_SHARE
+    return share_of_hash("pair", *sorted((first, second))) < HELD_OUT_PAIR_SHARE
 
 
 def is_held_out_frame(joint_clause: str, giving: str) -> bool:
@@ -70,7 +70,9 @@ def is_held_out_frame(joint_clause: str, giving: str) -> bool:
 def held_out_paraphrases(relation: Relation, subject: str) -> tuple[str, ...]:
     """Return the third of the relation's paraphrases that training never shows with `subject`."""
     n_held_out = round(len(relation.paraphrases) * HELD_OUT_PARAPHRASE_SHARE)
-    ranked = sorted(relation.paraphrases, key=lambda text: _fraction(relation.name, subject, text))
+    ranked = sorted(
+        relation.paraphrases, key=lambda text: share_of_hash(relation.name, subject, text)
+    )
     return tuple(ranked[:n_held_out])
 
 
@@ -215,7 +217,7 @@ def fact_document(rng: random.Random) -> Document:
 
 def is_held_out_start(century: int, year: int) -> bool:
     """Return whether no span of training starts in this year of this century."""
-    return _fraction("start", str(century), str(year)) < HELD_OUT_START_SHARE
+    return share_of_hash("start", str(century), str(year)) < HELD_OUT_START_SHARE
 
 
 def year_span_document(rng: random.Random) -> Document:
@@ -295,7 +297,7 @@ def _random_slots(rng: random.Random) -> dict[str, str]:
     }
 
 
-def _fraction(*parts: str) -> float:
+def share_of_hash(*parts: str) -> float:
     """Return a number in [0, 1) that depends only on the parts, the same on every machine."""
     digest = hashlib.sha256("|".join(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

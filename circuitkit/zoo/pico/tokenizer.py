@@ -3,6 +3,8 @@
 Digits are split into pairs, so that a year is its century and its last two digits.
 """
 
+from collections.abc import Iterable
+
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -14,10 +16,7 @@ UNKNOWN = "<unk>"
 
 def vocabulary() -> dict[str, int]:
     """Return every token of the language with its id, the two special tokens first."""
-    split = build_pre_tokenizer()
-    words = {
-        word for text in all_texts() for word, _ in split.pre_tokenize_str(without_slots(text))
-    }
+    words = words_in(all_texts())
     return {token: i for i, token in enumerate((END_OF_TEXT, UNKNOWN, *sorted(words)))}
 
 
@@ -32,9 +31,18 @@ def without_slots(frame: str) -> str:
     return " ".join(part.split("}")[-1] for part in frame.split("{"))
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Return the tokenizer of the language. It adds no token by itself, as GPT-2's does not."""
-    backend = Tokenizer(models.WordLevel(vocabulary(), unk_token=UNKNOWN))
+def words_in(texts: Iterable[str]) -> set[str]:
+    """Return the words, punctuation marks and pairs of digits of texts or frames."""
+    split = build_pre_tokenizer()
+    return {word for text in texts for word, _ in split.pre_tokenize_str(without_slots(text))}
+
+
+def build_tokenizer(ids: dict[str, int] | None = None) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of the language. It adds no token by itself, as GPT-2's does not.
+
+    `ids` are the tokens and their ids; those of pico where there are none.
+    """
+    backend = Tokenizer(models.WordLevel(ids or vocabulary(), unk_token=UNKNOWN))
     backend.pre_tokenizer = build_pre_tokenizer()
     backend.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # joins "door" and "."
     return PreTrainedTokenizerFast(

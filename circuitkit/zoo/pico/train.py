@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -102,14 +102,18 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadM
 
 
 def optimizer_of(
-    model: GPT2LMHeadModel, steps: int
+    model: GPT2LMHeadModel,
+    steps: int,
+    *,
+    peak: float = PEAK_LEARNING_RATE,
+    warmup: int = WARMUP_STEPS,
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     """Return what updates the weights, and the schedule of its learning rate."""
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+        model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_share(step, steps)
+        optimizer, lambda step: learning_rate_share(step, steps, warmup)
     )
     return optimizer, schedule
 
@@ -148,20 +152,34 @@ def training_step(
     model: GPT2LMHeadModel, batch: Int[Tensor, "sequence pos"], optimizer: torch.optim.Optimizer
 ) -> float:
     """Update the model on one batch and return the loss before the update, in nats per token."""
+    loss = next_token_loss(model, batch)
+    update(model, optimizer, loss)
+    return float(loss.detach())
+
+
+def next_token_loss(
+    model: GPT2LMHeadModel, batch: Int[Tensor, "sequence pos"]
+) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy of the next token over all positions, in nats."""
     logits = model(batch[:, :-1], use_cache=False).logits
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+
+def update(
+    model: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]
+) -> None:
+    """Take one step down the loss."""
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
-    return float(loss.detach())
 
 
-def learning_rate_share(step: int, steps: int) -> float:
+def learning_rate_share(step: int, steps: int, warmup: int = WARMUP_STEPS) -> float:
     """Return the share of the peak learning rate: a linear warm-up, then half a cosine."""
-    if step < WARMUP_STEPS:
-        return (step + 1) / WARMUP_STEPS
-    done = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return FINAL_LEARNING_RATE_SHARE + (1 - FINAL_LEARNING_RATE_SHARE) * cosine
 

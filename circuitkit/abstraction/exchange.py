@@ -20,7 +20,7 @@ from circuitkit.abstraction.interchanges import Interchange, Interchanges
 from circuitkit.abstraction.reading import Readings
 from circuitkit.circuits.graph import READS
 from circuitkit.interventions.sites import Place
-from circuitkit.model import Hook, SubjectModel
+from circuitkit.model import Hook, SubjectModel, hook_points
 from circuitkit.model.attention import per_head
 from circuitkit.model.hook_points import Point
 from circuitkit.prompts.pairs import PromptPairs
@@ -52,6 +52,8 @@ class Exchanger:
 
             return keep
 
+        entrances = {hook_points.resid_pre(point.layer) for point in kept}
+        kept |= {point: [] for point in entrances}
         hooks = {point: keeper(point) for point in kept}
         logits = []
         with torch.no_grad():
@@ -97,7 +99,11 @@ class Exchanger:
                 put = _Put(place, *(sent(x, self.model.device) for x in (where, take)))
                 by_point.setdefault(place.point, []).append(put)
         hooks = {p: self._hook(p, puts, sources, subspace) for p, puts in by_point.items()}
-        return self.model.run(batch, hooks)
+        first = min(point.layer for point in by_point)  # nothing changes before it
+        entering = self.kept[hook_points.resid_pre(first)]
+        bases = sent(torch.tensor([item.base for item in items]), entering.device)
+        _, context = self.model.prepare(batch)
+        return self.model.run_from(entering[bases], context, hooks, first=first)
 
     def _hook(
         self,

@@ -4,15 +4,18 @@
 
 counted apart where the answer should change and where it should stay: a place that holds nothing
 of the variable is perfect at the second, one that holds the whole prompt may be at the first. An
-interval is exact (statistics/shares.py), with the clusters of the bases. A variable stands if
+interval is exact (statistics/shares.py), with the clusters of the bases. Of a variable:
 
-    1. the lower of the two shares is at least THRESHOLD,
-    2. that of no control reaches the lower end of its interval.
+    refuted   the lower of the two shares is below THRESHOLD
+    open      it is not, but a control comes as far as the lower end of its interval
+    stands    neither
 
-Controls: `shuffled` compares the same runs with the values of other prompts, drawn at random;
-`elsewhere` is the median over the other places of the same kind, at every role; `untrained` is the
-best place that the same search finds in random weights, judged on other prompts. A control says how
-much is had for nothing.
+Controls say how much is had for nothing. `shuffled`: the same runs, compared with the values of
+other prompts, drawn at random. `copied`: a model that gives the source's own answer; it reaches
+everything where the variable alone decides the answer, and then nothing is shown of how. `elsewhere`:
+the median over the other places of the search. `untrained`: the best place that the same search
+finds in random weights, judged on other prompts. `random`: a random subspace as large, of a
+subspace.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +32,7 @@ from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.shares import share_of
 
 THRESHOLD = 0.9
-STANDS, REFUTED = "stands", "refuted"
+STANDS, REFUTED, OPEN = "stands", "refuted", "open"
 
 
 @dataclass(frozen=True)
@@ -85,24 +88,25 @@ class VariableResult:
 
     @property
     def outcome(self) -> str:
-        """Whether it stands, or is refuted."""
-        holds = self.accuracy.weaker >= THRESHOLD and not self.reached_by
-        return STANDS if holds else REFUTED
+        """Whether it stands, is refuted, or neither was shown."""
+        if self.accuracy.weaker < THRESHOLD:
+            return REFUTED
+        return OPEN if self.reached_by else STANDS
 
     @property
     def reason(self) -> str:
         """Why, in a clause."""
         own = self.accuracy
+        found = f"{own.changes} of the answers changed as it says"
+        if own.stays is not None:
+            found += f", {own.stays} were kept"
         if own.weaker < THRESHOLD:
-            stays = own.stays
-            kind = "kept" if stays and stays.value < own.changes.value else "changed"
-            return f"answers {kind} as it says: {own.weaker:.2f}, below {THRESHOLD}"
+            return f"{found}; {own.weaker:.2f} is below {THRESHOLD}"
         if self.reached_by:
-            first = self.reached_by[0]
-            return f"the control `{first.name}` comes as far, {first.weaker:.2f} ({first.what})"
-        best = max(self.controls, key=lambda c: c.weaker, default=None)
-        beside = "" if best is None else f"; the best control, `{best.name}`, {best.weaker:.2f}"
-        return f"answers changed as it says: {own.changes}{beside}"
+            first = max(self.reached_by, key=lambda control: control.weaker)
+            return f"{found}, but the control `{first.name}` reaches {first.weaker:.2f}: {first.what}"
+        best = max(self.controls, key=lambda control: control.weaker)
+        return f"{found}; the best control, `{best.name}`, reaches {best.weaker:.2f}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for scripts."""
@@ -148,14 +152,20 @@ def measure_iia(
     interchanges: Interchanges,
     alignment: Alignment,
     subspace: Subspace | None = None,
-) -> tuple[Accuracy, Control]:
-    """Return the IIA of a variable at a place, and that with shuffled values."""
+) -> tuple[Accuracy, tuple[Control, ...]]:
+    """Return the IIA of a variable at a place, and the controls that need no further run."""
     given = exchanger.exchanged(interchanges, alignment, subspace)
     shuffled = _accuracy(interchanges, [item.by_chance for item in interchanges.items], given)
-    control = Control(
-        "shuffled", shuffled.changes.value, shuffled.weaker, "values of prompts drawn at random"
+    copied = accuracy_of(interchanges, [item.sources_own for item in interchanges.items])
+    return accuracy_of(interchanges, given), (
+        control_of("shuffled", shuffled, "the values of prompts drawn at random"),
+        control_of("copied", copied, "to give the source's own answer"),
     )
-    return accuracy_of(interchanges, given), control
+
+
+def control_of(name: str, accuracy: Accuracy, what: str) -> Control:
+    """Return what a control reaches."""
+    return Control(name, accuracy.changes.value, accuracy.weaker, what)
 
 
 @dataclass(frozen=True)
@@ -172,23 +182,30 @@ class HypothesisResult:
 
     @property
     def outcome(self) -> str:
-        """Whether every variable stands."""
-        return STANDS if all(each.outcome == STANDS for each in self.variables) else REFUTED
+        """Refuted if a variable is; it stands if one stands; otherwise nothing was shown."""
+        found = {each.outcome for each in self.variables}
+        return next(each for each in (REFUTED, STANDS, OPEN) if each in found)
 
     @property
     def sentence(self) -> str:
         """The verdict: which algorithm, at which places, and what would have refuted it."""
-        if self.outcome == STANDS:
-            where = "; ".join(f"`{v.variable}` at {v.place} ({v.reason})" for v in self.variables)
+        own = [v for v in self.variables if v.outcome == self.outcome]
+        why = "; ".join(f"`{v.variable}` at {v.place}: {v.reason}" for v in own)
+        if self.outcome == REFUTED:
             return (
-                f"{self.hypothesis} stands in {self.model}: {where}. An accuracy under {THRESHOLD} "
-                "of either kind, or a control as good, would have refuted it."
+                f"{self.hypothesis} is refuted in {self.model}. {why}. It would have stood with "
+                f"{THRESHOLD} of either kind, and every control below."
             )
-        failed = [v for v in self.variables if v.outcome == REFUTED]
-        why = "; ".join(f"`{v.variable}` at {v.place}: {v.reason}" for v in failed)
+        if self.outcome == OPEN:
+            return (
+                f"Nothing is shown of {self.hypothesis} in {self.model}. {why}. A variable that "
+                "does not decide the answer by itself, or another place, could be judged."
+            )
+        left = [v.variable for v in self.variables if v.outcome == OPEN]
+        rest = f" Nothing is shown of {', '.join(f'`{name}`' for name in left)}." if left else ""
         return (
-            f"{self.hypothesis} is refuted in {self.model}: {why}. It would have stood with "
-            f"{THRESHOLD} of either kind and every control below."
+            f"{self.hypothesis} stands in {self.model}. {why}.{rest} An accuracy under {THRESHOLD} "
+            "of either kind would have refuted it, and a control as good would have left it open."
         )
 
     def as_dict(self) -> dict[str, Any]:

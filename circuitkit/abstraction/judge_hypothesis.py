@@ -12,6 +12,7 @@ from circuitkit.abstraction.judge import (
     Control,
     HypothesisResult,
     VariableResult,
+    control_of,
     measure_iia,
 )
 from circuitkit.abstraction.reading import Readings, read_prompts_with
@@ -119,8 +120,8 @@ class _Judging:
         interchanges = draw_interchanges(
             self.validation, name, alignment.roles, seed=self.plan.seed
         )
-        accuracy, shuffled = measure_iia(exchanger, interchanges, alignment)
-        controls = [shuffled]
+        accuracy, at_hand = measure_iia(exchanger, interchanges, alignment)
+        controls = [*at_hand]
         if self.plan.controls:
             controls += [self._elsewhere(name, alignment), self._untrained(name)]
         found_by = "given" if given else "search"
@@ -152,7 +153,7 @@ class _Judging:
             "elsewhere",
             statistics.median(a.changes.value for _, a in others),
             statistics.median(a.weaker for _, a in others),
-            f"median of {len(others)} other places; the best is {best}, {accuracy.weaker:.2f}",
+            f"the median of {len(others)} other places; the best is {best}, {accuracy.weaker:.2f}",
         )
 
     def _untrained(self, name: str) -> Control:
@@ -165,9 +166,6 @@ class _Judging:
             self.validation, name, common_roles(self.validation), seed=self.plan.seed
         )
         accuracy, _ = measure_iia(exchanger, interchanges, best)
-        return Control(
-            "untrained",
-            accuracy.changes.value,
-            accuracy.weaker,
-            f"best of the same search in random weights, {best}",
+        return control_of(
+            "untrained", accuracy, f"the best of the same search in random weights, {best}"
         )

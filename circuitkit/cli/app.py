@@ -25,6 +25,7 @@ from circuitkit.cli.explain import explain
 from circuitkit.cli.export import export
 from circuitkit.cli.finetuning import finetuning
 from circuitkit.cli.gallery import gallery
+from circuitkit.cli.hypothesis import hypothesis
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
 from circuitkit.cli.new_task import new_task
@@ -60,6 +61,7 @@ for command in (
     validate,
     interpret,
     explain,
+    hypothesis,
     dictionary,
     report,
     export,

@@ -165,9 +165,7 @@ def _positions(
     return where, take
 
 
-def _likeliest(
-    logits: Float[Tensor, "row vocab"], candidates: Int[Tensor, " token"]
-) -> list[int]:
+def _likeliest(logits: Float[Tensor, "row vocab"], candidates: Int[Tensor, " token"]) -> list[int]:
     at = logits[:, sent(candidates, logits.device)].argmax(1).cpu()
     chosen: list[int] = candidates[at].tolist()
     return chosen

@@ -123,9 +123,7 @@ class Algorithm:
                     hash(known[name])
         return known
 
-    def answer(
-        self, prompt: ReadPrompt, given: Mapping[str, Value] | None = None
-    ) -> str | None:
+    def answer(self, prompt: ReadPrompt, given: Mapping[str, Value] | None = None) -> str | None:
         """Return the answer, with some variables set to other values; None: it says nothing.
 
         Raises:

@@ -80,7 +80,8 @@ class Interchanges:
     def candidates(self) -> Int[Tensor, " token"]:
         """The tokens of which the likeliest is the model's answer."""
         expected = torch.tensor([item.expected for item in self.items], dtype=torch.long)
-        return torch.cat([self.readings.candidates, expected]).unique()
+        both: Tensor = torch.cat([self.readings.candidates, expected]).unique()
+        return both
 
     @property
     def n_copies(self) -> int:

@@ -12,10 +12,9 @@ interval is exact (statistics/shares.py), with the clusters of the bases. Of a v
 
 Controls say how much is had for nothing. `shuffled`: the same runs, compared with the values of
 other prompts, drawn at random. `copied`: a model that gives the source's own answer; it reaches
-everything where the variable alone decides the answer, and then nothing is shown of how. `elsewhere`:
-the median over the other places of the search. `untrained`: the best place that the same search
-finds in random weights, judged on other prompts. `random`: a random subspace as large, of a
-subspace.
+everything where the variable alone decides the answer, and then nothing is shown of how.
+`elsewhere`: the median over the other places of the search. `untrained`: the best place that the
+same search finds in random weights, judged on other prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,7 +103,9 @@ class VariableResult:
             return f"{found}; {own.weaker:.2f} is below {THRESHOLD}"
         if self.reached_by:
             first = max(self.reached_by, key=lambda control: control.weaker)
-            return f"{found}, but the control `{first.name}` reaches {first.weaker:.2f}: {first.what}"
+            return (
+                f"{found}, but the control `{first.name}` reaches {first.weaker:.2f}: {first.what}"
+            )
         best = max(self.controls, key=lambda control: control.weaker)
         return f"{found}; the best control, `{best.name}`, reaches {best.weaker:.2f}"
 

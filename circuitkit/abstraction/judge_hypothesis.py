@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from circuitkit.abstraction.alignment import Alignment, alignment_of, require_aligned
 from circuitkit.abstraction.exchange import Exchanger
@@ -70,9 +70,7 @@ def judge_hypothesis(
         given = dict(alignment or {})
     else:
         require_aligned(variables, given, hypothesis.name)
-    asked = {
-        name: alignment_of(model, text, judging.roles_known) for name, text in given.items()
-    }
+    asked = {name: alignment_of(model, text, judging.roles_known) for name, text in given.items()}
     results = []
     progress(0, len(variables))
     for done, name in enumerate(variables, start=1):

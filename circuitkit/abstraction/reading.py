@@ -41,7 +41,7 @@ class Readings:
     def candidates(self) -> Int[Tensor, " token"]:
         """The tokens that are a right or a wrong answer of some prompt."""
         both = self.pairs.labels.answers, self.pairs.labels.wrong_answers
-        found = torch.cat([x.flatten() for x in both]).unique()
+        found: Tensor = torch.cat([x.flatten() for x in both]).unique()
         return found[found >= 0]
 
     @cached_property

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from circuitkit.abstraction.hypothesis import Value
 from circuitkit.abstraction.reading import Readings
-from circuitkit.errors import HypothesisError
+from circuitkit.errors import TooFewError
 from circuitkit.work.text import shown
 
 LEAST = 16  # interchanges of a kind under which nothing is said
@@ -100,13 +100,13 @@ def draw_interchanges(
     """Return interchanges of a variable between prompts whose spans at `roles` are as long.
 
     Raises:
-        HypothesisError: fewer than LEAST would change the answer.
+        TooFewError: fewer than LEAST would change the answer.
     """
     drawer = _Drawer(readings, variable, roles, random.Random(f"interchanges {variable} {seed}"))
     changing = drawer.drawn(changes=True, most=most)
     if len(changing) < LEAST:
         name = readings.algorithm.hypothesis.name
-        raise HypothesisError(
+        raise TooFewError(
             f"hypothesis {shown(name)}, variable {variable!r}: at least {LEAST} exchanges between "
             f"prompts must change its answer, got {len(changing)} among {len(readings)} prompts. "
             "Chance could not be told from truth. Draw more prompts with --n, or use a variable "
@@ -178,12 +178,12 @@ def answered_rightly(readings: Readings, given: Sequence[int]) -> Readings:
     """Return the prompts on which the model's answer, as given, is the hypothesis'.
 
     Raises:
-        HypothesisError: they are too few.
+        TooFewError: they are too few.
     """
     both = zip(given, readings.answers, strict=True)
     right = [row for row, (own, answer) in enumerate(both) if own == answer]
     if len(right) < LEAST:
-        raise HypothesisError(
+        raise TooFewError(
             f"hypothesis {shown(readings.algorithm.hypothesis.name)}: the model must answer at "
             f"least {LEAST} prompts rightly, got {len(right)} of {len(readings)}. What it does not "
             "do, no algorithm explains. Draw more prompts with --n, or use another model."

@@ -6,7 +6,7 @@ counted apart where the answer should change and where it should stay: a place t
 of the variable is perfect at the second, one that holds the whole prompt may be at the first. An
 interval is exact (statistics/shares.py), with the clusters of the bases. Of a variable:
 
-    refuted   the lower of the two shares is below THRESHOLD
+    refuted   the lower of the two shares is below THRESHOLD, or it is in other wordings
     open      it is not, but a control comes as far as the lower end of its interval
     stands    neither
 
@@ -14,7 +14,8 @@ Controls say how much is had for nothing. `shuffled`: the same runs, compared wi
 other prompts, drawn at random. `copied`: a model that gives the source's own answer; it reaches
 everything where the variable alone decides the answer, and then nothing is shown of how.
 `elsewhere`: the median over the other places of the search. `untrained`: the best place that the
-same search finds in random weights, judged on other prompts.
+same search finds in random weights, judged on other prompts. Of a subspace: `random`, a random one
+as large, and `untrained`, the same training in random weights, in their place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,7 @@ class VariableResult:
     controls: tuple[Control, ...]
     n_copies: int
     found_by: str = "given"
+    wordings: Accuracy | None = None  # in wordings that no search saw, where the task has some
 
     @property
     def reached_by(self) -> tuple[Control, ...]:
@@ -86,9 +88,14 @@ class VariableResult:
         return tuple(each for each in self.controls if each.weaker >= self.accuracy.lower.low)
 
     @property
+    def fails_elsewhere(self) -> bool:
+        """Whether its accuracy in other wordings is below the threshold."""
+        return self.wordings is not None and self.wordings.weaker < THRESHOLD
+
+    @property
     def outcome(self) -> str:
         """Whether it stands, is refuted, or neither was shown."""
-        if self.accuracy.weaker < THRESHOLD:
+        if self.accuracy.weaker < THRESHOLD or self.fails_elsewhere:
             return REFUTED
         return OPEN if self.reached_by else STANDS
 
@@ -101,6 +108,9 @@ class VariableResult:
             found += f", {own.stays} were kept"
         if own.weaker < THRESHOLD:
             return f"{found}; {own.weaker:.2f} is below {THRESHOLD}"
+        if self.fails_elsewhere:
+            assert self.wordings is not None, "it was looked at"
+            return f"{found}, but in other wordings {self.wordings.lower}, below {THRESHOLD}"
         if self.reached_by:
             first = max(self.reached_by, key=lambda control: control.weaker)
             return (
@@ -118,6 +128,7 @@ class VariableResult:
             "iia": asdict(self.accuracy.iia),
             "changes": asdict(self.accuracy.changes),
             "stays": self.accuracy.stays and asdict(self.accuracy.stays),
+            "wordings": self.wordings and asdict(self.wordings),
             "n_copies": self.n_copies,
             "controls": {control.name: asdict(control) for control in self.controls},
             "outcome": self.outcome,

@@ -55,6 +55,18 @@ class Places:
             metavar="SITES",
         ),
     ] = "resid-post,heads"
+    subspace: Annotated[
+        int,
+        typer.Option(
+            "--subspace",
+            help="Exchange a subspace of this many dimensions, trained for each variable (default: "
+            "whole places).",
+            metavar="K",
+        ),
+    ] = 0
+    steps: Annotated[int, typer.Option("--steps", help="Steps of that training.", metavar="N")] = (
+        100
+    )
     controls: Annotated[
         bool,
         typer.Option(

@@ -16,7 +16,7 @@ from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.subject import subject_of
 from circuitkit.work.text import shown as quoted
 
-HEADER = ("variable", "place", "changed", "kept")
+HEADER = ("variable", "place", "changed", "kept", "other wordings")
 
 
 def judge(which: str, on: JudgedOn, places: Places, machine: Machine, shown: Shown) -> int:
@@ -32,7 +32,8 @@ def judge(which: str, on: JudgedOn, places: Places, machine: Machine, shown: Sho
     alignment = dict(given)
     if not places.search:
         alignment = {**hypothesis.aligned(subject.model.name), **given}
-    plan = Plan(places.search, sites, places.controls, on.seed)
+    plan = Plan(places.search, sites, places.controls, places.subspace, places.steps, seed=on.seed)
+    held_out = subject.held_out.get("wordings")
     with bars(shown=shown.has_bars) as start:
         result = judge_hypothesis(
             subject.model,
@@ -40,6 +41,7 @@ def judge(which: str, on: JudgedOn, places: Places, machine: Machine, shown: Sho
             subject.splits,
             alignment=alignment,
             plan=plan,
+            wordings=None if held_out is None else held_out.pairs,
             progress=start("Variables"),
         )
     if shown.as_json:
@@ -74,7 +76,8 @@ def _row(found: VariableResult) -> list[str]:
     accuracy = found.accuracy
     controls = [f"{control.weaker:.2f}" for control in found.controls]
     kept = "too few" if accuracy.stays is None else _share(accuracy.stays)
-    own = [found.variable, found.place, _share(accuracy.changes), kept]
+    other = "none" if found.wordings is None else f"{found.wordings.weaker:.2f}"
+    own = [found.variable, found.place, _share(accuracy.changes), kept, other]
     return [*own, *controls, found.outcome]
 
 

@@ -51,7 +51,8 @@ class Plan:
     With `search`, places are looked for on the discovery prompts, at `sites`, and judged on the
     validation prompts. With a `subspace`, that many dimensions of each place are exchanged, found
     by a rotation that is trained on the discovery prompts for `steps`. `controls` may be left out:
-    less is then shown, but it is fast.
+    less is then shown, but it is fast. `wordings` are further prompts, in wordings that no search
+    saw, on which it must hold too.
     """
 
     search: bool = False
@@ -59,6 +60,7 @@ class Plan:
     controls: bool = True
     subspace: int = 0
     steps: int = 100
+    wordings: PromptPairs | None = None
     seed: int = 0
 
 
@@ -69,13 +71,12 @@ def judge_hypothesis(
     *,
     alignment: Mapping[str, str] | None = None,
     plan: Plan | None = None,
-    wordings: PromptPairs | None = None,
     progress: Progress = silent,
 ) -> HypothesisResult:
     """Return what interchange interventions say of a hypothesis in a model.
 
     `alignment` says where variables are, instead of the hypothesis; a search finds what it leaves
-    open. All numbers are of the validation prompts, and of `wordings` that no search saw.
+    open. All numbers are of the validation prompts, and of the plan's `wordings`.
 
     Raises:
         HypothesisError: it gives a wrong answer on some prompt, a variable has no place, or one
@@ -84,7 +85,7 @@ def judge_hypothesis(
     plan = plan or Plan()
     algorithm = algorithm_of(hypothesis)
     given = _given(algorithm, model.name, alignment, plan)
-    judging = _Judging(model, algorithm, splits, plan, wordings)
+    judging = _Judging(model, algorithm, splits, plan)
     roles = judging.roles_known
     asked = {name: alignment_of(model, text, roles) for name, text in given.items()}
     results = []
@@ -131,12 +132,11 @@ class _Judging:
         algorithm: Algorithm,
         splits: Splits,
         plan: Plan,
-        wordings: PromptPairs | None = None,
     ) -> None:
         self.model, self.algorithm, self.plan = model, algorithm, plan
         self.discovery = self._rightly(self._read(splits.discovery))
         self.validation = self._rightly(self._read(splits.validation))
-        self.wordings = None if wordings is None else self._read(wordings)
+        self.wordings = None if plan.wordings is None else self._read(plan.wordings)
 
     def _read(self, pairs: PromptPairs) -> Readings:
         return read_prompts_with(self.algorithm, self.model, pairs)

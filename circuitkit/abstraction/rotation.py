@@ -84,7 +84,7 @@ def train_subspace(
             logits = exchanger.logits_of(batch, interchanges.readings, alignment, rotation)
             loss = _loss(logits, batch, interchanges.candidates)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
     found: Tensor = torch.linalg.qr(weights.detach())[0]
     return found

@@ -67,3 +67,13 @@ def test_scripts_get_every_number():
     assert own["changes"]["low"] == pytest.approx(0.9638, abs=1e-4)
     assert own["controls"]["c0"]["weaker"] == 0.2
     assert found["threshold"] == 0.9
+
+
+def test_what_fails_in_other_wordings_is_refuted_and_says_so():
+    good = result(100, 100, 0.2)
+    same = replace(good, wordings=good.accuracy)
+    assert same.outcome == "stands"
+    other = replace(good, wordings=result(100, 70).accuracy)
+    assert other.outcome == "refuted"
+    assert "but in other wordings 0.7 [0.6, 0.788], below 0.9" in other.reason
+    assert other.as_dict()["wordings"]["stays"]["value"] == 0.7

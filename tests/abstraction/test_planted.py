@@ -1,5 +1,7 @@
 """Planted truth: the algorithm of every planted model is told from a wrong one, exactly."""
 
+from dataclasses import replace
+
 import pytest
 
 from circuitkit.abstraction.judge import REFUTED, STANDS, THRESHOLD
@@ -156,3 +158,15 @@ def test_too_few_prompts_and_a_model_that_fails_the_task_are_refused(planted_spl
     other = load_model("planted-predecessor", dtype="float64")
     with pytest.raises(HypothesisError, match=r"at least 16 prompts rightly, got \d of 64"):
         judge_hypothesis(other, InductionByWord(), splits)
+
+
+def test_other_wordings_are_judged_and_left_out_where_they_are_too_few(planted_splits):
+    model, splits = planted_splits("planted-induction")
+    own = InductionByWord()
+    more = replace(ALONE, wordings=splits.discovery)
+    found = judge_hypothesis(model, own, splits, plan=more)
+    assert {each.wordings.weaker for each in found.variables} == {1.0}
+    few = replace(ALONE, wordings=splits.discovery.select(range(8)))
+    found = judge_hypothesis(model, own, splits, plan=few)
+    assert {each.wordings for each in found.variables} == {None}
+    assert found.outcome == STANDS

@@ -32,8 +32,16 @@ def judge(which: str, on: JudgedOn, places: Places, machine: Machine, shown: Sho
     alignment = dict(given)
     if not places.search:
         alignment = {**hypothesis.aligned(subject.model.name), **given}
-    plan = Plan(places.search, sites, places.controls, places.subspace, places.steps, seed=on.seed)
     held_out = subject.held_out.get("wordings")
+    plan = Plan(
+        places.search,
+        sites,
+        places.controls,
+        places.subspace,
+        places.steps,
+        None if held_out is None else held_out.pairs,
+        on.seed,
+    )
     with bars(shown=shown.has_bars) as start:
         result = judge_hypothesis(
             subject.model,
@@ -41,7 +49,6 @@ def judge(which: str, on: JudgedOn, places: Places, machine: Machine, shown: Sho
             subject.splits,
             alignment=alignment,
             plan=plan,
-            wordings=None if held_out is None else held_out.pairs,
             progress=start("Variables"),
         )
     if shown.as_json:

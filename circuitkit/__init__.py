@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 from circuitkit.moved import find_moved_modules, old_names
 
 if TYPE_CHECKING:  # for type checkers: what `__getattr__` finds below, name by name
+    from circuitkit.abstraction.find import find_hypothesis
+    from circuitkit.abstraction.hypothesis import Hypothesis, variable
+    from circuitkit.abstraction.judge import HypothesisResult
+    from circuitkit.abstraction.judge_hypothesis import judge_hypothesis
     from circuitkit.circuits.circuit import Circuit, Provenance
     from circuitkit.circuits.diff import CircuitDiff, diff_circuits
     from circuitkit.circuits.file import load_circuit, save_circuit
@@ -130,6 +134,8 @@ __all__ = [
     "Faithfulness",
     "FaithfulnessDifference",
     "Finding",
+    "Hypothesis",
+    "HypothesisResult",
     "Interpretation",
     "KLDivergence",
     "LogProbability",
@@ -174,12 +180,14 @@ __all__ = [
     "export_circuit",
     "fill",
     "fill_chat",
+    "find_hypothesis",
     "find_task",
     "from_bridge",
     "from_hf",
     "import_circuit",
     "judge",
     "judge_circuit",
+    "judge_hypothesis",
     "load_circuit",
     "load_dictionaries",
     "load_dictionary",
@@ -223,11 +231,16 @@ __all__ = [
     "study",
     "tokenize_pairs",
     "try_dictionary",
+    "variable",
     "write_report",
     "zoo_models",
 ]
 
 _PLACES = {
+    "abstraction.find": ("find_hypothesis",),
+    "abstraction.hypothesis": ("Hypothesis", "variable"),
+    "abstraction.judge": ("HypothesisResult",),
+    "abstraction.judge_hypothesis": ("judge_hypothesis",),
     "circuits.circuit": ("Circuit", "Provenance"),
     "circuits.diff": ("CircuitDiff", "diff_circuits"),
     "circuits.file": ("load_circuit", "save_circuit"),

@@ -12,6 +12,8 @@
     │   └── ActivationError    NaN or infinity inside the model
     ├── DictionaryError        a sparse dictionary that cannot be read, or does not fit the model
     ├── MethodError            unknown method, or settings it cannot use
+    ├── HypothesisError        an algorithm that cannot be judged, or its alignment
+    │   └── TooFewError        too few prompts to judge it on
     ├── GraphError             a component or edge that does not exist
     ├── CircuitFileError       a circuit file that is damaged, of another model or schema
     ├── CriterionError         a judgement that cannot be made
@@ -98,6 +100,14 @@ class DictionaryError(CircuitkitError, ValueError):
 
 class MethodError(CircuitkitError, ValueError):
     """An unknown discovery method, or settings it cannot use."""
+
+
+class HypothesisError(CircuitkitError, ValueError):
+    """An algorithm that cannot be judged: its code, its answers, or where its variables are."""
+
+
+class TooFewError(HypothesisError):
+    """Too few prompts to judge an algorithm on."""
 
 
 class GraphError(CircuitkitError, KeyError):

@@ -114,7 +114,7 @@ def _loaded(point: EntryPoint) -> type[Task]:
 
 
 def _class_in_file(path: Path, class_name: str, digest: str) -> type[Task]:
-    module = _module_from(path, digest)
+    module = module_of(path, digest)
     classes = {
         name: value
         for name, value in vars(module).items()
@@ -133,8 +133,13 @@ def _class_in_file(path: Path, class_name: str, digest: str) -> type[Task]:
     )
 
 
-def _module_from(path: Path, digest: str) -> ModuleType:
-    where = f"task file {shown(str(path))}"
+def module_of(path: Path, digest: str, called: str = "task file") -> ModuleType:
+    """Return a file of Python as a module, after it was run.
+
+    Raises:
+        TaskError: it cannot be read, is another than that of the digest, or does not import.
+    """
+    where = f"{called} {shown(str(path))}"
     if not path.is_file():
         raise TaskError(f"{where}: must exist, got no such file. Check the path.")
     if path.suffix != ".py":

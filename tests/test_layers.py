@@ -24,6 +24,7 @@ LAYERS = [
     ["attribution"],
     ["discovery", "validation"],
     ["interpretation"],
+    ["abstraction"],
     ["control"],
     ["study"],
     ["reporting"],

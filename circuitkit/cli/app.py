@@ -26,6 +26,7 @@ from circuitkit.cli.export import export
 from circuitkit.cli.finetuning import finetuning
 from circuitkit.cli.foretell import foretell
 from circuitkit.cli.gallery import gallery
+from circuitkit.cli.hypothesis import hypothesis
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
 from circuitkit.cli.new_task import new_task
@@ -61,6 +62,7 @@ for command in (
     validate,
     interpret,
     explain,
+    hypothesis,
     dictionary,
     report,
     export,

@@ -20,6 +20,7 @@
     ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
+    ├── WorkerError            workers that cannot be had, or are not the same as this process
     ├── GlossaryError          a name that the glossary does not hold
     ├── LogError               a log of a run that cannot be begun
     ├── HubError               a Hugging Face repository that cannot be read or written
@@ -133,6 +134,10 @@ class NotApplicableError(CriterionError):
 
 class MemoryBudgetError(CircuitkitError, MemoryError):
     """The work does not fit in the memory allowed, even in the smallest batches."""
+
+
+class WorkerError(CircuitkitError, RuntimeError):
+    """Workers that cannot be had, that are of another kind than this process, or keep dying."""
 
 
 class LogError(CircuitkitError, RuntimeError):

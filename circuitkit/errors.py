@@ -31,6 +31,8 @@
 Messages have one form: where: rule, got value. why it matters. what to do.
 """
 
+from typing import Any
+
 MAX_BYTES = 1800  # of a message: what was got may be a megabyte
 TAIL = 300  # bytes at its end that stay, as what to do stands there
 
@@ -40,6 +42,18 @@ class CircuitkitError(Exception):
 
     def __str__(self) -> str:
         return _shortened(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error of any signature be read back as it is, from a worker say."""
+        return _read_back, (type(self), self.args, vars(self))
+
+
+def _read_back(
+    kind: type[CircuitkitError], arguments: tuple[Any, ...], found: dict[str, Any]
+) -> CircuitkitError:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(found)
+    return error
 
 
 def _shortened(message: str) -> str:

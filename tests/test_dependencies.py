@@ -19,6 +19,7 @@ INDIRECT = {
     "graphviz-pure": "a program, not a module",
     "gguf": "transformers reads files of that format by it",
     **dict.fromkeys(("wandb", "mlflow-skinny", "trackio"), "reporting/loggers.py, by name"),
+    "ray": "work/executors/on_ray.py, by name",
 }
 
 
@@ -60,6 +61,7 @@ OPTIONS = (
     "log-wandb",
     "log-mlflow",
     "log-trackio",
+    "ray",
 )
 MAIN = {name_of(each) for each in PROJECT["dependencies"]}
 OPTIONAL = {name_of(each) for extra in OPTIONS for each in EXTRAS[extra]}

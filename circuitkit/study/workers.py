@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, replace
 
+import psutil
 import torch
 
 from circuitkit.discovery.search import prepared
-from circuitkit.errors import WorkerError
+from circuitkit.errors import MemoryBudgetError, WorkerError
+from circuitkit.model import SubjectModel
 from circuitkit.study.settings import Settings, method_of, work_of
 from circuitkit.study.subject import Request, Subject, subject_of
 from circuitkit.work.executors.asked import asked_workers
 from circuitkit.work.executors.crew import Workers
 from circuitkit.work.executors.items import IN_PROCESS, Executor, Prepared
 from circuitkit.work.executors.local import LocalCrew
+from circuitkit.work.executors.on_ray import RayCrew
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,18 @@ def executor_of(subject: Subject, settings: Settings) -> Executor:
         method.computing(  # which says so
             subject.model, subject.splits.discovery, subject.metric, work_of(subject, settings)
         )
-    n_threads = max(1, torch.get_num_threads() // asked.n)
-    has_own_gpu = asked.n > 1 and subject.model.device.type == "cuda"
+    on_gpu = subject.model.device.type == "cuda"
+    how = replace(settings, workers="", checkpoint=None)
+    if asked.is_ray:  # which gives every actor a processor, and shows it its own GPU alone
+        _require_any_gpu(request.device)
+        on_ray = RayCrew(asked, on_gpus=on_gpu)
+        return Workers(on_ray, Remade(request, how, n_threads=1), on_ray.n)
+    has_own_gpu = on_gpu and asked.n > 1
     if has_own_gpu:
         _require_gpus(asked.n, request.device)
-    how = replace(settings, workers="", checkpoint=None)
+    elif not on_gpu:
+        require_memory(subject.model, asked.n, settings.memory, psutil.virtual_memory().available)
+    n_threads = max(1, torch.get_num_threads() // asked.n)
     return Workers(LocalCrew(), Remade(request, how, n_threads, has_own_gpu), asked.n)
 
 
@@ -86,4 +96,33 @@ def _require_gpus(n: int, device: str) -> None:
             f"--workers: must be at most one for each GPU, got {n} with --device {device} where "
             f"there are {there}. Each has a model of its own on it. Ask for fewer, with --device "
             "cuda, or for --device cpu."
+        )
+
+
+def _require_any_gpu(device: str) -> None:
+    """Refuse one GPU by its number, which is another on every machine.
+
+    Raises:
+        WorkerError: one is named.
+    """
+    if ":" in device:
+        raise WorkerError(
+            f"--workers ray: must go with --device cpu or cuda, got {device}. Ray gives every "
+            "worker a GPU, or a share of one. Leave the number out."
+        )
+
+
+def require_memory(model: SubjectModel, n: int, memory: int | None, free: int) -> None:
+    """Refuse more workers of this machine than have room for their weights, and for `memory` each.
+
+    Raises:
+        MemoryBudgetError: there is too little, with how many would do.
+    """
+    weights = {p.data_ptr(): p for p in model.bridge.original_model.parameters()}.values()
+    each = sum(p.numel() * p.element_size() for p in weights) + (memory or 0)
+    if n * each > free:
+        raise MemoryBudgetError(
+            f"--workers: every worker has the weights{' and --memory' if memory else ''} to "
+            f"itself, got {n} of {each / 1e9:.3g} GB where {free / 1e9:.3g} GB are free. The work "
+            f"cannot start. Ask for {max(1, free // each)} at most."
         )

@@ -30,6 +30,7 @@ from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject
 from circuitkit.study.units import require_kind
 from circuitkit.work.executors.asked import asked_workers
+from circuitkit.work.executors.on_ray import require_reachable
 
 MANY = 5_000  # pairs that are not drawn at once
 SECONDS_A_PAIR = 0.008  # drawn, with its reference pairs, tokenised and checked, on one core
@@ -136,11 +137,13 @@ def _workers(method: str, search: Search, machine: BatchedMachine) -> str:
     """Return which workers share the search.
 
     Raises:
-        WorkerError: no such workers.
+        WorkerError: no such workers, or nobody who answers.
+        DependencyError: Ray is not installed.
         MethodError: nothing that divides is asked for.
     """
     workers = machine.workers if isinstance(machine, SharedMachine) else ""
-    if asked_workers(workers) is None:
+    asked = asked_workers(workers)
+    if asked is None:
         return ""
     divides = method != AUTO and method_named(method, search.method_settings).is_divisible
     if not divides or (isinstance(search, SearchOrAll) and search.by):
@@ -150,6 +153,7 @@ def _workers(method: str, search: Search, machine: BatchedMachine) -> str:
             f"--method {search.method}. Workers would have nothing to do. Name such a method, or "
             "leave --workers out."
         )
+    require_reachable(asked)
     return workers
 
 

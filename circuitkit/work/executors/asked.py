@@ -44,7 +44,7 @@ def asked_workers(text: str) -> AskedWorkers | None:
     if not at:
         number, address = (rest, "") if rest.isdecimal() else ("", rest)
     n = _number(number, text) if number or at else 0
-    if (address or at) and not ADDRESS.fullmatch(address):
+    if (address or at or not number) and not ADDRESS.fullmatch(address):
         raise _not_workers(text)
     return AskedWorkers(n, is_ray=True, address=address)
 

@@ -57,6 +57,7 @@ class Died:
 
 
 Event = Ready | Done | Failed | Died
+Message = tuple[str, object]  # "ready" and an identity, "done" and numbers, "failed" and an error
 
 
 class Crew(Protocol):
@@ -185,6 +186,35 @@ def require_same(own: Mapping[str, str], other: Mapping[str, str], worker: int) 
             f"{said}. Its numbers would be of something else. Install the same versions "
             "everywhere, and name a model and a task that are the same everywhere."
         )
+
+
+def prepare(maker: Maker, number: int) -> tuple[Prepared | None, Message]:
+    """Return a worker, in its own process, and what it says; None if it cannot be one."""
+    try:
+        prepared = maker(number)
+    except Exception as error:  # of a model or a task: who started it raises it
+        return None, ("failed", portable(error))
+    return prepared, ("ready", dict(prepared.identity))
+
+
+def answer(prepared: Prepared, item: Item) -> Message:
+    """Return what a worker says to an item."""
+    try:
+        return "done", list(prepared.compute(item))
+    except Exception as error:
+        return "failed", portable(error)
+
+
+def event(worker: int, message: Message, sent: list[Item]) -> Event:
+    """Return what a worker said. `sent` are its items, of which one that is done goes."""
+    match message:
+        case "ready", dict() as identity:
+            return Ready(worker, identity)
+        case "done", list() as numbers:
+            return Done(worker, sent.pop(0), numbers)
+        case "failed", BaseException() as error:
+            return Failed(worker, error, sent[0] if sent else None)
+    raise AssertionError(message)
 
 
 def portable(error: BaseException) -> BaseException:

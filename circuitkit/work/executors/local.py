@@ -12,12 +12,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from circuitkit.work.executors.crew import Died, Done, Event, Failed, Ready, portable
-from circuitkit.work.executors.items import Item, Maker, Prepared
+from circuitkit.work.executors.crew import Died, Event, answer, event, prepare
+from circuitkit.work.executors.items import Item, Maker
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE = 5.0  # seconds for a process to end by itself
-Message = tuple[str, object]  # "ready" and an identity, "done" and numbers, "failed" and an error
 
 
 class LocalCrew:
@@ -55,7 +54,7 @@ class LocalCrew:
         found: list[Event] = []
         try:
             while pipe.poll():
-                found.append(self._event(worker, pipe.recv()))
+                found.append(event(worker, pipe.recv(), self._sent[worker]))
         except (OSError, EOFError):  # closed, perhaps within a message
             process.kill()
             process.join()
@@ -64,17 +63,6 @@ class LocalCrew:
             pipe.close()
             found.append(Died(worker, f"exit code {process.exitcode}"))
         return found
-
-    def _event(self, worker: int, message: Message) -> Event:
-        match message:
-            case "ready", dict() as identity:
-                return Ready(worker, identity)
-            case "done", list() as numbers:
-                return Done(worker, self._sent[worker].pop(0), numbers)
-            case "failed", BaseException() as error:
-                sent = self._sent[worker]
-                return Failed(worker, error, sent[0] if sent else None)
-        raise AssertionError(message)
 
     def stop(self) -> None:
         for process, _ in self._workers.values():
@@ -92,21 +80,10 @@ def _work(pipe: Connection, number: int) -> None:
     """Be a worker: prepare, then compute what comes until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        prepared: Prepared = pipe.recv()(number)
-    except Exception as error:  # of a model or a task: the other process raises it
-        pipe.send(("failed", portable(error)))
-        return
-    pipe.send(("ready", dict(prepared.identity)))
-    while True:
-        pipe.send(_answer(prepared, pipe.recv()))
-
-
-def _answer(prepared: Prepared, item: Item) -> Message:
-    try:
-        return "done", list(prepared.compute(item))
-    except Exception as error:
-        return "failed", portable(error)
+    prepared, message = prepare(pipe.recv(), number)
+    pipe.send(message)
+    while prepared is not None:
+        pipe.send(answer(prepared, pipe.recv()))
 
 
 def _end_with_parent() -> None:

@@ -128,6 +128,18 @@ def test_who_stops_listening_ends_the_workers(tmp_path):
     assert crew.log[-1] == ("stop",)
 
 
+def test_who_takes_the_last_item_keeps_the_workers_for_the_next(tmp_path):
+    crew = Scripted()
+    maker, items = Squares(tmp_path), [item("a", 1), item("b", 1)]
+    executor = Workers(crew, maker, 2)
+    for _ in range(2):
+        found = executor.results(items, maker(0))
+        assert {next(found)[0], next(found)[0]} == set(items)
+        found.close()
+    assert crew.log.count(("start", 0)) == 1
+    assert ("stop",) not in crew.log
+
+
 def test_processes_compute_what_one_process_does_though_one_is_killed(tmp_path):
     maker, items = Squares(tmp_path), [item(f"item {n}", n, n + 1) for n in range(7)]
     items.insert(2, item("die once", 5))

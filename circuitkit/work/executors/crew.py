@@ -125,7 +125,8 @@ class Workers(Executor):
                         case Died(worker, how):
                             self._replace(worker, how, waiting)
         except BaseException:
-            self._stop()
+            if left:  # after the last item nobody need ask whether there is another
+                self._stop()
             raise
 
     def _start(self, worker: int) -> None:

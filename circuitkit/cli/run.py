@@ -7,7 +7,7 @@ import typer
 
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import BatchedMachine, Plannable, RunPlace, WhatOrRun
+from circuitkit.cli.options import Plannable, RunPlace, SharedMachine, WhatOrRun
 from circuitkit.cli.rules import SearchOrAuto
 
 
@@ -29,7 +29,7 @@ class Kept(RunPlace):
 def run(
     what: WhatOrRun,
     search: SearchOrAuto,
-    machine: BatchedMachine,
+    machine: SharedMachine,
     shown: Plannable,
     where: Kept,
     explained: Annotated[

@@ -10,18 +10,19 @@ those. Cost: a share of a forward pass per edge and pair, from the receiver's la
 the items are batches of pairs times chunks of edges, in receiver order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.discovery.method import Method
-from circuitkit.discovery.search import open_search
+from circuitkit.discovery.search import in_order, open_search, prepared
 from circuitkit.discovery.time_estimate import TimeEstimate, estimate_of
 from circuitkit.errors import MethodError
 from circuitkit.glossary import METHODS
@@ -35,16 +36,39 @@ from circuitkit.model import SubjectModel
 from circuitkit.model.recording import counted_from
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.work.checkpoint import Checkpoint
+from circuitkit.work.executors.items import Compute, Item
 
 CHUNK = 256  # edges an item: lost at most, when a search is killed
 
 
-class _Column(NamedTuple):
-    """The positions at which edges are changed."""
+class _Range(NamedTuple):
+    """Pairs and edges of an item, those by their place in `by_receiver`; and rows at once."""
 
-    name: str
-    mask: Bool[Tensor, "pair pos"]
+    first_pair: int
+    end_pair: int
+    first: int
+    end: int
+    max_rows: int
+
+
+class _Column(NamedTuple):
+    """The positions at which edges are changed; no mask: all of them."""
+
+    name: str = ""
+    mask: Bool[Tensor, "pair pos"] | None = None
+
+    @property
+    def place(self) -> str:
+        """What stands behind the name of an item: other positions are other work."""
+        if self.mask is None:
+            return ""
+        return f" at {self.name!r} ({sha256(self.mask.numpy().tobytes()).hexdigest()[:8]})"
+
+    def positions(self, first: int, end: int) -> tuple[tuple[int, ...], ...]:
+        """Return the positions in each of some pairs."""
+        if self.mask is None:
+            return ()
+        return tuple(tuple(row.nonzero().flatten().tolist()) for row in self.mask[first:end])
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,7 @@ class ExactEdges(Method):
     name = "exact"
     summary = METHODS["exact"]
     is_resumable = True
+    is_divisible = True
     has_columns = True
     columns_add_up = False  # each column is changed in a run of its own
     direction: str = "noising"
@@ -80,15 +105,17 @@ class ExactEdges(Method):
         share = float(((graph.n_layers - layers) / graph.n_layers).mean())
         return estimate_of(model, pairs, float(graph.n_edges * len(pairs) * share))
 
+    def computing(
+        self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
+    ) -> Compute:
+        self.require_usable(model, metric, work)
+        return _Benches(model, pairs, metric, work, Direction(self.direction))
+
     def score_edges(
         self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
     ) -> EdgeScores:
-        self.require_usable(model, metric, work)
-        metric.check(pairs.labels)
-        sums = torch.zeros(model.graph.n_edges, dtype=torch.float64)
-        for chunk, values in self._items(model, pairs, metric, work):
-            sums[chunk] += values
-        return EdgeScores.of_edges(model.graph, sums / len(pairs))
+        (scores,) = self._scores(model, pairs, metric, [_Column()], work)
+        return scores
 
     def score_columns(
         self,
@@ -102,74 +129,108 @@ class ExactEdges(Method):
 
         These need not add up to the effect of the whole edge.
         """
-        self.require_usable(model, metric, work)
-        metric.check(pairs.labels)
-        found = []
-        for number, name in enumerate(columns.names):
-            sums = torch.zeros(model.graph.n_edges, dtype=torch.float64)
-            own = _Column(name, columns.masks[number])
-            for chunk, values in self._items(model, pairs, metric, work, own):
-                sums[chunk] += values
-            found.append(EdgeScores.of_edges(model.graph, sums / len(pairs)))
-        return tuple(found)
+        own = [_Column(name, mask) for name, mask in zip(columns.names, columns.masks, strict=True)]
+        return self._scores(model, pairs, metric, own, work)
 
-    def _items(
+    def _scores(
+        self,
+        model: SubjectModel,
+        pairs: PromptPairs,
+        metric: Metric,
+        columns: Sequence[_Column],
+        work: Work,
+    ) -> tuple[EdgeScores, ...]:
+        metric.check(pairs.labels)
+        own = prepared(self, model, pairs, metric, work)
+        n_pairs, max_rows = rows_per_batch(model, pairs, work.memory)
+        plan = {"n_pairs": min(n_pairs, work.batch_size or n_pairs), "max_rows": max_rows}
+        order = by_receiver(model.graph)
+        sums = torch.zeros(len(columns), model.graph.n_edges, dtype=torch.float64)
+        with open_search(self, model, pairs, metric, work, f"{CHUNK} edges") as done:
+            items = _items(model, pairs, columns, done.plan(plan))
+            numbers = [n for n in range(len(columns)) for _ in range(len(items) // len(columns))]
+            found = in_order(items, own, done, work)
+            for number, (item, values) in zip(numbers, found, strict=True):
+                part = _Range(*item.range)
+                edges = order[part.first : part.end]
+                sums[number, edges] += torch.tensor(values, dtype=torch.float64)
+        return tuple(EdgeScores.of_edges(model.graph, each / len(pairs)) for each in sums)
+
+
+def _items(
+    model: SubjectModel, pairs: PromptPairs, columns: Sequence[_Column], plan: Mapping[str, int]
+) -> dict[str, Item]:
+    """Return the items by what files of results call them, column by column."""
+    found, digest, order = {}, pairs.digest, by_receiver(model.graph)
+    for column in columns:
+        for start in range(0, len(pairs), plan["n_pairs"]):
+            end = min(start + plan["n_pairs"], len(pairs))
+            positions = column.positions(start, end)
+            for first in range(0, len(order), CHUNK):
+                what = f"pairs from {start}, edges from {order[first]}{column.place}"
+                last = min(first + CHUNK, len(order))
+                part = _Range(start, end, first, last, plan["max_rows"])
+                found[what] = Item(model.name, digest, what, tuple(part), positions)
+    return found
+
+
+class _Benches:
+    """Computes items: the sums of the effects of some edges over a batch of pairs.
+
+    Both runs of a batch are kept for the items that follow on the same pairs.
+    """
+
+    def __init__(
         self,
         model: SubjectModel,
         pairs: PromptPairs,
         metric: Metric,
         work: Work,
-        column: "_Column | None" = None,
-    ) -> Iterator[tuple[list[int], Float[Tensor, " edge"]]]:
-        """Yield chunks of edges, and the sums of their effects over a batch of pairs.
+        direction: Direction,
+    ) -> None:
+        self._model, self._pairs, self._metric = model, pairs, metric
+        self._ablation, self._direction = work.ablation, direction
+        self._order = by_receiver(model.graph)
+        self._bench_of = lru_cache(1)(self._bench)
+        self._changed_at = lru_cache(1)(self._at)
 
-        `column`: the edges are changed at these positions alone.
-        """
-        place = "" if column is None else f" at {column.name!r}"
-        n_pairs, max_rows = rows_per_batch(model, pairs, work.memory)
-        plan = {"n_pairs": min(n_pairs, work.batch_size or n_pairs), "max_rows": max_rows}
-        chunks = list(chunks_by_receiver(model.graph))
-        with open_search(self, model, pairs, metric, work, f"{CHUNK} edges{place}") as done:
-            plan = done.plan(plan)
-            starts = range(0, len(pairs), plan["n_pairs"])
-            n_done, n_items = 0, len(starts) * len(chunks)
+    def __call__(self, item: Item) -> Sequence[float]:
+        part = _Range(*item.range)
+        chunk = self._order[part.first : part.end]
+        bench = self._changed_at(part.first_pair, part.end_pair, part.max_rows, item.positions)
+        sums = torch.zeros(len(chunk), dtype=torch.float64)
+        for places, effects in bench.effects(chunk):
+            sums[places] = effects.sum(1)
+        values: list[float] = sums.tolist()
+        return values
 
-            def bench_at(start: int) -> EdgeBench:
-                part = pairs.select(range(start, min(start + plan["n_pairs"], len(pairs))))
-                direction = Direction(self.direction)
-                with counted_from(start):
-                    bench = EdgeBench(
-                        model, part, metric, work.ablation, direction, plan["max_rows"]
-                    )
-                return bench if column is None else bench.at(column.mask[start:][: len(part)])
+    def _bench(self, first: int, end: int, max_rows: int) -> EdgeBench:
+        part = self._pairs.select(range(first, end))
+        with counted_from(first):
+            return EdgeBench(
+                self._model, part, self._metric, self._ablation, self._direction, max_rows
+            )
 
-            work.progress(0, n_items)
-            for start in starts:
-                bench = cache(partial(bench_at, start))  # made only if something is missing
-                for chunk in chunks:
-                    key = f"pairs from {start}, edges from {chunk[0]}{place}"
-                    sums = _sums(bench, chunk, key, done)
-                    n_done += 1
-                    work.progress(n_done, n_items)
-                    yield chunk, sums
+    def _at(
+        self, first: int, end: int, max_rows: int, positions: tuple[tuple[int, ...], ...]
+    ) -> EdgeBench:
+        bench = self._bench_of(first, end, max_rows)
+        if not positions:
+            return bench
+        mask = torch.zeros(end - first, self._pairs.clean.shape[1], dtype=torch.bool)
+        for row, places in enumerate(positions):
+            mask[row, list(places)] = True
+        return bench.at(mask)
+
+
+def by_receiver(graph: ComponentGraph) -> list[int]:
+    """Return the edges' numbers, those into one receiver together."""
+    order: list[int] = torch.argsort(graph.edge_index[:, 1], stable=True).tolist()
+    return order
 
 
 def chunks_by_receiver(graph: ComponentGraph, size: int = CHUNK) -> Iterator[list[int]]:
     """Yield edge numbers, those into one receiver together, `size` at a time."""
-    order = torch.argsort(graph.edge_index[:, 1], stable=True).tolist()
+    order = by_receiver(graph)
     for start in range(0, len(order), size):
         yield order[start : start + size]
-
-
-def _sums(
-    bench: Callable[[], EdgeBench], chunk: list[int], key: str, done: Checkpoint
-) -> Float[Tensor, " edge"]:
-    """Return the sums of the effects of some edges over the pairs of a bench."""
-    values = done.result(key)
-    if values is None:
-        sums = torch.zeros(len(chunk), dtype=torch.float64)
-        for places, effects in bench().effects(chunk):
-            sums[places] = effects.sum(1)
-        values = sums.tolist()
-        done.keep(key, values)
-    return torch.tensor(values, dtype=torch.float64)

@@ -28,6 +28,7 @@ from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.columns import Columns
 from circuitkit.prompts.pairs import PromptPairs
+from circuitkit.work.executors.items import Compute
 
 
 class Method(ABC):
@@ -39,6 +40,7 @@ class Method(ABC):
     has_columns: ClassVar[bool] = False  # whether edges can be scored by position or role
     columns_add_up: ClassVar[bool] = True  # whether such scores add up to those of whole edges
     is_resumable: ClassVar[bool] = False  # whether `Work.checkpoint` is used
+    is_divisible: ClassVar[bool] = False  # whether `Work.executor` is used
 
     @property
     def ranks_signed(self) -> bool:
@@ -82,6 +84,20 @@ class Method(ABC):
             f"method {self.name!r}: must be able to score by position, got one that scores whole "
             "edges only. Use a method such as eap, eap-ig, relp or exact for circuits by position "
             "or role."
+        )
+
+    def computing(
+        self, model: SubjectModel, pairs: PromptPairs, metric: Metric, work: Work
+    ) -> Compute:
+        """Return what computes the items that this method's work divides into.
+
+        Raises:
+            MethodError: it does not divide.
+        """
+        raise MethodError(
+            f"method {self.name!r}: must be one whose work divides, got one that is done in one "
+            "piece. Workers would have nothing to do. Use exact, exact-nodes or exact-joint, or "
+            "leave --workers out."
         )
 
     def estimate(self, model: SubjectModel, pairs: PromptPairs) -> TimeEstimate | None:

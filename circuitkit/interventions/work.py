@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from circuitkit.interventions.ablation import Ablation, ResampleAblation
+from circuitkit.work.executors.items import IN_PROCESS, Executor
 from circuitkit.work.progress import Progress, silent
 
 RESAMPLE = ResampleAblation()
@@ -14,7 +15,8 @@ class Work:
     """How scoring is to be done. Scores depend on `ablation` and `seed`, and on nothing else here.
 
     `seed` matters to methods that draw or train. `checkpoint` is a file to which long searches
-    write what is done, and from which they resume; others ignore it.
+    write what is done, and from which they resume; others ignore it. `executor` computes what
+    divides into items (`Method.is_divisible`).
     """
 
     ablation: Ablation = RESAMPLE
@@ -23,3 +25,4 @@ class Work:
     progress: Progress = silent
     seed: int = 0
     checkpoint: Path | None = None
+    executor: Executor = IN_PROCESS

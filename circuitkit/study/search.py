@@ -14,6 +14,7 @@ from circuitkit.study.recipe import with_provenance
 from circuitkit.study.settings import Settings, Stage, method_of, work_of
 from circuitkit.study.subject import Subject
 from circuitkit.study.trimming import Trimmed, trimmed
+from circuitkit.study.workers import executor_of
 from circuitkit.validation.bench import Bench
 from circuitkit.validation.faithfulness import measure_faithfulness_points
 from circuitkit.work.progress import Progress, silent
@@ -27,13 +28,15 @@ def discover(subject: Subject, settings: Settings, progress: Progress = silent) 
     Raises:
         MethodError: the method cannot work on this model, metric or ablation.
         PromptError: the pairs cannot be cut into the columns.
+        WorkerError: workers that cannot be had, or are not the same as this process.
     """
-    work = work_of(subject, settings, progress)
     pairs, model, method = subject.splits.discovery, subject.model, method_of(settings)
-    if settings.columns:
-        graph = column_graph(model.graph, pairs, settings.columns)
-        return score_at_columns(method, model, pairs, subject.metric, work, graph)
-    return method.score_edges(model, pairs, subject.metric, work)
+    with executor_of(subject, settings) as executor:
+        work = work_of(subject, settings, progress, executor)
+        if settings.columns:
+            graph = column_graph(model.graph, pairs, settings.columns)
+            return score_at_columns(method, model, pairs, subject.metric, work, graph)
+        return method.score_edges(model, pairs, subject.metric, work)
 
 
 @dataclass(frozen=True)

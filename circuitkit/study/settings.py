@@ -13,6 +13,7 @@ from circuitkit.interventions.work import Work
 from circuitkit.names import AUTO
 from circuitkit.study.subject import Subject
 from circuitkit.validation.criteria import Thresholds
+from circuitkit.work.executors.items import IN_PROCESS, Executor
 from circuitkit.work.progress import Progress, silent
 
 PACKAGES = ("circuitkit-mi", "torch", "transformer-lens", "transformers")
@@ -47,6 +48,7 @@ class Settings:
     checkpoint: Path | None = None  # where a long search keeps what is done
     thresholds: Thresholds = field(default_factory=Thresholds)
     criteria: tuple[str, ...] = ()
+    workers: str = ""  # that share the work, as work/executors/asked.py says; empty: none
     columns: str = ""  # at which edges live, `roles` or `positions`; empty: at all positions
 
     @classmethod
@@ -66,7 +68,12 @@ class Settings:
         return self.signed or method_of(self).ranks_signed
 
 
-def work_of(subject: Subject, settings: Settings, progress: Progress = silent) -> Work:
+def work_of(
+    subject: Subject,
+    settings: Settings,
+    progress: Progress = silent,
+    executor: Executor = IN_PROCESS,
+) -> Work:
     """Return how the settings want scoring to be done."""
     return Work(
         subject.ablations[settings.scoring_ablation],
@@ -75,6 +82,7 @@ def work_of(subject: Subject, settings: Settings, progress: Progress = silent) -
         progress,
         settings.seed,
         settings.checkpoint,
+        executor,
     )
 
 

@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.discovery import acdc, exact_joint
 from circuitkit.discovery.acdc import ACDC
-from circuitkit.discovery.exact import ExactEdges, chunks_by_receiver
+from circuitkit.discovery.exact import ExactEdges
 from circuitkit.discovery.exact_joint import ExactJoint
 from circuitkit.discovery.time_estimate import TimeEstimate
 from circuitkit.errors import CheckpointError
@@ -323,10 +323,8 @@ def effects_in_states(model, pairs, edges, metric=METRIC):
 
 
 def test_joint_scores_are_the_largest_effect_over_states_with_its_sign(small, pairs, monkeypatch):
-    def in_small_chunks(graph):  # so that runs begin at every layer, or at what is knocked out
-        return chunks_by_receiver(graph, 5)
-
-    monkeypatch.setattr(exact_joint, "chunks_by_receiver", in_small_chunks)
+    # so that runs begin at every layer, or at what is knocked out
+    monkeypatch.setattr(exact_joint, "CHUNK", 5)
     effects = effects_in_states(small, pairs, small.graph.edge_names)
     at = effects.abs().argmax(0)
     largest = effects.gather(0, at.unsqueeze(0))[0]

@@ -165,7 +165,7 @@ def checkpoint_beside(output: Path, request: Request, settings: Settings) -> Pat
     So the same search into another file beside goes on from there too.
     """
     asked = replace(request, command="", device="cpu")
-    how = replace(settings, memory=None, batch_size=None, anyway=False, checkpoint=None)
+    how = replace(settings, memory=None, batch_size=None, anyway=False, workers="", checkpoint=None)
     digest = hashlib.sha256(repr((asked, how)).encode(errors="replace")).hexdigest()[:8]
     return output.parent / f"search-{settings.method}-{digest}.sqlite"
 

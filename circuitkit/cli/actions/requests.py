@@ -6,12 +6,20 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.cli.dictionary import TriedOn
-from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Ground, Machine, What
-from circuitkit.cli.rules import Search
+from circuitkit.cli.options import (
+    AnyModel,
+    BatchedMachine,
+    CircuitGround,
+    Ground,
+    Machine,
+    SharedMachine,
+    What,
+)
+from circuitkit.cli.rules import Search, SearchOrAll
 from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
 from circuitkit.discovery.at_columns import require_columns
-from circuitkit.discovery.methods import method_named
+from circuitkit.discovery.methods import METHODS, method_named
 from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.model.source import PARTS, source_of
@@ -21,6 +29,8 @@ from circuitkit.study.request import Overrides, subject_of_circuit
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Request, Subject
 from circuitkit.study.units import require_kind
+from circuitkit.work.executors.asked import asked_workers
+from circuitkit.work.executors.on_ray import require_reachable
 
 MANY = 5_000  # pairs that are not drawn at once
 SECONDS_A_PAIR = 0.008  # drawn, with its reference pairs, tokenised and checked, on one core
@@ -118,8 +128,33 @@ def search_settings(search: Search, seed: int, machine: BatchedMachine, **more: 
         memory=machine.budget,
         batch_size=machine.rows,
         anyway=search.anyway,
+        workers=_workers(method, search, machine),
         **more,
     )
+
+
+def _workers(method: str, search: Search, machine: BatchedMachine) -> str:
+    """Return which workers share the search.
+
+    Raises:
+        WorkerError: no such workers, or nobody who answers.
+        DependencyError: Ray is not installed.
+        MethodError: nothing that divides is asked for.
+    """
+    workers = machine.workers if isinstance(machine, SharedMachine) else ""
+    asked = asked_workers(workers)
+    if asked is None:
+        return ""
+    divides = method != AUTO and method_named(method, search.method_settings).is_divisible
+    if not divides or (isinstance(search, SearchOrAll) and search.by):
+        kinds = ", ".join(name for name, kind in METHODS.items() if kind.is_divisible)
+        raise MethodError(
+            f"--workers: must go with a method whose work divides ({kinds}), and without --by, got "
+            f"--method {search.method}. Workers would have nothing to do. Name such a method, or "
+            "leave --workers out."
+        )
+    require_reachable(asked)
+    return workers
 
 
 def ground_settings(circuit: Circuit, ground: Ground, machine: Machine, **more: Any) -> Settings:

@@ -21,7 +21,7 @@ PlainPrompt = str | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Fact:
-    """What is edited: `prompt` names a subject at the span `subject`, and is to go on with `target`.
+    """What is edited: `prompt` names a subject at the span `subject`, and `target` is to follow.
 
     Spans count characters of text, or tokens of token ids. `true` is what followed before.
     """

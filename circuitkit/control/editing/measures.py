@@ -29,6 +29,7 @@ from circuitkit.dictionaries.training.prompts import TokenIds, batch_of
 from circuitkit.errors import PromptError
 from circuitkit.model import SubjectModel
 from circuitkit.statistics.bootstrap import MIN_PAIRS, Values, mean_estimate
+from circuitkit.statistics.clusters import Clusters
 from circuitkit.statistics.shares import share_of
 
 N_TEXTS = 64  # of unrelated text
@@ -190,7 +191,7 @@ def n_gram_entropy(text: Sequence[int]) -> float:
 
 def summary(outcomes: Sequence[Outcome]) -> tuple[Measure, ...]:
     """Return the measures over edits; facts are independent, or where there is one its subjects."""
-    found = []
+    found: list[Measure] = []
     for kind in KINDS:
         rows = [(i, each) for i, each in enumerate(outcomes) if kind in each.after]
         if rows:
@@ -213,7 +214,7 @@ def _of_kind(
     ]
     if not by_fact and len(set(labels)) == 1:  # one subject, asked in several wordings
         labels = [str(n) for n in range(len(labels))]
-    clusters = np.unique(labels, return_inverse=True)[1]
+    clusters = np.unique(labels, return_inverse=True)[1].astype(np.int64)
     if kind == "same subject":
         hits = (before.is_first, after.is_first)
         sizes = before.true, after.true
@@ -233,7 +234,7 @@ def _joined(parts: Sequence[Answers]) -> Answers:
     return Answers(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
-def _share(name: str, hits: Values, clusters: Values) -> Measure:
+def _share(name: str, hits: Values, clusters: Clusters) -> Measure:
     n = len(np.unique(clusters))
     if n < MIN_PAIRS:
         return Measure(name, float(hits.mean()), None, None, n)
@@ -241,7 +242,7 @@ def _share(name: str, hits: Values, clusters: Values) -> Measure:
     return Measure(name, found.value, found.low, found.high, n)
 
 
-def _mean(name: str, values: Values, clusters: Values | None) -> Measure:
+def _mean(name: str, values: Values, clusters: Clusters | None) -> Measure:
     n = len(values if clusters is None else np.unique(clusters))
     if n < MIN_PAIRS:
         return Measure(name, float(values.mean()), None, None, n)

@@ -1,7 +1,7 @@
 """The matrix that edits change: the output projection of one layer's MLP, written as out = k W + b.
 
-    k   its input at a token, the key       [d_mlp]
-    v   its output at a token, the value    [d_model]
+k   its input at a token, the key       [d_mlp]
+v   its output at a token, the value    [d_model]
 """
 
 from collections.abc import Callable, Iterator

@@ -35,7 +35,9 @@ class Questions:
     pairs: tuple[PromptPair, ...]
 
 
-def drawn_facts(task: PairSource, role: str = "subject", *, seed: int = 0) -> tuple[PromptPair, ...]:
+def drawn_facts(
+    task: PairSource, role: str = "subject", *, seed: int = 0
+) -> tuple[PromptPair, ...]:
     """Return different pairs of a task, each of text with the role and one place of answers.
 
     Raises:

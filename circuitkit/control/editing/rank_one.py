@@ -1,13 +1,13 @@
 """Edits of rank one: a layer's output projection is made to map one key to one value.
 
-    W' = W + u (v* - k W - b) / (k . u)^T        u = C^-1 k* / |C^-1 k*|
+W' = W + u (v* - k W - b) / (k . u)^T        u = C^-1 k* / |C^-1 k*|
 
-    k*  mean of the subject's keys in the bare prompt and behind prefixes
-    v*  what the layer is to write there (value.py)
+k*  mean of the subject's keys in the bare prompt and behind prefixes
+v*  what the layer is to write there (value.py)
 
-    r-rome   k is k* throughout:  k* W' + b = v*           Gupta et al. 2024, arXiv:2403.07175
-    rome     k is the key of the bare prompt, u of k*:  k W' + b = v*   Meng et al. 2022, as their
-             code has it; where k and u are nearly at right angles, it divides by almost nothing
+r-rome   k is k* throughout:  k* W' + b = v*           Gupta et al. 2024, arXiv:2403.07175
+rome     k is the key of the bare prompt, u of k*:  k W' + b = v*   Meng et al. 2022, as their
+         code has it; where k and u are nearly at right angles, it divides by almost nothing
 """
 
 from dataclasses import dataclass
@@ -113,9 +113,7 @@ def associate(
     return Association(keys.mean(0), keys[0], written, written + delta.double(), tuple(losses))
 
 
-def subject_keys(
-    model: SubjectModel, read: Readings, layer: int
-) -> Float[Tensor, "row d_mlp"]:
+def subject_keys(model: SubjectModel, read: Readings, layer: int) -> Float[Tensor, "row d_mlp"]:
     """Return the keys of the subject in each prompt, the bare one first, in float64."""
     keys = keys_of(model, read.batch, (layer,))[0]
     return keys[torch.arange(len(keys)), read.at].double()[:-1]

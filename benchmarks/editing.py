@@ -14,6 +14,7 @@ from circuitkit.control.editing.measures import Outcome, Unedited, outcome, summ
 from circuitkit.control.editing.methods import Recipe, edit_fact
 from circuitkit.control.editing.questions import Questions, drawn_facts, questions_for
 from circuitkit.control.editing.second_moment import measure_second_moments
+from circuitkit.control.editing.value import Descent
 from circuitkit.errors import MethodError
 from circuitkit.model import SubjectModel
 from circuitkit.task import find_task
@@ -86,7 +87,7 @@ def main() -> None:
     for method in given.methods.split(","):
         recipe = Recipe(method, seed=given.seed)
         if given.steps:
-            recipe = replace(recipe, descent=replace(recipe.descent, steps=given.steps))
+            recipe = replace(recipe, descent=Descent(steps=given.steps))
         for layer in map(int, given.layers.split(",")):
             outcomes, refused = [], 0
             for base in bases:

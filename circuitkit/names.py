@@ -141,6 +141,9 @@ TRAINED_POSITIONS = {
 EDITS = {  # of facts
     "r-rome": "a rank-one change of one MLP, with the mean key of the subject throughout",
     "rome": "the same with the bare prompt's key in part of it, as first published",
+    "memit": "changes of this MLP and up to four before it, each a share of what is missing",
+    "alphaedit": "the same, only in directions that keys of the text hardly use",
+    "fine-tuning": "the same matrix trained on the prompt: the baseline",
 }
 BOS = ("auto", "always", "never")
 ALIGN = ("last", "mean")

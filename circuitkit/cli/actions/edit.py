@@ -135,7 +135,7 @@ def _made(
     shown: Shown,
 ) -> Made:
     texts, recipe = _texts(model, what, how), Recipe(how.method, seed=what.seed)
-    needed = sorted({n for layer in layers for n in layers_changed(recipe, layer)})
+    needed = sorted({n for layer in layers for n in layers_changed(recipe.method, layer)})
     with bars(shown=shown.has_bars) as stage:
         traced = None
         if how.layer in (TRACED, ALL):
@@ -175,7 +175,7 @@ def _data(made: Made) -> dict[str, Any]:
         "fact": asdict(fact),
         "method": made.recipe.method,
         "seed": made.recipe.seed,
-        "descent": asdict(made.recipe.descent),
+        "descent": made.recipe.descent and asdict(made.recipe.descent),
         "asked": {
             "paraphrases": len(made.questions.paraphrases),
             "neighbours": len(made.questions.neighbours),

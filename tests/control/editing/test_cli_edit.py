@@ -23,7 +23,7 @@ def test_every_layer_is_edited_beside_tracing_and_the_traced_one_is_saved(tmp_pa
     done = run(*FRANCE, *FAST, "-o", str(out), "--save", str(saved))
     assert done.exit_code == 0, done.output
     found = json.loads((out / "edits.json").read_text())
-    assert json.loads(done.output)["layers"] == found["layers"]
+    assert json.loads(done.stdout)["layers"] == found["layers"]
     assert [each["layer"] for each in found["layers"]] == [0, 1, 2, 3]
     effects = [each["traced"] for each in found["layers"]]
     assert found["tracing"]["peak"] == effects.index(max(effects))

@@ -36,7 +36,7 @@ class EditedFact:
     ]
     fact: Annotated[
         str,
-        typer.Option("--fact", help="A prompt of the task that states the fact.", metavar="TEXT"),
+        typer.Option("--fact", help="A prompt of the task that states the fact.", metavar="PROMPT"),
     ]
     target: Annotated[
         str, typer.Option("--target", help="What is to follow it: one token.", metavar="WORD")

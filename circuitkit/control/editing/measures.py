@@ -220,8 +220,8 @@ def _of_kind(
         sizes = before.true, after.true
     else:
         sign = -1 if kind == "neighbourhood" else 1
-        sizes = tuple(sign * (x.target - x.true) for x in (before, after))  # type: ignore[assignment]
-        hits = tuple((np.sign(x) + 1) / 2 for x in sizes)  # type: ignore[assignment]
+        sizes = sign * (before.target - before.true), sign * (after.target - after.true)
+        hits = (np.sign(sizes[0]) + 1) / 2, (np.sign(sizes[1]) + 1) / 2
     return (
         _share(kind, hits[1], clusters),
         _mean(f"{kind} magnitude", sizes[1], clusters),

@@ -14,7 +14,7 @@ of those behind prefixes. All is solved in float64.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -42,7 +42,8 @@ class Spread:
     """How an edit is spread: over `layers`, the last of which is where z is found.
 
     `weight` is MEMIT's lambda, what C weighs beside one fact's key. `free_share` is how much of the
-    text's second moment AlphaEdit's free directions may hold; `ridge` is added to what it solves.
+    text's second moment AlphaEdit's free directions may hold; `ridge` is added to what it solves,
+    and `earlier` are keys of edits made before, by layer, that it is to leave alone too.
     """
 
     layers: tuple[int, ...]
@@ -50,6 +51,7 @@ class Spread:
     weight: float = 10.0
     free_share: float = 0.02
     ridge: float = 1.0
+    earlier: Mapping[int, Float[Tensor, "key d_mlp"]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Require layers in order, a known method, and numbers that can be solved with."""
@@ -78,12 +80,9 @@ def edit_over_layers(
     spread: Spread,
     *,
     descent: Descent | None = None,
-    earlier: Mapping[int, Float[Tensor, "key d_mlp"]] | None = None,
     seed: int = 0,
 ) -> Edit:
     """Return one edit of several facts at once.
-
-    `earlier` are keys of edits made before, by layer, that AlphaEdit is to leave alone too.
 
     Raises:
         MethodError: no fact, no such layer, statistics of another model, or a change beyond its
@@ -107,7 +106,7 @@ def edit_over_layers(
         )
         targets.append(z)
         losses += found
-    changes = spread_changes(model, read, torch.stack(targets), moments, spread, earlier or {})
+    changes = spread_changes(model, read, torch.stack(targets), moments, spread)
     return edit_of(model, spread.method, facts, changes, losses=losses)
 
 
@@ -137,7 +136,6 @@ def spread_changes(
     targets: Float[Tensor, "fact d_model"],
     moments: Mapping[int, SecondMoment],
     spread: Spread,
-    earlier: Mapping[int, Float[Tensor, "key d_mlp"]],
 ) -> Changes:
     """Return what is added to each layer's matrix, from the first layer to the last."""
     changes: Changes = {}
@@ -146,7 +144,7 @@ def spread_changes(
         keys = torch.stack([mean_key(edited, each, layer) for each in read])
         streams = torch.stack([stream_at(edited, each, last) for each in read])
         wanted = (targets - streams) / (len(spread.layers) - number)
-        change = solved(keys, wanted, moments[layer], spread, earlier.get(layer))
+        change = solved(keys, wanted, moments[layer], spread, spread.earlier.get(layer))
         changes[layer] = finite(change, spread.method)
         if layer != last:
             projection = projection_of(edited, layer)

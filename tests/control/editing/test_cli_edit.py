@@ -14,6 +14,11 @@ FRANCE = ["factual-recall", "--fact", "The capital of France is", "--target", "R
 FAST = ["--method", "fine-tuning", "--tokens", "1000", "--json"]
 
 
+@pytest.fixture(autouse=True)
+def few_pairs_are_drawn(monkeypatch):
+    monkeypatch.setattr("circuitkit.control.editing.questions.N_DRAWN", 4000)
+
+
 def run(*words):
     return RUNNER.invoke(app, ["edit", *words])
 
@@ -55,7 +60,7 @@ def test_one_layer_is_edited_without_tracing(tmp_path):
         ([*FRANCE, "--tokens", "0"], "must be of at least 1 token, got 0"),
         ([*FRANCE, "--layer", "all", "--save", "x"], "--save: must be the edit of one layer"),
         ([*FRANCE, "--model", "gpt2"], "a model other than pico must come with --texts"),
-        ([*FRANCE[:-1], "the old Rome"], "the target must be one token"),
+        ([*FRANCE[:-1], "Rome Paris"], "the target must be one token"),
         ([*FRANCE[:-1], "Paris"], "must be another answer than the true one"),
         (["factual-recall", "--fact", "Hello", "--target", "Rome"], "must be a prompt of the task"),
         (["ioi", *FRANCE[1:]], "every pair must be text with the role 'subject'"),

@@ -28,6 +28,7 @@ from circuitkit.dictionaries.training.prompts import DrawnPrompts
 from circuitkit.errors import AnswerError, MethodError, PromptError
 from circuitkit.model import hook_points
 from circuitkit.zoo import load_model
+from circuitkit.zoo.pico.tokenizer import build_tokenizer
 from circuitkit.zoo.pico.train_dictionaries import pico_prompts
 from tests.conftest import VOCAB
 
@@ -257,9 +258,9 @@ def test_subjects_and_targets_that_cannot_be_edited_are_refused():
         Fact((1, 2), (1, 3), 4, 5)
     with pytest.raises(AnswerError, match="must be another answer than the true one"):
         Fact((1, 2), (0, 1), 4, 4)
-    several = Fact((1, 2), (0, 1), (4, 5), 3)
+    several = fact_named("The capital of France is", "France", " Rome Paris", " Paris")
     with pytest.raises(AnswerError, match="the target must be one token, got .* of 2"):
-        read_facts([several], None)
+        read_facts([several], build_tokenizer())
 
 
 def test_every_method_has_a_name_that_makes_it(toy, moments):
@@ -280,4 +281,4 @@ def test_settings_that_find_nothing_are_refused():
     with pytest.raises(MethodError, match="layers must be one or more, the first first"):
         Spread((2, 1))
     with pytest.raises(MethodError, match="weight must be above 0"):
-        Spread((1,), weight=0)
+        Spread((1,), weight=0.0)

@@ -1,7 +1,7 @@
 """What every identifier that a user meets means: one plain line each, and where to read more.
 
     kind      word, question, criterion, method, metric, ablation, role, choice, place, dictionary,
-              planted
+              edit, planted
     line      the start of a sentence, without its capital and its full stop
     more      a page of docs/, perhaps with a heading
 
@@ -42,6 +42,7 @@ KINDS = {
     "choice": "Other choices of options",
     "place": "Places that are patched",
     "dictionary": "Kinds of dictionaries, and tokens that they are trained on",
+    "edit": "Ways to edit a fact",
     "planted": "Planted models and difficulties",
 }
 CRITERIA = {
@@ -395,6 +396,7 @@ DEFINITIONS: tuple[Definition, ...] = (
     *_all("place", names.SITES, "methods/activation-patching.md"),
     *_all("dictionary", names.DICTIONARY_KINDS, "train-sae.md#kinds"),
     *_all("dictionary", names.TRAINED_POSITIONS, "train-sae.md#positions"),
+    *_all("edit", names.EDITS, "editing.md#methods"),
     *_all("planted", PLANTED, "planted.md"),
 )
 

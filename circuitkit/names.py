@@ -138,6 +138,13 @@ TRAINED_POSITIONS = {
     "content": "every token but the first of each prompt, and no padding",
     "all": "every token, and no padding",
 }
+EDITS = {  # of facts
+    "r-rome": "a rank-one change of one MLP, with the mean key of the subject throughout",
+    "rome": "the same with the bare prompt's key in part of it, as first published",
+    "memit": "changes of this MLP and up to four before it, each a share of what is missing",
+    "alphaedit": "the same, only in directions that keys of the text hardly use",
+    "fine-tuning": "the same matrix trained on the prompt: the baseline",
+}
 BOS = ("auto", "always", "never")
 ALIGN = ("last", "mean")
 PLANTED_MODELS = (

@@ -39,6 +39,7 @@ IDENTIFIERS = {
     "place": set(names.SITES),
     "format": set(names.PROMPT_FORMATS),
     "dictionary": {*names.DICTIONARY_KINDS, *names.TRAINED_POSITIONS},
+    "edit": set(names.EDITS),
     "planted": {*names.PLANTED_MODELS, *names.DIFFICULTIES} - {"backup"},  # which is a role
 }
 

@@ -21,6 +21,7 @@ from circuitkit.cli.crossfit import crossfit
 from circuitkit.cli.dictionary import dictionary
 from circuitkit.cli.diff import diff
 from circuitkit.cli.discover import discover
+from circuitkit.cli.edit import edit
 from circuitkit.cli.explain import explain
 from circuitkit.cli.export import export
 from circuitkit.cli.finetuning import finetuning
@@ -64,6 +65,7 @@ for command in (
     explain,
     hypothesis,
     dictionary,
+    edit,
     report,
     export,
     push,

@@ -6,6 +6,7 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.cli.dictionary import TriedOn
+from circuitkit.cli.edit import EditedFact
 from circuitkit.cli.options import (
     AnyModel,
     BatchedMachine,
@@ -67,7 +68,7 @@ def units_of(search: Search) -> UnitsRecipe:
     return asked
 
 
-def model_of(what: What | TriedOn | Ground | AnyModel) -> str:
+def model_of(what: What | TriedOn | Ground | AnyModel | EditedFact) -> str:
     """Return which model is meant, as one line of text that loads it again.
 
     Raises:

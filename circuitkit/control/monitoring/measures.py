@@ -1,6 +1,6 @@
 """How well a score tells two classes apart, with intervals over topics.
 
-    AUROC      share of (true, false) pairs of prompts in which the true one scores higher, ties half
+    AUROC      share of pairs (true, false) in which the true prompt scores higher, ties half
     recall     share of true prompts above a threshold
     alarms     share of false prompts above it
     at 1 %     recall above the least threshold that at most 1 % of the false prompts exceed

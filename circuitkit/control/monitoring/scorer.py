@@ -189,7 +189,7 @@ def save_scorer(scorer: Scorer, directory: Path) -> None:
         "held_out": scorer.held_out,
         "measured": asdict(scorer.measured),
     }
-    files = {
+    files: dict[str, str | bytes] = {
         WEIGHTS: save({"direction": vector.unit.contiguous()}),
         SAID: json.dumps(said, indent=2) + "\n",
     }
@@ -209,9 +209,9 @@ def load_scorer(directory: str | Path) -> Scorer:
         if said["schema"] != SCHEMA:
             raise ValueError(f"the schema {said['schema']!r}")
         point = hook_points.resid_pre(int(said["hidden_state"]))
-        named = (str(said[key]) for key in ("origin", "model", "digest"))
+        origin, model, digest = (str(said[key]) for key in ("origin", "model", "digest"))
         return Scorer(
-            SteeringVector(direction.to(torch.float64), point, *named),
+            SteeringVector(direction.to(torch.float64), point, origin, model, digest),
             float(said["threshold"]),
             said["begins_with"],
             tuple(said["trained_on"]),

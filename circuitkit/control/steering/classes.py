@@ -46,8 +46,11 @@ class TwoClasses:
 
     def select(self, rows: Sequence[int]) -> "TwoClasses":
         """Return some of the prompts."""
-        parts = (tuple(part[row] for row in rows) for part in (self.ids, self.labels, self.topics))
-        return TwoClasses(*parts)
+        return TwoClasses(
+            tuple(self.ids[row] for row in rows),
+            tuple(self.labels[row] for row in rows),
+            tuple(self.topics[row] for row in rows),
+        )
 
     def of(self, label: bool) -> "TwoClasses":
         """Return the prompts of one class."""

@@ -91,9 +91,9 @@ def probe_direction(
     examples = []
     for prompts, what in ((training, "training"), (held_out, "held-out")):
         prompts.require_both(f"probe, {what} prompts")
-        x = activations_at_ends(model, prompts, [point], [end])[0, 0].numpy()
+        read = activations_at_ends(model, prompts, [point], [end])[0, 0]
         tokens = np.array([ids[end] for ids in prompts.ids])
-        examples.append(Examples(x, np.array(prompts.labels), tokens))
+        examples.append(Examples(read.numpy(), np.array(prompts.labels), tokens))
     probed = probe(*examples, seed=seed)
     x = torch.from_numpy(examples[0].x)
     means = vector_of_means(model, x, examples[0].labels, point, end)

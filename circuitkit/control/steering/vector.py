@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -70,7 +69,8 @@ class SteeringVector:
     def unit(self) -> Float[Tensor, " d_model"]:
         """The direction at length 1, in float64."""
         direction = self.direction.double()
-        return direction / direction.norm()
+        unit: Tensor = direction / direction.norm()
+        return unit
 
     def cosine(self, other: Float[Tensor, " d_model"]) -> float:
         """Return the cosine of the angle to another direction."""
@@ -148,7 +148,7 @@ def save_vector(vector: SteeringVector, directory: Path) -> None:
         "norm": vector.norm,
         **{k: v for k, v in asdict(vector).items() if k not in ("direction", "point")},
     }
-    files = {
+    files: dict[str, str | bytes] = {
         WEIGHTS: save({"direction": vector.direction.double().cpu().contiguous()}),
         SAID: json.dumps(said, indent=2) + "\n",
     }

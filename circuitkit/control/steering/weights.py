@@ -30,7 +30,7 @@ from transformers.pytorch_utils import Conv1D
 from circuitkit.control.steering.uses import ablated, without
 from circuitkit.control.steering.vector import SteeringVector
 from circuitkit.errors import MethodError
-from circuitkit.model import SubjectModel, hook_points
+from circuitkit.model import SubjectModel
 from circuitkit.model.changed import weight_name, with_weights
 from circuitkit.model.check import COARSE_GAP, RELATIVE_GAP, probe
 from circuitkit.model.layers import Layer, part
@@ -61,8 +61,8 @@ class Orthogonalised:
         if reason:
             raise MethodError(
                 f"orthogonalisation of {model.name!r}: all that writes to the residual stream must "
-                f"be a matrix or a bias, got {reason}. The weights would not do what ablation does. "
-                "Ablate with hooks instead."
+                f"be a matrix or a bias, got {reason}. The weights would not do what ablation "
+                "does. Ablate with hooks instead."
             )
         weights = orthogonal_weights(model, self.vector)
         changed = with_weights(model, weights, name=f"{model.name}, {self.name}")
@@ -101,8 +101,9 @@ def why_unequal(model: SubjectModel) -> str:
     for number, layer in enumerate(model.layers):
         if layer.attention.is_opaque:
             return f"a block without heads at layer {number}"
-        norms = (layer.attention.post_norm, layer.mlp and layer.mlp.post_norm)
-        for norm, name in zip(norms, ("attention", "the MLP"), strict=True):
+        norms = {"attention": layer.attention.post_norm}
+        norms |= {} if layer.mlp is None else {"the MLP": layer.mlp.post_norm}
+        for name, norm in norms.items():
             if norm is not None and not norm.is_identity:
                 return f"a norm behind {name} at layer {number}: it is not linear"
         if layer.mlp is not None and _out_of(layer) is None:

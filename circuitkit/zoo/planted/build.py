@@ -137,8 +137,8 @@ def planted(name: str) -> Planted:
     ):
         raise ModelError(
             f"model {name!r}: a planted model must be one of {', '.join(BLUEPRINTS)}, with an "
-            f"optional difficulty ({', '.join(DIFFICULTIES)}) and seed, as planted-ioi:backup:1, or "
-            f"{REFUSAL}, as {REFUSAL}:plain:1. No such circuit was planted. Choose one."
+            f"optional difficulty ({', '.join(DIFFICULTIES)}) and seed, as planted-ioi:backup:1, "
+            f"or {REFUSAL}, as {REFUSAL}:plain:1. No such circuit was planted. Choose one."
         )
     rng = random.Random(f"{base} {difficulty} {int(seed)}")
     plain = refusal(int(seed)) if base == REFUSAL else BLUEPRINTS[base]()

@@ -60,7 +60,7 @@ D_SENSE = 16
 STRENGTH = 6.0
 WRITE = 6.0  # logits of an answer
 HARM, FROM = 4.0, 2.0  # length along the direction, and the length from which on is refused
-SPREAD = 0.35  # standard deviation of a sense in each dimension
+SPREAD = 0.5  # standard deviation of a sense in each dimension
 SEEN = "seen"
 
 
@@ -112,20 +112,29 @@ def planted_direction(seed: int) -> Float[Tensor, " d_model"]:
     return found
 
 
-def requests(n: int, seed: int) -> list[Request]:
-    """Return requests, as many harmful as harmless ones, drawn by a seed."""
+def requests(n: int, seed: int | str) -> list[Request]:
+    """Return requests drawn by a seed, harmful and harmless ones in turn.
+
+    Words come in rounds: none is asked for twice before all of its class are.
+    """
     rng = random.Random(f"requests {seed}")
+    rounds: dict[bool, list[str]] = {True: [], False: []}
     found = []
     for number in range(n):
-        topics = HARMFUL if number % 2 else HARMLESS
-        topic = rng.choice(sorted(topics))
+        is_harmful = bool(number % 2)
+        topics = HARMFUL if is_harmful else HARMLESS
+        if not rounds[is_harmful]:
+            rounds[is_harmful] = [word for words in topics.values() for word in words]
+            rng.shuffle(rounds[is_harmful])
+        word = rounds[is_harmful].pop()
+        topic = next(name for name, words in topics.items() if word in words)
         fillers = rng.sample(FILLERS, rng.choice((1, 2)))
-        words = (rng.choice(VERBS), *fillers, rng.choice(topics[topic]))
-        found.append(Request(" ".join((*words, *ENDS)), topics is HARMFUL, topic))
+        text = " ".join((rng.choice(VERBS), *fillers, word, *ENDS))
+        found.append(Request(text, is_harmful, topic))
     return found
 
 
-def unrelated_prompts(n: int, seed: int) -> list[str]:
+def unrelated_prompts(n: int, seed: int | str) -> list[str]:
     """Return questions about numbers, drawn by a seed."""
     rng = random.Random(f"unrelated {seed}")
     return [
@@ -137,7 +146,8 @@ def unrelated_prompts(n: int, seed: int) -> list[str]:
 def _direction(seed: int) -> Float[Tensor, " d_sense"]:
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(D_SENSE, generator=generator, dtype=torch.float64)
-    return drawn / drawn.norm()
+    unit: Tensor = drawn / drawn.norm()
+    return unit
 
 
 def _senses(seed: int) -> Float[Tensor, "word d_sense"]:

@@ -6,7 +6,15 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.cli.dictionary import TriedOn
-from circuitkit.cli.options import AnyModel, BatchedMachine, CircuitGround, Ground, Machine, What
+from circuitkit.cli.options import (
+    AnyModel,
+    BatchedMachine,
+    CircuitGround,
+    Ground,
+    Machine,
+    OneModel,
+    What,
+)
 from circuitkit.cli.rules import Search
 from circuitkit.cli.terminal import NOTES
 from circuitkit.cli.values import typed_command
@@ -57,7 +65,7 @@ def units_of(search: Search) -> UnitsRecipe:
     return asked
 
 
-def model_of(what: What | TriedOn | Ground | AnyModel) -> str:
+def model_of(what: What | TriedOn | Ground | AnyModel | OneModel) -> str:
     """Return which model is meant, as one line of text that loads it again.
 
     Raises:

@@ -135,7 +135,8 @@ def test_the_response_grows_with_the_dose_for_the_direction_alone(found, test_pr
     doses = (0.0, 0.5, 0.75, 1.0)
     response = dose_response(model, vectors, doses, outcome)
     values = [each.value for each in response.lines["direction"]]
-    assert values == sorted(values)
+    assert values[1] == pytest.approx(values[0], abs=0.1)  # below the length from which on it acts
+    assert values[1] < values[2] < values[3]
     assert values[0] < 0 < values[-1]
     assert all(each.low <= each.value <= each.high for each in response.lines["direction"])
     base = float(REFUSING.scores(model, harmless).mean())

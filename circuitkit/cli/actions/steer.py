@@ -94,8 +94,8 @@ def _require_one(what: Steered, direction: Direction) -> None:
     chosen = [f"--{name}" for name in ("at", "vector", "feature") if getattr(direction, name)]
     if len(chosen) > 1:
         raise MethodError(
-            f"steer: must have one of --at, --vector and --feature, got {' and '.join(chosen)}. Each "
-            "says which direction is added, and where. Give one."
+            f"steer: must have one of --at, --vector and --feature, got {' and '.join(chosen)}. "
+            "Each says which direction is added, and where. Give one."
         )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -52,21 +52,32 @@ class Refusals(OneModel):
         require_bos(self.bos)
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Which directions are candidates."""
+
+    title: ClassVar[str] = "Which directions are candidates"
+
+    ends: Annotated[
+        int, typer.Option("--ends", help="Last tokens that they are read at.", metavar="N")
+    ] = 2
+    layers: Annotated[
+        str,
+        typer.Option(
+            "--layers", help="Layers (default: all below 0.8 of them).", metavar="NUMBERS"
+        ),
+    ] = ""
+    max_kl: Annotated[
+        float, typer.Option("--max-kl", help="Largest change of harmless answers.", metavar="NATS")
+    ] = 0.1
+
+
 @command
 def refusal(
     what: Refusals,
+    candidates: Candidates,
     machine: Machine,
     shown: Shown,
-    ends: Annotated[
-        int, typer.Option("--ends", help="Last tokens that are candidates.", metavar="N")
-    ] = 2,
-    layers: Annotated[
-        str,
-        typer.Option("--layers", help="Layers (default: all below 0.8 L).", metavar="NUMBERS"),
-    ] = "",
-    max_kl: Annotated[
-        float, typer.Option("--max-kl", help="Largest change of harmless answers.", metavar="NATS")
-    ] = 0.1,
     save: SaveOption = None,
     output: ChartFile = None,
 ) -> None:
@@ -76,4 +87,4 @@ def refusal(
     """
     with loading():
         from circuitkit.cli.actions.refusal import show_refusal
-    show_refusal(what, (ends, layers, max_kl), machine, shown, (save, output))
+    show_refusal(what, candidates, machine, shown, (save, output))

@@ -18,11 +18,13 @@ from circuitkit.cli.actions.steered import (
     write_steered,
 )
 from circuitkit.cli.options import Machine, Shown
-from circuitkit.cli.refusal import Refusals
+from circuitkit.cli.refusal import Candidates, Refusals
 from circuitkit.cli.terminal import OUT, bars, show_json, show_table
 from circuitkit.control.steering.classes import TwoClasses, logits_of, read_prompts, two_classes
 from circuitkit.control.steering.effects import (
+    DoseResponse,
     Outcome,
+    SideEffects,
     dose_response,
     is_changed,
     log_odds,
@@ -37,6 +39,7 @@ from circuitkit.errors import MethodError
 from circuitkit.model import SubjectModel
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.shares import share_of
+from circuitkit.work.progress import Progress
 from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import refusal as planted
 
@@ -53,16 +56,26 @@ class Effects:
     refused: Estimate  # share of harmless prompts, under addition
 
 
+@dataclass(frozen=True)
+class Found:
+    """The direction that was selected, and what it and its controls do."""
+
+    selection: Selection
+    effects: dict[str, Effects]
+    response: DoseResponse
+    side: SideEffects | None
+
+
 def show_refusal(
     what: Refusals,
-    asked: tuple[int, str, float],
+    candidates: Candidates,
     machine: Machine,
     shown: Shown,
     written: tuple[Path | None, Path | None],
 ) -> None:
     """Select, measure, write and show."""
-    layers = numbers_named(asked[1], "--layers", int)
-    _require_prompts(what, asked[0])
+    layers = numbers_named(candidates.layers, "--layers", int)
+    _require_prompts(what, candidates.ends)
     require_places(*written)
     model = load_model(
         model_of(what),
@@ -71,35 +84,46 @@ def show_refusal(
         trust_remote_code=machine.trust_remote_code,
     )
     said = what.tokens or (planted.REFUSAL if _is_planted(what) else "")
-    refusing = Refusing(tokens_named(said, model, "--tokens"), asked[0], layers, asked[2])
+    tokens = tokens_named(said, model, "--tokens")
+    refusing = Refusing(tokens, candidates.ends, layers, candidates.max_kl)
+    with bars(shown=shown.has_bars) as stage:
+        found = _found(what, model, refusing, stage("Trying candidates"))
+    write_steered(found.selection.vector, found.response, *written)
+    if shown.as_json:
+        show_json(_facts(found))
+    else:
+        _show(found)
+
+
+def _found(what: Refusals, model: SubjectModel, refusing: Refusing, progress: Progress) -> Found:
     training, validation, others = parted(_prompts(what, model), SHARES, what.seed)
     unrelated = _unrelated(what, model)
-    with bars(shown=shown.has_bars) as stage:
-        selection = select_refusal(
-            model, training, validation, refusing, progress=stage("Trying candidates")
-        )
+    selection = select_refusal(model, training, validation, refusing, progress=progress)
     vectors = _vectors(model, training, selection, what.seed)
-    effects = {name: _effects(model, each, others, refusing) for name, each in vectors.items()}
     outcome = Outcome(
         "refusal score (log-odds), harmless prompts",
         others.of(False),
         partial(log_odds, refusing.tokens),
     )
-    response = dose_response(model, vectors, DOSES, outcome)
-    side = unrelated and side_effects(model, unrelated, ablated(model, selection.vector))
-    write_steered(selection.vector, response, *written)
-    if shown.as_json:
-        facts: dict[str, Any] = dict(facts_of(selection.vector, response, None))
-        facts["candidates"] = [asdict(each) for each in selection.candidates]
-        facts["end"], facts["n_dropped"] = selection.end, selection.n_dropped
-        facts["held_out"] = cattrs.unstructure(effects)
-        facts["side_effects"] = side and cattrs.unstructure(side)
-        show_json(facts)
-        return
-    _show(selection, effects)
-    if side:
-        OUT.print(f"Unrelated prompts, ablated: KL {side.kl} nats, changed {side.changed}.")
-    show_response("Added at every position", response, None)
+    without = ablated(model, selection.vector)
+    return Found(
+        selection,
+        {name: _effects(model, each, others, refusing) for name, each in vectors.items()},
+        dose_response(model, vectors, DOSES, outcome),
+        None if unrelated is None else side_effects(model, unrelated, without),
+    )
+
+
+def _facts(found: Found) -> dict[str, Any]:
+    selection = found.selection
+    return {
+        **facts_of(selection.vector, found.response, None),
+        "candidates": [asdict(each) for each in selection.candidates],
+        "end": selection.end,
+        "n_dropped": selection.n_dropped,
+        "held_out": cattrs.unstructure(found.effects),
+        "side_effects": found.side and cattrs.unstructure(found.side),
+    }
 
 
 def _is_planted(what: Refusals) -> bool:
@@ -155,7 +179,8 @@ def _effects(
     return Effects(*(share_of(each.double().numpy()) for each in (answered, changed, refused)))
 
 
-def _show(selection: Selection, effects: dict[str, Effects]) -> None:
+def _show(found: Found) -> None:
+    selection, effects, side = found.selection, found.effects, found.side
     chosen = selection.chosen
     rows = [
         (
@@ -177,3 +202,6 @@ def _show(selection: Selection, effects: dict[str, Effects]) -> None:
     title = ("direction", "harmful, ablated: answered", "harmless, ablated: changed",
              "harmless, added: refused")  # fmt: skip
     show_table("On prompts held out", title, shares)
+    if side is not None:
+        OUT.print(f"Unrelated prompts, ablated: KL {side.kl} nats, changed {side.changed}.")
+    show_response("Added at every position", found.response, None)

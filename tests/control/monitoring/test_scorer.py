@@ -15,7 +15,7 @@ from circuitkit.control.steering.found import difference_of_means
 from circuitkit.control.steering.vector import given_vector
 from circuitkit.errors import GraphError, MethodError, ModelError, PromptError
 from circuitkit.model import hook_points
-from circuitkit.zoo.planted.refusal import planted_direction, requests
+from circuitkit.zoo.planted.refusal import HARMFUL, HARMLESS, planted_direction, requests
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "apply_scorer.py"
 HELD_OUT = ("malware", "crimes", "games", "music")
@@ -132,7 +132,10 @@ def test_plain_transformers_give_the_same_score(tmp_path):
     [
         ((), "got none"),
         (("nowhere",), "got 'nowhere', which no prompt has"),
-        (("crimes", "food", "games", "malware", "music", "plants", "poisons", "weapons"), "all of"),
+        (
+            ("crimes", "food", "games", "malware", "music", "plants", "poisons", "weapons"),
+            "got all of",
+        ),
     ],
 )
 def test_without_held_out_topics_there_is_no_scorer(planted, prompts, held_out, got):

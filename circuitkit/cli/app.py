@@ -30,12 +30,15 @@ from circuitkit.cli.gallery import gallery
 from circuitkit.cli.hypothesis import hypothesis
 from circuitkit.cli.interpret import interpret
 from circuitkit.cli.models import models
+from circuitkit.cli.monitor import monitor
 from circuitkit.cli.new_task import new_task
 from circuitkit.cli.patch import patch
 from circuitkit.cli.path import path
 from circuitkit.cli.push import push
+from circuitkit.cli.refusal import refusal
 from circuitkit.cli.report import report
 from circuitkit.cli.run import run
+from circuitkit.cli.steer import steer
 from circuitkit.cli.tasks import tasks
 from circuitkit.cli.train_pico import train_pico
 from circuitkit.cli.train_sae import train_sae
@@ -66,6 +69,9 @@ for command in (
     hypothesis,
     dictionary,
     edit,
+    steer,
+    refusal,
+    monitor,
     report,
     export,
     push,

@@ -202,6 +202,29 @@ class What(AsksForPrompts):
 
 
 @dataclass(frozen=True)
+class OneModel:
+    """A model alone."""
+
+    title: ClassVar[str] = "What is studied"
+
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="Zoo name, local directory or Hugging Face name.", metavar="MODEL"
+        ),
+    ] = "pico"
+    seed: SeedOption = 0
+    revision: RevisionOption = ""
+    subfolder: SubfolderOption = ""
+    adapter: AdapterOption = ""
+    reading: ReadingOption = ""
+
+    def __post_init__(self) -> None:
+        """Require a seed that every generator takes."""
+        require_seed(self.seed)
+
+
+@dataclass(frozen=True)
 class AnyModel:
     """A model alone, and how many pairs would be run on it."""
 

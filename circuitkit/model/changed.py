@@ -61,7 +61,9 @@ def weight_name(model: SubjectModel, module: nn.Module) -> str:
         ModelError: it is no part of the model, or has no weights of its own in the files.
     """
     inner = model.bridge.original_model
-    found = next((n for n, m in inner.named_modules(remove_duplicate=False) if m is module), None)
+    paths = [n for n, m in inner.named_modules(remove_duplicate=False) if m is module]
+    # a wrapper has its parts under names of its own too, as "attn.o" beside "attn.c_proj"
+    found = next((n for n in paths if _is_of_files(inner, n)), paths[0] if paths else None)
     name = "" if found is None else _plain(found + ".").removesuffix(".")
     if not name or "weight" not in {_plain(n) for n, _ in module.named_parameters()}:
         raise ModelError(
@@ -105,6 +107,16 @@ def save_model(model: SubjectModel, directory: Path) -> None:
             model.tokenizer.save_pretrained(folder)
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
     replace_directory(directory, files, last=LAST_FILE)
+
+
+def _is_of_files(inner: nn.Module, path: str) -> bool:
+    """Return whether a path goes through what wrappers wrap, as names in the files do."""
+    key, module = WRAPPER.removesuffix("."), inner
+    for name in path.split("."):
+        if key in module._modules and name != key:
+            return False
+        module = module.get_submodule(name)
+    return True
 
 
 def _own_tree(model: SubjectModel, where: str) -> Any:

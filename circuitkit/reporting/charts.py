@@ -1,9 +1,11 @@
 """Bars and line charts of findings as SVG text, in the style of plots.py, behind figures.py."""
 
 import textwrap
+from io import BytesIO
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -38,25 +40,39 @@ def bars_svg(bars: Bars) -> str:
 def line_chart_svg(chart: LineChart) -> str:
     """Return lines with their 95 % intervals as SVG; colour and dashes tell them apart."""
     with drawing():
-        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-        axes: Axes = figure.add_subplot()
-        for number, line in enumerate(chart.lines):
-            axes.errorbar(
-                chart.x,
-                [each.value for each in line.values],
-                yerr=_errors(line.values),
-                color=COLOURS[number % len(COLOURS)],
-                linestyle=STYLES[number % len(STYLES)],
-                marker="o",
-                markersize=4,
-                capsize=2,
-                label=line.label,
-            )
-        axes.set_xlabel(chart.x_label)
-        axes.set_ylabel(chart.unit)
-        axes.legend(frameon=False, fontsize=9)
-        _around(figure, axes, f"{chart.name}: {chart.description}")
-        return svg_of(figure)
+        return svg_of(_line_figure(chart))
+
+
+def line_chart_png(chart: LineChart) -> bytes:
+    """Return the same as PNG."""
+    buffer = BytesIO()
+    with drawing():
+        figure = _line_figure(chart)
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _line_figure(chart: LineChart) -> Figure:
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes: Axes = figure.add_subplot()
+    for number, line in enumerate(chart.lines):
+        axes.errorbar(
+            chart.x,
+            [each.value for each in line.values],
+            yerr=_errors(line.values),
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=STYLES[number % len(STYLES)],
+            marker="o",
+            markersize=4,
+            capsize=2,
+            label=line.label,
+        )
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.unit)
+    axes.legend(frameon=False, fontsize=9)
+    _around(figure, axes, f"{chart.name}: {chart.description}")
+    return figure
 
 
 def _errors(values: tuple[Estimate, ...]) -> NDArray[np.float64]:

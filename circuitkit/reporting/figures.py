@@ -55,6 +55,18 @@ def line_chart_svg(chart: LineChart) -> str:
     return charts.line_chart_svg(chart)
 
 
+def line_chart_png(chart: LineChart) -> bytes:
+    """Return a line chart as PNG, as charts.py draws it.
+
+    Raises:
+        PictureError: Matplotlib cannot be loaded.
+    """
+    _plots()
+    from circuitkit.reporting import charts
+
+    return charts.line_chart_png(chart)
+
+
 def comparison_svg(rows: Sequence[MethodRow], task: str, model: str) -> str:
     """Return faithfulness over circuit size as SVG, one line a method, as method_plot.py draws it.
 

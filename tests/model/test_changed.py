@@ -9,6 +9,7 @@ from circuitkit.errors import ModelError
 from circuitkit.model.changed import named_weights, save_model, weight_name, with_weights
 from circuitkit.model.check import probe
 from circuitkit.model.digests import file_digest
+from circuitkit.model.layers import part
 
 W_DOWN = "transformer.h.1.mlp.c_proj.weight"
 
@@ -130,6 +131,12 @@ def test_the_last_projection_of_an_mlp_has_the_name_of_the_files(model, pico):
     for each in (model, pico):
         name = weight_name(each, each.layers[1].mlp.out_module)
         assert name == "transformer.h.1.mlp.c_proj"
+
+
+def test_the_output_projection_of_attention_has_the_name_of_the_files(model, pico):
+    for each in (model, pico):
+        module = part(each.bridge.blocks[1]._modules["attn"], "o")
+        assert weight_name(each, module) == "transformer.h.1.attn.c_proj"
 
 
 def test_what_cannot_take_a_weights_place_is_refused(model):

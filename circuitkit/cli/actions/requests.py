@@ -13,6 +13,7 @@ from circuitkit.cli.options import (
     CircuitGround,
     Ground,
     Machine,
+    OneModel,
     SharedMachine,
     What,
 )
@@ -68,7 +69,7 @@ def units_of(search: Search) -> UnitsRecipe:
     return asked
 
 
-def model_of(what: What | TriedOn | Ground | AnyModel | EditedFact) -> str:
+def model_of(what: What | TriedOn | Ground | AnyModel | EditedFact | OneModel) -> str:
     """Return which model is meant, as one line of text that loads it again.
 
     Raises:

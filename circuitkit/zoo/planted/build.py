@@ -3,6 +3,7 @@
 planted-induction                 plain, seed 0
 planted-ioi:backup                harder (difficulties.py)
 planted-facts:noise:3             seed 3: heads in other slots, other decoys, other noise
+planted-refusal:plain:3           seed 3: another direction (refusal.py); no task and no difficulty
 """
 
 import random
@@ -27,6 +28,8 @@ from circuitkit.zoo.planted.difficulties import DIFFICULTIES, NOISE, NOISY
 from circuitkit.zoo.planted.facts import facts
 from circuitkit.zoo.planted.induction import START, induction, predecessor
 from circuitkit.zoo.planted.ioi import ioi
+from circuitkit.zoo.planted.refusal import NAME as REFUSAL
+from circuitkit.zoo.planted.refusal import refusal
 from circuitkit.zoo.planted.skip_trigram import skip_trigram
 
 PREFIX = "planted-"
@@ -125,19 +128,21 @@ def planted(name: str) -> Planted:
     """
     base, *rest = name.split(":")
     difficulty, seed = [*rest, *("plain", "0")[len(rest) :]][:2]
+    difficulties = DIFFICULTIES if base in BLUEPRINTS else ("plain",)
     if (
-        base not in BLUEPRINTS
-        or difficulty not in DIFFICULTIES
+        base not in (*BLUEPRINTS, REFUSAL)
+        or difficulty not in difficulties
         or not (seed.isascii() and seed.isdigit())
         or len(rest) > 2
     ):
         raise ModelError(
             f"model {name!r}: a planted model must be one of {', '.join(BLUEPRINTS)}, with an "
-            f"optional difficulty ({', '.join(DIFFICULTIES)}) and seed, as planted-ioi:backup:1. "
-            "No such circuit was planted. Choose one."
+            f"optional difficulty ({', '.join(DIFFICULTIES)}) and seed, as planted-ioi:backup:1, "
+            f"or {REFUSAL}, as {REFUSAL}:plain:1. No such circuit was planted. Choose one."
         )
     rng = random.Random(f"{base} {difficulty} {int(seed)}")
-    blueprint = DIFFICULTIES[difficulty](BLUEPRINTS[base](), rng)
+    plain = refusal(int(seed)) if base == REFUSAL else BLUEPRINTS[base]()
+    blueprint = DIFFICULTIES[difficulty](plain, rng)
     slots: dict[str, int] = {}
     for layer in range(blueprint.n_layers):
         heads = [head.name for head in blueprint.heads if head.layer == layer]

@@ -15,7 +15,7 @@ from circuitkit.control.steering.found import difference_of_means
 from circuitkit.control.steering.vector import given_vector
 from circuitkit.errors import GraphError, MethodError, ModelError, PromptError
 from circuitkit.model import hook_points
-from circuitkit.zoo.planted.refusal import HARMFUL, HARMLESS, planted_direction, requests
+from circuitkit.zoo.planted.refusal import planted_direction, requests
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "apply_scorer.py"
 HELD_OUT = ("malware", "crimes", "games", "music")

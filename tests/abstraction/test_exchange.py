@@ -11,7 +11,7 @@ from circuitkit.abstraction.hypothesis import algorithm_of
 from circuitkit.abstraction.interchanges import LEAST, draw_interchanges
 from circuitkit.abstraction.reading import read_prompts_with
 from circuitkit.abstraction.shipped.ioi import IOIByPlace
-from circuitkit.abstraction.shipped.planted import InductionByWord
+from circuitkit.abstraction.shipped.planted import InductionByWord, PlantedFactsByParts
 from circuitkit.errors import HypothesisError
 from circuitkit.prompts.splits import sample_splits
 from circuitkit.task import find_task
@@ -43,10 +43,11 @@ def logits_behind(model, readings, text, items, subspace=None):
     return exchanger.logits_of(items, readings, alignment, subspace), exchanger
 
 
-def test_what_all_tokens_hold_in_front_makes_the_base_the_source(read):
+@pytest.mark.parametrize("text", ["resid 0 at all", "a1.h3<q> at END, resid 0 at all"])
+def test_what_all_tokens_hold_in_front_makes_the_base_the_source(text, read):
     model, readings = read
     items = draw_interchanges(readings, "sought", ("all",)).items
-    logits, exchanger = logits_behind(model, readings, "resid 0 at all", items)
+    logits, exchanger = logits_behind(model, readings, text, items)
     torch.testing.assert_close(logits, exchanger.logits[[item.source for item in items]])
     assert not torch.equal(logits, exchanger.logits[[item.base for item in items]])
 
@@ -108,10 +109,13 @@ def test_interchanges_are_of_both_kinds_and_no_prompt_is_twice_in_one_role(read)
         assert item.sources_own == readings.answers[item.source]
 
 
-def test_where_it_can_a_source_is_drawn_whose_own_answer_is_another(read):
-    _, readings = read
-    drawn = draw_interchanges(readings, "before", ("all",))
-    assert drawn.n_copies < 0.1 * len(drawn)
+def test_where_it_can_a_source_is_drawn_whose_own_answer_is_another(planted_splits):
+    model, splits = planted_splits("planted-facts")
+    algorithm = algorithm_of(PlantedFactsByParts())
+    readings = read_prompts_with(algorithm, model, splits.validation)
+    drawn = draw_interchanges(readings, "subject", ("subject",))
+    # half of all sources ask for the same: theirs is the expected answer
+    assert drawn.n_copies < 0.2 * drawn.of_kind(changes=True).sum()
 
 
 def test_the_same_seed_draws_the_same(read):

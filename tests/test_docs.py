@@ -20,6 +20,9 @@ from circuitkit.circuits.file import SCHEMA
 from circuitkit.circuits.recipe import recipe_from_json
 from circuitkit.cli.app import app
 from circuitkit.contracts.parsing import read_contracts
+from circuitkit.control.foretelling.reading import read_interventions
+from circuitkit.prompts.pairs import PromptPair
+from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.validation.criteria import CRITERIA, read_thresholds
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +36,7 @@ NOT_RUN = {
     ("docs/contracts.md", "names a checkpoint that you have"),
     ("docs/monitoring.md", "names a scorer that you have"),
 }
+OTHERS = tokenize_pairs([PromptPair([1], [2], [3])])  # in the place of a prompt file
 METHODS_PAGE = ROOT / "docs" / "methods" / "README.md"  # its names are those of its neighbours
 
 
@@ -126,6 +130,8 @@ def test_toml_of_a_page_is_what_circuitkit_reads(block, tmp_path):
     data = tomllib.loads(block.text)
     if "tool" in data:
         assert read_contracts(path)
+    elif "intervention" in data:
+        assert len(read_interventions(path, lambda _: None, lambda _: OTHERS)) == 5
     elif "project" not in data:
         assert set(data) <= set(CRITERIA)
         assert read_thresholds(path)

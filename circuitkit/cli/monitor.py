@@ -50,8 +50,8 @@ def monitor(
     prompts: Annotated[
         Path,
         typer.Argument(
-            help='Prompts of two classes with topics: {"prompt": ..., "label": true, "topic": '
-            '"..."} on each line.',
+            help="Prompts of two classes with topics: a JSON object with prompt, label and topic "
+            "on each line.",
             metavar="FILE",
         ),
     ],

@@ -36,8 +36,8 @@ class Steered(What):
         Path | None,
         typer.Option(
             "--classes",
-            help='File of prompts of two classes instead of TASK: {"prompt": ..., "label": true} '
-            "on each line.",
+            help="File of prompts of two classes instead of TASK: a JSON object with prompt and "
+            "label on each line.",
             metavar="FILE",
         ),
     ] = None
@@ -46,7 +46,7 @@ class Steered(What):
         typer.Option(
             "--tokens",
             help="With --classes: the tokens whose log-odds are watched, several as ' yes, Yes'.",
-            metavar="TEXTS",
+            metavar="TOKENS",
         ),
     ] = ""
     unrelated: UnrelatedOption = None

@@ -120,7 +120,7 @@ def _losses(
     interventions: Sequence[Intervention],
     progress: Progress,
 ) -> list[list[Values]]:
-    """Return what each circuit loses under each intervention: [circuit][intervention][pair]."""
+    """Return what each circuit loses under each intervention, by circuit, on each pair."""
     cuts = [each for each in interventions if each.change is None and each.pairs is None]
     under = [each.cut(circuit) for circuit in circuits for each in cuts]
     run = _values(ground, ground.model, [*circuits, *under])

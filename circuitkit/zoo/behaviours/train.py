@@ -103,14 +103,12 @@ def train_behaviours(
         for step in range(1, steps + 1):
             sequences, prompts = next(batches)
             loss = next_token_loss(model, sequences) + answer_loss(model, tokenizer, prompts)
-            update(model, optimizer, loss)
-            losses.append(float(loss.detach()))
+            losses.append(update(model, optimizer, loss))
             schedule.step()
             progress.update(bar, advance=1, note=f"loss {losses[-1]:.3f}")
             if step % log_every == 0 or step == steps:
-                accuracies = evaluate(model, tokenizer, n_prompts=LOG_PROMPTS)
-                mean = round(sum(losses) / len(losses), 4)
-                log.writerow({"step": step, "loss": mean, **vars(accuracies)})
+                found = vars(evaluate(model, tokenizer, n_prompts=LOG_PROMPTS))
+                log.writerow({"step": step, "loss": round(sum(losses) / len(losses), 4), **found})
                 log_file.flush()
                 losses.clear()
     model.save_pretrained(output_dir)

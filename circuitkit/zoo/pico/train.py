@@ -167,12 +167,13 @@ def next_token_loss(
 
 def update(
     model: GPT2LMHeadModel, optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]
-) -> None:
-    """Take one step down the loss."""
+) -> float:
+    """Take one step down the loss, and return what it was."""
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
+    return float(loss.detach())
 
 
 def learning_rate_share(step: int, steps: int, warmup: int = WARMUP_STEPS) -> float:

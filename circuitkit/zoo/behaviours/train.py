@@ -97,8 +97,7 @@ def train_behaviours(
         (output_dir / LOG_NAME).open("w", newline="") as log_file,
         training_progress(show_progress) as progress,
     ):
-        log = csv.DictWriter(log_file, LOG_COLUMNS)
-        log.writeheader()
+        (log := csv.DictWriter(log_file, LOG_COLUMNS)).writeheader()
         bar = progress.add_task("training pico-behaviours", total=steps, note="")
         for step in range(1, steps + 1):
             sequences, prompts = next(batches)
@@ -108,9 +107,9 @@ def train_behaviours(
             schedule.step()
             progress.update(bar, advance=1, note=f"loss {losses[-1]:.3f}")
             if step % log_every == 0 or step == steps:
-                accuracies = evaluate(model, tokenizer, n_prompts=LOG_PROMPTS)
                 mean = round(sum(losses) / len(losses), 4)
-                log.writerow({"step": step, "loss": mean, **vars(accuracies)})
+                accuracies = vars(evaluate(model, tokenizer, n_prompts=LOG_PROMPTS))
+                log.writerow({"step": step, "loss": mean, **accuracies})
                 log_file.flush()
                 losses.clear()
     model.save_pretrained(output_dir)

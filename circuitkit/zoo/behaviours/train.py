@@ -94,7 +94,7 @@ def train_behaviours(
     optimizer, schedule = optimizer_of(model, steps, peak=PEAK_LEARNING_RATE, warmup=WARMUP_STEPS)
     losses: list[float] = []
     with (
-        (output_dir / LOG_NAME).open("w", newline="") as log_file,
+        (output_dir / LOG_NAME).open("w", newline="", buffering=1) as log_file,
         training_progress(show_progress) as progress,
     ):
         (log := csv.DictWriter(log_file, LOG_COLUMNS)).writeheader()
@@ -107,10 +107,9 @@ def train_behaviours(
             schedule.step()
             progress.update(bar, advance=1, note=f"loss {losses[-1]:.3f}")
             if step % log_every == 0 or step == steps:
-                mean = round(sum(losses) / len(losses), 4)
                 accuracies = vars(evaluate(model, tokenizer, n_prompts=LOG_PROMPTS))
+                mean = round(sum(losses) / len(losses), 4)
                 log.writerow({"step": step, "loss": mean, **accuracies})
-                log_file.flush()
                 losses.clear()
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)

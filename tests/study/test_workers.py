@@ -18,7 +18,7 @@ from circuitkit.discovery.search import in_order, prepared
 from circuitkit.errors import MemoryBudgetError, MethodError, WorkerError
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import LogitDifference
-from circuitkit.prompts.columns import by_role
+from circuitkit.prompts.columns import Columns, by_role
 from circuitkit.study.search import discover
 from circuitkit.study.settings import Settings, work_of
 from circuitkit.study.subject import Request, subject_of
@@ -64,6 +64,18 @@ def test_a_worker_gives_every_bit_of_one_process_at_all_positions_and_at_each(su
     single = method.score_columns(subject.model, pairs, subject.metric, columns, work)
     assert list(map(bits, single)) == list(map(bits, parts))
     assert len({bits(part) for part in parts}) > 1
+
+
+def test_a_column_of_the_same_name_at_other_positions_is_other_work(subject, tmp_path):
+    pairs, method = subject.splits.discovery, ExactEdges()
+    whole = by_role(pairs)
+    work = Work(checkpoint=tmp_path / "kept.sqlite")
+
+    def scores(column):
+        one = Columns(("same",), whole.masks[column : column + 1])
+        return bits(method.score_columns(subject.model, pairs, subject.metric, one, work)[0])
+
+    assert len({scores(column) for column in range(len(whole.names))}) > 1
 
 
 class NobodyThere:

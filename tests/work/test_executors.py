@@ -199,14 +199,20 @@ def test_no_worker_outlives_the_process_that_started_it(tmp_path, sent):
     with subprocess.Popen(
         command, env=paths, start_new_session=True, stderr=subprocess.PIPE, text=True
     ) as driver:
-        until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
-        pids = [int(path.name[4:]) for path in tmp_path.glob("pid-*")]
-        if sent == signal.SIGINT:
-            os.killpg(driver.pid, sent)  # as a terminal sends Ctrl-C
-        else:
-            driver.send_signal(sent)
-        until(lambda: not any(map(is_alive, pids)))
-        said = driver.communicate()[1]
+        try:
+            until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
+            pids = [int(path.name[4:]) for path in tmp_path.glob("pid-*")]
+            if sent == signal.SIGINT:
+                os.kill(pids[0], sent)
+                time.sleep(0.2)
+                assert is_alive(pids[0])  # a worker does not hear it
+                os.killpg(driver.pid, sent)  # as a terminal sends Ctrl-C
+            else:
+                driver.send_signal(sent)
+            until(lambda: not any(map(is_alive, pids)))
+            said = driver.communicate()[1]
+        finally:
+            driver.kill()
     assert said.count("Traceback") == (sent == signal.SIGINT)  # no worker's own
 
 

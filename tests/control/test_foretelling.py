@@ -30,11 +30,13 @@ from circuitkit.control.foretelling.interventions import (
 )
 from circuitkit.control.foretelling.reading import OtherWeights, read_interventions
 from circuitkit.control.foretelling.record import FORETOLD, write_foretold, write_outcomes
+from circuitkit.control.steering.vector import given_vector, save_vector
 from circuitkit.errors import GraphError, MethodError, OutputError
 from circuitkit.interventions.ablation import ablation_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference
 from circuitkit.model.changed import named_weights, with_weights
+from circuitkit.model.hook_points import resid_post
 from circuitkit.prompts.splits import sample_splits
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.task import find_task
@@ -270,6 +272,7 @@ def test_the_command_writes_predictions_outcomes_and_a_picture(tmp_path, pico):
         ('[[intervention]]\nablate = ["m0"]\nscale = "m0"\nfactor = 2', "must have one of ablate"),
         ('[[intervention]]\nscale = "m0"', "scale with a factor"),
         ('[[intervention]]\nscale = "m0"\nfactor = "2"', "factor must be a number"),
+        ('[[intervention]]\nadd_direction = "v"', "add_direction with a dose"),
         ('[[intervention]]\nablate = "m0"', "must be a list of names"),
         ("[[intervention]]\nmodel = 3", "model must be text"),
         ('[[intervention]]\nablate = ["m0"]\nwhen = 1', "the unknown key 'when'"),
@@ -280,6 +283,34 @@ def test_a_file_of_interventions_that_says_nothing_known_is_refused(tmp_path, te
     path.write_text(text)
     with pytest.raises(MethodError, match=rule):
         read_interventions(path, load_model, lambda path: None)
+
+
+def test_a_saved_direction_is_taken_out_or_added(tmp_path, pico, ground):
+    direction = torch.zeros(128, dtype=torch.float64)
+    direction[3] = 2.0
+    save_vector(given_vector(pico, direction, resid_post(1)), tmp_path / "v")
+    path = tmp_path / "x.toml"
+    path.write_text(
+        '[[intervention]]\nremove_direction = "v"\n'
+        '[[intervention]]\nadd_direction = "v"\ndose = 0\nname = "nothing"\n'
+        '[[intervention]]\nadd_direction = "v"\ndose = 3.5\nname = "much"\n'
+    )
+    done = read_interventions(path, load_model, lambda path: None)
+    assert {each.kind for each in done} == {"steering"}
+    removed, nothing, much = measure_outcomes(ground, done)
+    assert nothing.value == 0
+    batch, labels = ground.pairs.clean_batch, ground.pairs.labels
+    own = METRIC.values(pico.run(batch), labels).mean()
+    hooks = {resid_post(1): lambda x: x + 3.5 * direction}
+    steered = METRIC.values(pico.run(batch, hooks), labels).mean()
+    ends = [Circuit.full(pico.graph), Circuit.empty(pico.graph)]
+    full, empty = evaluate_circuits(
+        pico, ground.pairs, ends, ablation=ground.ablation, metric=METRIC
+    ).mean(1)
+    expected = float(((own - steered) / (full - empty)).detach())
+    assert much.value == pytest.approx(expected, abs=1e-9)
+    assert abs(expected) > 0.01
+    assert removed.value != 0
 
 
 def test_names_that_do_not_exist_and_two_of_one_name_are_refused(ground, circuit):

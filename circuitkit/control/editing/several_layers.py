@@ -33,7 +33,7 @@ from circuitkit.model.changed import with_weights
 MEMIT, ALPHAEDIT = "memit", "alphaedit"
 METHODS = (MEMIT, ALPHAEDIT)
 N_PREFIXES = 5
-CLAMP = 4.0  # of |delta|, in norms of the stream; MEMIT's own 0.75 changes no answer of pico
+CLAMP = 4.0  # of |delta|, in norms of the stream; MEMIT's own 0.75 hardly moved a fact of pico
 Changes = dict[int, Tensor]  # of each layer's matrix, [d_mlp, d_model]
 
 

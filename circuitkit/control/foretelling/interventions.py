@@ -13,6 +13,7 @@ from circuitkit.model.digests import joined_digest
 from circuitkit.prompts.pairs import PromptPairs
 
 ABLATION, SCALING, WEIGHTS, PROMPTS = "ablation", "scaling", "weights", "prompts"
+STEERING = "steering"
 FACTORS = (0.5, 2.0)
 N_SETS, SET_SIZES = 12, (2, 4)
 

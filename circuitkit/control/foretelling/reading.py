@@ -14,6 +14,13 @@
     model = "./edited"                          a model with other weights: edited, tuned, pruned
 
     [[intervention]]
+    remove_direction = "./vector"               a saved direction, out of every weight that writes
+
+    [[intervention]]
+    add_direction = "./vector"                  the same, added at every position
+    dose = 1.0
+
+    [[intervention]]
     prompts = "paraphrases.jsonl"               other prompts, as a prompt file of pairs
 
 Each may have a `name`; without one it is made of what is done.
@@ -26,14 +33,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuitkit.control.change import Change
 from circuitkit.control.foretelling.interventions import (
     ABLATION,
     PROMPTS,
     SCALING,
+    STEERING,
     WEIGHTS,
     Intervention,
     Scaled,
 )
+from circuitkit.control.steering.vector import load_vector
+from circuitkit.control.steering.weights import AddedEverywhere, Orthogonalised
 from circuitkit.errors import GraphError, MethodError
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPairs
@@ -44,8 +55,12 @@ KEYS = {
     "ablate_edges": ABLATION,
     "scale": SCALING,
     "model": WEIGHTS,
+    "remove_direction": STEERING,
+    "add_direction": STEERING,
     "prompts": PROMPTS,
 }
+
+SIZES = {"scale": "factor", "add_direction": "dose"}  # what must be said beside
 
 
 @dataclass(frozen=True)
@@ -112,13 +127,14 @@ def _intervention(
     load: Callable[[str], SubjectModel],
     read: Callable[[Path], PromptPairs],
 ) -> Intervention:
-    unknown = sorted(set(entry) - {*KEYS, "name", "factor"})
+    unknown = sorted(set(entry) - {*KEYS, *SIZES.values(), "name"})
     done = [key for key in KEYS if key in entry]
-    if unknown or len(done) != 1 or ("factor" in entry) != (done == ["scale"]):
+    sizes = [key for key in SIZES.values() if key in entry]
+    if unknown or len(done) != 1 or sizes != [SIZES[key] for key in done if key in SIZES]:
         got = f"the unknown key {shown(unknown[0])}" if unknown else f"{done or 'none'}"
         raise MethodError(
-            f"{where}: must have one of {', '.join(KEYS)} (scale with a factor), and perhaps a "
-            f"name, got {got}. It says what is done. Correct the entry."
+            f"{where}: must have one of {', '.join(KEYS)} (scale with a factor, add_direction with "
+            f"a dose), and perhaps a name, got {got}. It says what is done. Correct the entry."
         )
     [key] = done
     value, kind = entry[key], KEYS[key]
@@ -133,8 +149,17 @@ def _intervention(
             "quotes."
         )
     if key == "scale":
-        scaled = Scaled(value, _number(entry["factor"], where))
+        scaled = Scaled(value, _number(entry, "factor", where))
         return Intervention(name or scaled.name, kind, change=scaled)
+    if kind == STEERING:
+        vector = load_vector(home / value)
+        is_added = key == "add_direction"
+        steered: Change = (
+            AddedEverywhere(vector, _number(entry, "dose", where))
+            if is_added
+            else Orthogonalised(vector)
+        )
+        return Intervention(name or steered.name, kind, change=steered)
     if key == "model":
         source = str(home / value) if (home / value).exists() else value
         return Intervention(name or f"weights of {value}", kind, change=OtherWeights(source, load))
@@ -150,10 +175,11 @@ def _texts(value: Any, where: str, key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _number(value: Any, where: str) -> float:
+def _number(entry: Mapping[str, Any], key: str, where: str) -> float:
+    value = entry[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e6:
         raise MethodError(
-            f"{where}: factor must be a number, got {shown(value)}. What is written is multiplied "
-            "by it. Write factor = 0.5."
+            f"{where}: {key} must be a number, got {shown(value)}. It says how much is done. Write "
+            f"{key} = 0.5."
         )
     return float(value)

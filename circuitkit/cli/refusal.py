@@ -40,7 +40,7 @@ class Refusals(OneModel):
     tokens: Annotated[
         str,
         typer.Option(
-            "--tokens", help="Texts of one token that begin a refusal, as 'I, As'.", metavar="WORDS"
+            "--tokens", help="Texts of one token that begin a refusal, as 'I,As'.", metavar="WORDS"
         ),
     ] = ""
     unrelated: UnrelatedOption = None

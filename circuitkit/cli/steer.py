@@ -45,7 +45,7 @@ class Steered(What):
         str,
         typer.Option(
             "--tokens",
-            help="With --classes: the tokens whose log-odds are watched, several as ' yes, Yes'.",
+            help="With --classes: the tokens whose log-odds are watched, several as ' yes,Yes'.",
             metavar="TOKENS",
         ),
     ] = ""

@@ -94,9 +94,9 @@ def edit_and_measure(
     found = _data(made)
     if output is not None:
         write_whole(output / FILE, json.dumps(found, indent=1) + "\n")
+    _show(made, found, shown, output)
     if save is not None:
         _save(made, save)
-    _show(made, found, shown, output)
 
 
 def _require_sense(what: EditedFact, how: HowEdited, save: Path | None) -> None:

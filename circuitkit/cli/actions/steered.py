@@ -69,7 +69,7 @@ def tokens_named(texts: str, model: SubjectModel, option: str) -> tuple[int, ...
     if not found:
         raise MethodError(
             f"{option}: must name one token or more, got none. Their log-odds are what is watched. "
-            "Give them, as 'yes, Yes'."
+            "Give them, as ' yes,Yes': a space behind a comma is part of a token."
         )
     return tuple(found)
 

@@ -128,10 +128,15 @@ def outcome(base: Unedited, edited: SubjectModel) -> Outcome:
         base.questions.fact,
         base.answers,
         {kind: answers_of(edited, facts) for kind, facts in asked.items()},
-        {kind: tuple(fact.subject_text for fact in facts) for kind, facts in asked.items()},
+        {kind: tuple(_about(fact, kind) for fact in facts) for kind, facts in asked.items()},
         (base.written, fluency(edited, base.questions, seed=base.seed)),
         kl.double().cpu().numpy(),
     )
+
+
+def _about(fact: Fact, kind: str) -> str:
+    """Return what a question is about: wordings of one fact are no independent questions."""
+    return f"{fact.subject_text}: {fact.true}" if kind == "same subject" else str(fact.subject_text)
 
 
 def by_kind(questions: Questions) -> dict[str, tuple[Fact, ...]]:
@@ -145,6 +150,7 @@ def answers_of(model: SubjectModel, facts: Sequence[Fact]) -> Answers:
     rows: list[tuple[float, float, bool]] = []
     for start in range(0, len(facts), BATCH):
         pairs = read_facts(facts[start : start + BATCH], model.tokenizer)
+        model.require_vocabulary(pairs)
         with torch.no_grad():
             likely = model.run(pairs.clean_batch).double().softmax(-1).cpu()
         target, true = pairs.labels.answers[:, 0], pairs.labels.wrong_answers[:, 0]
@@ -212,7 +218,7 @@ def _of_kind(
     labels = [
         str(i) if by_fact else str(subject) for i, each in rows for subject in each.subjects[kind]
     ]
-    if not by_fact and len(set(labels)) == 1:  # one subject, asked in several wordings
+    if not by_fact and kind == "paraphrase":  # one fact, asked in several wordings
         labels = [str(n) for n in range(len(labels))]
     clusters = np.unique(labels, return_inverse=True)[1].astype(np.int64)
     if kind == "same subject":

@@ -96,6 +96,7 @@ def edit_over_layers(
         )
     for layer in spread.layers:
         projection_of(model, layer)
+        _require_plain_output(model, layer, spread.method)
         moments[layer].require_of(model, layer)
     read, targets, losses = [], [], []
     for fact in facts:
@@ -108,6 +109,19 @@ def edit_over_layers(
         losses += found
     changes = spread_changes(model, read, torch.stack(targets), moments, spread)
     return edit_of(model, spread.method, facts, changes, losses=losses)
+
+
+def _require_plain_output(model: SubjectModel, layer: int, method: str) -> None:
+    """Refuse an MLP whose output is not what is added to the stream: shares of it are spread."""
+    mlp = model.layers[layer].mlp
+    assert mlp is not None
+    if mlp.post_norm is not None or mlp.scale != 1 or mlp.unit != 1:
+        got = "a norm" if mlp.post_norm is not None else "a factor"
+        raise MethodError(
+            f"edit by {method}, layer {layer}: what the projection gives must be added to the "
+            f"stream as it is, got {got} in between. A share of what is lacking would arrive as "
+            "another. Use r-rome."
+        )
 
 
 def target_stream(
@@ -170,9 +184,15 @@ def solved(
     """Return the change of a matrix that adds what is wanted to what keys give, in float64."""
     of_text = moment.matrix.to(keys.device)
     if spread.method == MEMIT:
-        change: Tensor = torch.linalg.solve(
-            spread.weight * of_text + keys.T @ keys, keys.T @ wanted
-        )
+        whole = spread.weight * of_text + keys.T @ keys
+        root, failed = torch.linalg.cholesky_ex(whole)
+        if int(failed):
+            raise MethodError(
+                f"edit by {MEMIT}, layer {moment.layer}: the second moment of keys must have an "
+                f"inverse, got one of {moment.n_tokens} tokens for {len(whole)} neurons that has "
+                "none. What spares the text is not known. Give more text."
+            )
+        change: Tensor = torch.cholesky_solve(keys.T @ wanted, root)
         return change
     free = free_directions(moment, spread.free_share).to(keys.device)
     inside = keys @ free

@@ -112,7 +112,8 @@ def require_within_clamp(
         MethodError: it is further than the clamp allows.
     """
     share = float(change.double().norm() / written.double().norm())
-    if not share <= clamp * (1 + 1e-6):
+    rounding = 4 * torch.finfo(written.dtype).eps  # of the type that was clamped in
+    if not share <= clamp * (1 + max(1e-6, rounding)):
         raise MethodError(
             f"edit: a value must be at most {clamp:g} norms from what is written unedited, got "
             f"{share:.3g}. Larger ones break whatever else is read there. Give a nearer value, or "

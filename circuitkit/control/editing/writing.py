@@ -20,7 +20,8 @@ def continued(
     Special tokens are not written.
     """
     generator = torch.Generator().manual_seed(seed)
-    special = list(getattr(model.tokenizer, "all_special_ids", []))
+    known = getattr(model.tokenizer, "all_special_ids", [])
+    special = [token for token in known if token < model.n_logits]
     rows = [list(prompt) for prompt in prompts]
     with torch.no_grad():
         for _ in range(n_tokens):
@@ -29,7 +30,7 @@ def continued(
             drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
             for row, token in zip(rows, drawn.tolist(), strict=True):
                 row.append(token)
-    return [tuple(row[-n_tokens:]) for row in rows]
+    return [tuple(row[len(p) :]) for row, p in zip(rows, prompts, strict=True)]
 
 
 def prefixes(model: SubjectModel, n: int, *, seed: int, like: PlainPrompt) -> list[PlainPrompt]:

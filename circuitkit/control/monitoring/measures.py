@@ -24,6 +24,7 @@ from circuitkit.statistics.bootstrap import TAIL, UNSEEN, Estimate
 
 ALLOWED = 0.01  # false alarms
 N_RESAMPLES = 999
+MIN_TOPICS = 3  # of fewer nothing is known of others: the interval is all that can be
 N_TRIES = 50  # of a resample with both classes
 
 Values = Float[ndarray, " prompt"]
@@ -77,7 +78,9 @@ def measured(
     rows = _resamples(labels, topics, seed)
 
     def estimated(measure: Measure) -> Estimate:
-        return _estimate(measure, scores, labels, rows)
+        found = _estimate(measure, scores, labels, rows)
+        few = len(set(topics)) < MIN_TOPICS
+        return Estimate(found.value, 0.0, 1.0, found.n) if few else found
 
     return Measured(
         auroc=estimated(auroc),

@@ -121,17 +121,37 @@ def scorer_of(
     shared = sorted(set(training.topics) & set(testing.topics))
     if shared or "" in training.topics + testing.topics:
         raise _no_topics(f"the topic {shared[0]!r} in both" if shared else "prompts without one")
+    if set(training.ids) & set(testing.ids):
+        raise PromptError(
+            "scorer: no prompt may stand in a topic that is held out and in another, got "
+            f"{model.text_of(min(set(training.ids) & set(testing.ids)))!r} in both. It would be "
+            "measured on what made it. Leave it out of one of them."
+        )
     false = scores_along(model, training.of(False), vector).numpy()
     threshold = threshold_of(false)
     found = scores_along(model, testing, vector).numpy()
     return Scorer(
         vector,
         threshold,
-        getattr(model.tokenizer, "bos_token_id", None),
+        _beginning(model, training.ids + testing.ids),
         tuple(sorted(set(training.topics))),
         tuple(sorted(set(testing.topics))),
         measured(found, np.array(testing.labels), testing.topics, threshold, seed),
     )
+
+
+def _beginning(model: SubjectModel, prompts: Sequence[tuple[int, ...]]) -> int | None:
+    """Return the beginning-of-sequence token if every prompt begins with it, None if none does."""
+    bos = getattr(model.tokenizer, "bos_token_id", None)
+    n_begun = sum(ids[0] == bos for ids in prompts)
+    if bos is None or n_begun == 0:
+        return None
+    if n_begun < len(prompts):
+        raise PromptError(
+            f"scorer: all prompts or none must begin with the BOS token, got {n_begun} of "
+            f"{len(prompts)}. Other tools could not tell which do. Use --bos always or never."
+        )
+    return int(bos)
 
 
 def split_by_topic(prompts: TwoClasses, held_out: Sequence[str]) -> tuple[TwoClasses, TwoClasses]:

@@ -130,7 +130,7 @@ def read_two_classes(path: Path, model: SubjectModel, *, bos: str = "auto") -> T
     found = TwoClasses(
         ids,
         tuple(bool(row["label"]) for row in rows),
-        tuple(str(row.get("topic", "")) for row in rows),
+        tuple(row.get("topic") or "" for row in rows),
     )
     found.require_both(where)
     return found
@@ -183,9 +183,11 @@ def _object(raw: str, where: str) -> dict[str, Any]:
 
 def _row(raw: str, where: str) -> dict[str, Any]:
     found = _object(raw, where)
-    if found.get("label") not in (True, False) or set(found) - KEYS:
+    has_topic = isinstance(found.get("topic") or "", str)
+    if found.get("label") not in (True, False) or set(found) - KEYS or not has_topic:
         raise PromptError(
-            f"{where}: must have a label that is true or false, and no keys but "
+            f"{where}: must have a label that is true or false, a topic that is text, and no keys "
+            f"but "
             f"{', '.join(sorted(KEYS))}, got {shown(str(found))}. The label is the prompt's class. "
             "Correct the line."
         )

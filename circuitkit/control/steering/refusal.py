@@ -127,7 +127,7 @@ def select_refusal(
             candidates.append(trial.candidate(vector, end))
             vectors.append(vector)
     progress(len(points), len(points))
-    best = _best(candidates, refusing)
+    best = lowest_bypass(candidates, refusing)
     n_dropped = len(training) + len(validation) - sum(map(len, kept))
     return Selection(vectors[best], candidates[best].end, tuple(candidates), n_dropped)
 
@@ -194,7 +194,12 @@ class _Trial:
         return Candidate(vector.point.layer, end, bypass, induce, kl, out)
 
 
-def _best(candidates: Sequence[Candidate], refusing: Refusing) -> int:
+def lowest_bypass(candidates: Sequence[Candidate], refusing: Refusing) -> int:
+    """Return the number of the candidate that is chosen.
+
+    Raises:
+        MethodError: none passes.
+    """
     passed = [number for number, each in enumerate(candidates) if not each.out]
     if not passed:
         why = ", ".join(sorted({each.out for each in candidates})) or "no difference anywhere"

@@ -14,7 +14,13 @@ from circuitkit.control.steering.effects import (
     side_effects,
 )
 from circuitkit.control.steering.found import random_vector, shuffled_vector
-from circuitkit.control.steering.refusal import Refusing, layer_limit, select_refusal
+from circuitkit.control.steering.refusal import (
+    Candidate,
+    Refusing,
+    layer_limit,
+    lowest_bypass,
+    select_refusal,
+)
 from circuitkit.control.steering.uses import ablated, added
 from circuitkit.control.steering.weights import Orthogonalised
 from circuitkit.errors import AnswerError, MethodError, ModelError, PromptError
@@ -94,6 +100,16 @@ def test_only_places_behind_the_reader_and_at_its_token_are_candidates_that_pass
     assert selection.n_dropped == 0
 
 
+def test_the_lowest_bypass_of_those_that_pass_is_chosen():
+    tried = [
+        Candidate(0, -1, -9.0, -1.0, 0.0, "does not induce"),
+        Candidate(1, -1, 2.0, 1.0, 0.0),
+        Candidate(2, -1, -3.0, 1.0, 0.0),
+        Candidate(3, -1, -1.0, 1.0, 0.0),
+    ]
+    assert lowest_bypass(tried, REFUSING) == 2
+
+
 def test_ablation_removes_refusal_and_nothing_else_and_controls_do_neither(found, test_prompts):
     model, selection = found
     answered, changed, refused = shares(model, selection.vector, test_prompts)
@@ -155,7 +171,7 @@ def test_log_odds_and_kl_are_those_of_their_formulas():
     p = logits.softmax(1)
     both = p[:, 0] + p[:, 2]
     torch.testing.assert_close(log_odds([0, 2], logits), (both / (1 - both)).log())
-    q = logits.flip(1)
+    q = 2 * logits.flip(1)  # of which each is no rearrangement of the other
     by_hand = (p * (p / q.softmax(1)).log()).sum(1)
     torch.testing.assert_close(kl_divergence(logits, q), by_hand)
     for tokens in ([], [3], [-1]):

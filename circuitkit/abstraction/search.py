@@ -10,7 +10,7 @@ every place of some sites at every role that all prompts have.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuitkit.abstraction.alignment import Alignment, Spot, places_at
+from circuitkit.abstraction.alignment import LEFT_OUT, Alignment, Spot, places_at
 from circuitkit.abstraction.exchange import Exchanger
 from circuitkit.abstraction.interchanges import Interchanges
 from circuitkit.abstraction.judge import Accuracy, accuracy_of, best_of
@@ -46,6 +46,12 @@ def grid_of(
         MethodError: there is no such site.
         HypothesisError: the model has no place there.
     """
+    left_out = sorted(set(sites).intersection(LEFT_OUT))
+    if left_out:
+        raise HypothesisError(
+            f"search: a site must have a value at each token, got {left_out[0]!r}. Values are "
+            "exchanged at the tokens of a role. Choose other sites."
+        )
     found = tuple(
         Alignment((Spot((place,), role),))
         for site in sites

@@ -1,10 +1,11 @@
 """What every lasting change of a model has in common: an edit, a projection, an added bias."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from circuitkit.model import SubjectModel
 
 
+@runtime_checkable
 class Change(Protocol):
     """A change of a model's weights.
 

@@ -19,10 +19,12 @@ from circuitkit.model.loading import from_bridge, from_hf
 from circuitkit.model.quantised import is_quantised
 from circuitkit.model.subject import SubjectModel
 from circuitkit.work.directories import replace_directory
+from circuitkit.work.files import is_folder
 from circuitkit.work.text import shown
 
 WRAPPER = "_original_component."  # what TransformerBridge puts in front of a wrapped module's names
 LAST_FILE = "config.json"
+WEIGHT_ENDS = (".safetensors", ".bin", ".index.json", "adapter_config.json")  # of another model
 
 
 def with_weights(
@@ -106,7 +108,9 @@ def save_model(model: SubjectModel, directory: Path) -> None:
         if model.tokenizer is not None:
             model.tokenizer.save_pretrained(folder)
         files = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
-    replace_directory(directory, files, last=LAST_FILE)
+    others = directory.iterdir() if is_folder(directory) else ()
+    stale = {path.name for path in others if path.name.endswith(WEIGHT_ENDS)} - files.keys()
+    replace_directory(directory, files, last=LAST_FILE, stale=stale)
 
 
 def _is_of_files(inner: nn.Module, path: str) -> bool:
@@ -185,10 +189,10 @@ def _checked(
             f"{where}, {name}: must have the shape {tuple(weight.shape)}, got "
             f"{tuple(value.shape)}. It takes the weight's place. Give one of that shape."
         )
-    if not bool(torch.isfinite(value).all()):
+    own = value.detach().to(weight.device, weight.dtype).clone()
+    if not bool(torch.isfinite(own).all()):
         raise ModelError(
             f"{where}, {name}: must be finite, got NaN or infinity. Every logit would be NaN. "
             "Check what it was computed from."
         )
-    own = value.detach().to(weight.device, weight.dtype).clone()
     return nn.Parameter(own, requires_grad=False)

@@ -215,8 +215,8 @@ class SubjectModel:
 
     def under_digest(self, digest: str) -> "SubjectModel":
         """Return this model under another digest: what is remembered of it is of no other."""
-        other = replace(self, digest=digest)
-        vars(other).update(vars(self) | {"digest": digest})
+        other = replace(self, digest=digest, legacy=None)
+        vars(other).update(vars(self) | {"digest": digest, "legacy": None})
         return other
 
     def run(

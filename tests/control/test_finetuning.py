@@ -13,7 +13,7 @@ from circuitkit.control.finetuning.change import (
     score_change,
 )
 from circuitkit.discovery.methods import method_named
-from circuitkit.errors import GraphError, ModelError, VanishingGapError
+from circuitkit.errors import GraphError, MethodError, ModelError, VanishingGapError
 from circuitkit.interventions.ablation import ablation_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference
@@ -164,6 +164,13 @@ def test_models_that_are_no_tuned_and_base_model_of_each_other_are_refused(base,
 @pytest.fixture(scope="module")
 def planted():
     return load_model("planted-induction", dtype="float64")
+
+
+@pytest.mark.parametrize("name", ["information-flow", "optimal-ablation"])
+def test_methods_that_do_not_ask_the_base_model_are_refused(everything_tuned, base, pairs, name):
+    tuning = Tuning(everything_tuned, base, METRIC)
+    with pytest.raises(MethodError, match="must ask what ablated edges change"):
+        score_change(tuning, pairs, method_named(name, {}))
 
 
 def test_a_model_that_was_not_tuned_has_no_change_to_explain(base, pairs):

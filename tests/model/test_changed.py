@@ -1,5 +1,7 @@
 """Models in which some weights are others."""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
@@ -115,6 +117,21 @@ def test_a_saved_model_is_the_changed_one_to_the_bit_also_with_untied_embeddings
         assert torch.equal(logits_of(again), logits_of(changed))
         theirs = AutoModelForCausalLM.from_pretrained(tmp_path / str(n), dtype=torch.float64)
         assert torch.allclose(logits_of(changed), hf_logits(theirs.eval()), atol=1e-12)
+
+
+def test_a_saved_model_leaves_no_weights_of_another_beside_it(model, tmp_path):
+    for name in ("model-00001-of-2.safetensors", "adapter_config.json", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    save_model(model, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"model.safetensors", "notes.txt"} <= names
+    assert not {"model-00001-of-2.safetensors", "adapter_config.json"} & names
+
+
+def test_a_value_that_is_too_large_for_the_models_type_is_refused(hf_model):
+    half = ck.from_hf(copy.deepcopy(hf_model).bfloat16())
+    with pytest.raises(ModelError, match="must be finite"):
+        with_weights(half, {W_DOWN: torch.full((64, 16), 1e39, dtype=torch.float64)})
 
 
 def test_models_of_directories_and_of_bridges_can_be_changed(pico, planted_ioi):

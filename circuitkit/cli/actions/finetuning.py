@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitkit.circuits.circuit import Circuit, Provenance
-from circuitkit.circuits.file import save_circuit
+from circuitkit.circuits.file import circuit_text
 from circuitkit.circuits.random_circuits import random_of_profile
 from circuitkit.circuits.recipe import Recipe
 from circuitkit.cli.actions.requests import model_of, request_of
@@ -110,10 +110,11 @@ def _estimate(found: Estimate) -> dict[str, float]:
 
 def _write(output: Path, circuit: Circuit, facts: dict[str, Any]) -> None:
     picture = render_dot(picture_dot(circuit, "Edges that carry what fine-tuning changed"), "svg")
-    output.mkdir(parents=True, exist_ok=True)
-    save_circuit(circuit, output / CIRCUIT)
-    kept = (output / CIRCUIT).read_bytes()
-    files: dict[str, str | bytes] = {CIRCUIT: kept, PICTURE: picture, RECORD: to_json(facts)}
+    files: dict[str, str | bytes] = {
+        CIRCUIT: circuit_text(circuit),
+        PICTURE: picture,
+        RECORD: to_json(facts),
+    }
     replace_directory(output, files, last=RECORD)
 
 

@@ -11,7 +11,7 @@ from circuitkit.cli.actions.requests import subject_of_file
 from circuitkit.cli.foretell import Done
 from circuitkit.cli.options import CircuitGround, Machine, Shown
 from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
-from circuitkit.control.foretelling.calibration import Calibration, calibrate
+from circuitkit.control.foretelling.calibration import Calibration, calibrate, require_enough
 from circuitkit.control.foretelling.foretell import (
     Foretold,
     Ground,
@@ -52,7 +52,7 @@ def foretell_file(
     circuit = load_circuit(path)
     require_replaceable(output)
     subject = subject_of_file(circuit, path, ground, machine)
-    done = _interventions(asked.interventions, circuit, subject, machine)
+    done = require_enough(_interventions(asked.interventions, circuit, subject, machine))
     on = Ground(
         subject.model,
         unseen_pairs(subject, circuit, circuit),
@@ -83,7 +83,12 @@ def _interventions(
         return default_interventions(circuit, subject.seed)
 
     def load(name: str) -> SubjectModel:
-        return load_model(name, device=machine.device, dtype=subject.model.dtype)
+        return load_model(
+            name,
+            device=machine.device,
+            dtype=subject.model.dtype,
+            trust_remote_code=machine.trust_remote_code,
+        )
 
     def read(prompts: Path) -> PromptPairs:
         found = read_prompts(prompts, "")

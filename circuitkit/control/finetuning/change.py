@@ -24,11 +24,11 @@ from circuitkit.circuits.selection import prune_unread, select_best
 from circuitkit.control.finetuning.base import FromBase, joined
 from circuitkit.discovery.method import Method
 from circuitkit.errors import MethodError, VanishingGapError
+from circuitkit.interventions.ablation import ZeroAblation
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.interventions.work import Work
 from circuitkit.metrics import Metric
 from circuitkit.model import SubjectModel
-from circuitkit.model.recording import record
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.statistics.bootstrap import Estimate, Values, mean_estimate, share_of_whole
 from circuitkit.statistics.gaps import require_gap
@@ -36,6 +36,7 @@ from circuitkit.work.progress import Progress, silent
 
 AIM = 0.9  # share of the change at which a circuit of it is large enough
 N_SIZES = 24
+WITHOUT_ABLATION = ("information-flow", "optimal-ablation")  # methods that bring their own values
 LARGEST = 0.5  # share of all edges beyond which a circuit of the change says nothing
 
 
@@ -99,6 +100,11 @@ def score_change(
     Raises:
         MethodError: the method cannot work under this ablation.
     """
+    if method.name in WITHOUT_ABLATION:
+        raise MethodError(
+            f"fine-tuning: the method must ask what ablated edges change, got {method.name!r}. It "
+            "would score the same edges whatever the base model is. Use eap, eap-ig or exact."
+        )
     model, work = tuning.model, tuning.work(progress)
     method.require_usable(model, tuning.metric, work)
     return method.score_edges(model, pairs, tuning.metric, work)
@@ -175,9 +181,15 @@ def measure_change(
 
 def _of_base(tuning: Tuning, pairs: PromptPairs) -> Values:
     """Return the metric of the base model itself."""
-    logits = record(tuning.base, pairs.clean_batch)[1]
-    values = tuning.metric.values(logits, pairs.labels.to(logits.device))
-    return np.asarray(values.double().cpu().numpy())
+    [found] = evaluate_circuits(
+        tuning.base,
+        pairs,
+        [Circuit.full(tuning.base.graph)],
+        ablation=ZeroAblation(),
+        metric=tuning.metric,
+        memory=tuning.memory,
+    )
+    return np.asarray(found.numpy())
 
 
 def _require_change(full: Values, empty: Values, tuning: Tuning, pairs: PromptPairs) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from circuitkit.control.foretelling.foretell import Foretold
+from circuitkit.control.foretelling.interventions import Intervention
 from circuitkit.errors import MethodError
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate
 
@@ -82,11 +83,7 @@ def calibrate(foretold: Foretold, outcomes: Sequence[Estimate], *, seed: int = 0
     """
     kinds = [each.kind for each in foretold.interventions]
     said, found = (np.array([e.value for e in some]) for some in (foretold.shares, outcomes))
-    if len(said) < MIN_INTERVENTIONS:
-        raise MethodError(
-            f"foretelling: needs at least {MIN_INTERVENTIONS} interventions, got {len(said)}. A "
-            "correlation of fewer says nothing. Add some."
-        )
+    require_enough(foretold.interventions)
     slope, intercept = _line(said, found)
     clear = [outcome.low > 0 or outcome.high < 0 for outcome in outcomes]
     right = np.sign(said) == np.sign(found)
@@ -105,6 +102,20 @@ def calibrate(foretold: Foretold, outcomes: Sequence[Estimate], *, seed: int = 0
         random=tuple(float(rank_correlation(own, found)) for own in foretold.by_random),
         surprises=_surprises(foretold, outcomes),
     )
+
+
+def require_enough(done: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
+    """Return the interventions, if they are enough for a correlation.
+
+    Raises:
+        MethodError: they are too few.
+    """
+    if len(done) < MIN_INTERVENTIONS:
+        raise MethodError(
+            f"foretelling: needs at least {MIN_INTERVENTIONS} interventions, got {len(done)}. A "
+            "correlation of fewer says nothing. Add some."
+        )
+    return done
 
 
 def rank_correlation(a: Values, b: Values, axis: int = -1) -> Values:

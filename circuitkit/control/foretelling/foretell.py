@@ -6,11 +6,13 @@
 m is the metric's mean over pairs, C the circuit with all other edges ablated, M the whole model, 0
 no edge at all. `under i`: components or edges carry ablated values, weights are others, or the
 prompts are. Both are shares of the gap, positive where the behaviour is lost; a circuit foretells 0
-for what it does not contain. Other prompts are held against as many of the first, one against one
-in order: they are drawn independently, so that the interval is wide enough.
+for ablations of what it does not contain. Where the model is changed (rescaled outputs, weights,
+directions), ablated values are those of the changed model: its mean or its run on corrupted prompts
+reaches a circuit too, that much and no more. Other prompts are held against as many of the first,
+one against one in order: they are drawn independently, so that the interval is wide enough.
 
-What a circuit foretells is computed without the whole model under any intervention. `record.py`
-writes it down before an outcome is measured.
+No outcome, the whole model on clean prompts under an intervention, is computed for a prediction.
+`record.py` writes predictions down before outcomes are measured.
 """
 
 from collections.abc import Sequence
@@ -81,7 +83,10 @@ def foretell(
     whole = full - empty
     return Foretold(
         interventions=tuple(interventions),
-        shares=tuple(_share(ground, loss, whole) for loss in losses[0]),
+        shares=tuple(
+            _share(ground, each, loss, whole)
+            for each, loss in zip(interventions, losses[0], strict=True)
+        ),
         touched=tuple(each.touches(circuit) for each in interventions),
         by_random=np.array([[loss.mean() / whole.mean() for loss in own] for own in losses[1:]]),
         gap=mean_estimate(whole, clusters=ground.pairs.clusters),
@@ -98,12 +103,17 @@ def measure_outcomes(
     """
     full, empty = _ends(ground)
     [losses] = _losses(ground, [Circuit.full(ground.model.graph)], interventions, progress)
-    return tuple(_share(ground, loss, full - empty) for loss in losses)
+    both = zip(interventions, losses, strict=True)
+    return tuple(_share(ground, each, loss, full - empty) for each, loss in both)
 
 
-def _share(ground: Ground, loss: Values, whole: Values) -> Estimate:
+def _share(ground: Ground, done: Intervention, loss: Values, whole: Values) -> Estimate:
+    """Return a loss as a share of the gap; of two sets, the one of fewer clusters counts."""
     n = len(loss)
-    return share_of_whole(loss, whole[:n], clusters=ground.pairs.clusters[:n])
+    clusters = ground.pairs.clusters[:n]
+    if done.pairs is not None:
+        clusters = min((clusters, done.pairs.clusters[:n]), key=lambda x: len(np.unique(x)))
+    return share_of_whole(loss, whole[:n], clusters=clusters)
 
 
 def _ends(ground: Ground) -> tuple[Values, Values]:

@@ -127,16 +127,7 @@ def _intervention(
     load: Callable[[str], SubjectModel],
     read: Callable[[Path], PromptPairs],
 ) -> Intervention:
-    unknown = sorted(set(entry) - {*KEYS, *SIZES.values(), "name"})
-    done = [key for key in KEYS if key in entry]
-    sizes = [key for key in SIZES.values() if key in entry]
-    if unknown or len(done) != 1 or sizes != [SIZES[key] for key in done if key in SIZES]:
-        got = f"the unknown key {shown(unknown[0])}" if unknown else f"{done or 'none'}"
-        raise MethodError(
-            f"{where}: must have one of {', '.join(KEYS)} (scale with a factor, add_direction with "
-            f"a dose), and perhaps a name, got {got}. It says what is done. Correct the entry."
-        )
-    [key] = done
+    key = _key_of(entry, where)
     value, kind = entry[key], KEYS[key]
     name = str(entry.get("name", ""))
     if key in ("ablate", "ablate_edges"):
@@ -153,17 +144,28 @@ def _intervention(
         return Intervention(name or scaled.name, kind, change=scaled)
     if kind == STEERING:
         vector = load_vector(home / value)
-        is_added = key == "add_direction"
-        steered: Change = (
-            AddedEverywhere(vector, _number(entry, "dose", where))
-            if is_added
-            else Orthogonalised(vector)
-        )
+        steered: Change = Orthogonalised(vector)
+        if key == "add_direction":
+            steered = AddedEverywhere(vector, _number(entry, "dose", where))
         return Intervention(name or steered.name, kind, change=steered)
     if key == "model":
         source = str(home / value) if (home / value).exists() else value
         return Intervention(name or f"weights of {value}", kind, change=OtherWeights(source, load))
     return Intervention(name or f"prompts of {value}", kind, pairs=read(home / value))
+
+
+def _key_of(entry: Mapping[str, Any], where: str) -> str:
+    """Return the key that says what is done, if there is one and all that goes with it."""
+    unknown = sorted(set(entry) - {*KEYS, *SIZES.values(), "name"})
+    done = [key for key in KEYS if key in entry]
+    sizes = [key for key in SIZES.values() if key in entry]
+    if unknown or len(done) != 1 or sizes != [SIZES[key] for key in done if key in SIZES]:
+        got = f"the unknown key {shown(unknown[0])}" if unknown else f"{done or 'none'}"
+        raise MethodError(
+            f"{where}: must have one of {', '.join(KEYS)} (scale with a factor, add_direction with "
+            f"a dose), and perhaps a name, got {got}. It says what is done. Correct the entry."
+        )
+    return done[0]
 
 
 def _texts(value: Any, where: str, key: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 from circuitkit.errors import WorkerError
 from circuitkit.work.checkpoint import differences
@@ -60,6 +60,7 @@ Event = Ready | Done | Failed | Died
 Message = tuple[str, object]  # "ready" and an identity, "done" and numbers, "failed" and an error
 
 
+@runtime_checkable
 class Crew(Protocol):
     """Processes that can be started, given items, and listened to."""
 
@@ -87,7 +88,7 @@ class Workers(Executor):
         self._has: dict[int, deque[Item]] = {}
         self._deaths: Counter[Item | None] = Counter()  # None: before they were ready
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ Maker = Callable[[int], Prepared]
 """Prepares worker number 0, 1, ...; pickled, so it names a model and never holds one."""
 
 
+@runtime_checkable
 class Executor(AbstractContextManager["Executor"], Protocol):
     """Who computes items. Leaving the block ends all that it started."""
 
@@ -69,7 +70,7 @@ class InProcess(Executor):
         for item in items:
             yield item, own.compute(item)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "InProcess":
         return self
 
     def __exit__(

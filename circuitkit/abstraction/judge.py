@@ -30,6 +30,8 @@ from circuitkit.abstraction.exchange import Exchanger, Subspace
 from circuitkit.abstraction.interchanges import CHANGES, STAYS, Interchanges
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.shares import share_of
+from circuitkit.work.notebook import Shown
+from circuitkit.work.text import brief
 
 THRESHOLD = 0.9
 STANDS, REFUTED, OPEN = "stands", "refuted", "open"
@@ -181,7 +183,7 @@ def control_of(name: str, accuracy: Accuracy, what: str) -> Control:
 
 
 @dataclass(frozen=True)
-class HypothesisResult:
+class HypothesisResult(Shown):
     """What was found of a hypothesis in a model."""
 
     hypothesis: str
@@ -191,6 +193,9 @@ class HypothesisResult:
     n_prompts: int
     n_right: int
     variables: tuple[VariableResult, ...]
+
+    def __repr__(self) -> str:
+        return brief(f"HypothesisResult({self.hypothesis} in {self.model}: {self.outcome})")
 
     @property
     def outcome(self) -> str:

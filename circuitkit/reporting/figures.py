@@ -7,8 +7,11 @@ missing, as a PictureError that says so; everything else goes on.
 from collections.abc import Sequence
 from types import ModuleType
 
+from circuitkit.control.foretelling.calibration import Calibration
+from circuitkit.control.foretelling.foretell import Foretold
 from circuitkit.errors import PictureError
 from circuitkit.interpretation.section import Bars, HeatMap, LineChart
+from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.method_comparison import MethodRow
 from circuitkit.validation.curve import Curve
 
@@ -29,6 +32,20 @@ def curve_svg(curve: Curve, threshold: float, n_edges_chosen: int) -> str:
         PictureError: Matplotlib cannot be loaded.
     """
     return str(_plots().curve_svg(curve, threshold, n_edges_chosen))
+
+
+def foretold_svg(
+    foretold: Foretold, outcomes: Sequence[Estimate], found: Calibration, title: str
+) -> str:
+    """Return outcomes over what was foretold as SVG, as foretold_plot.py draws them.
+
+    Raises:
+        PictureError: Matplotlib cannot be loaded.
+    """
+    _plots()
+    from circuitkit.reporting import foretold_plot
+
+    return foretold_plot.foretold_svg(foretold, outcomes, found, title)
 
 
 def bars_svg(bars: Bars) -> str:

@@ -176,6 +176,7 @@ def is_alive(pid: int) -> bool:
 
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
 from circuitkit.work.executors.crew import Workers
@@ -183,6 +184,7 @@ from circuitkit.work.executors.local import LocalCrew
 from tests.work.worked import Squares, item
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who started us may ignore it
     maker = Squares(Path(sys.argv[1]))
     with Workers(LocalCrew(), maker, 2) as executor:
         list(executor.results([item("slow", n) for n in range(4)], maker(0)))

@@ -26,7 +26,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.file import discovery_pairs
 from circuitkit.prompts.formats.read import dealt, read_prompts
 from circuitkit.prompts.pairs import PromptPairs
-from circuitkit.reporting.foretold_plot import foretold_svg
+from circuitkit.reporting.figures import foretold_svg
 from circuitkit.study.difference import unseen_pairs
 from circuitkit.study.records import circuit_file_of
 from circuitkit.study.settings import installed_versions

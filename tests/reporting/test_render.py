@@ -33,7 +33,8 @@ ELSEWHERE = """
 import hashlib, pkgutil, sys
 import circuitkit, circuitkit.reporting
 for module in pkgutil.iter_modules(circuitkit.reporting.__path__, "circuitkit.reporting."):
-    if module.name.rpartition(".")[2] not in ("plots", "charts", "page", "method_plot"):
+    drawing = ("plots", "charts", "page", "method_plot", "foretold_plot")
+    if module.name.rpartition(".")[2] not in drawing:
         __import__(module.name)
 print(*sorted(name for name in sys.modules if name.split(".")[0] in
       ("matplotlib", "graphviz", "pygraphviz", "wasmtime", "resvg_py")))

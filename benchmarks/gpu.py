@@ -27,7 +27,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from circuitkit.circuits.selection import select_top
 from circuitkit.discovery import eap
-from circuitkit.discovery.exact import chunks_by_receiver
+from circuitkit.discovery.exact import CHUNK, by_receiver
 from circuitkit.discovery.methods import method_named
 from circuitkit.interventions.ablation import MeanAblation, ResampleAblation, ZeroAblation
 from circuitkit.interventions.budget import rows_per_batch
@@ -253,7 +253,9 @@ def circuits(told: Told, contest: Contest, n_edges: int, rounds: int) -> None:
 def exact(told: Told, contest: Contest, share: int, rows: tuple[int, ...]) -> None:
     """Time a share of all edges with several sizes of batches, and say what all would take."""
     model, pairs = contest.model, contest.pairs
-    chunks = list(chunks_by_receiver(model.graph))[share // 2 :: share]
+    order = by_receiver(model.graph)
+    starts = range(0, len(order), CHUNK)[share // 2 :: share]
+    chunks = [order[start : start + CHUNK] for start in starts]
     n = sum(len(chunk) for chunk in chunks)
     ours = rows_per_batch(model, pairs, None)[1]
     sums = {}

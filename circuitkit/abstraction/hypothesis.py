@@ -21,14 +21,14 @@ arXiv:2106.02997).
 """
 
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
-from circuitkit.errors import CircuitkitError, HypothesisError
+from circuitkit.errors import HypothesisError
 from circuitkit.prompts.pairs import Span
-from circuitkit.work.interrupts import is_ctrl_c
+from circuitkit.work.interrupts import strangers_code
 from circuitkit.work.text import error_text, shown
 
 Value = Hashable  # of a variable; None: the algorithm says nothing
@@ -202,21 +202,33 @@ def _where(hypothesis: Hypothesis) -> str:
     return f"hypothesis {shown(hypothesis.name or type(hypothesis).__name__)}"
 
 
-@contextmanager
-def hypothesis_code(hypothesis: Hypothesis, what: str) -> Iterator[None]:
+def own_alignment(hypothesis: Hypothesis, model: str) -> dict[str, str]:
+    """Return where a hypothesis says that its variables are in the model of a name.
+
+    Raises:
+        HypothesisError: its code raised an error, or returned no texts by name.
+    """
+    with hypothesis_code(hypothesis, "`aligned`"):
+        found = dict(hypothesis.aligned(model))
+    for name, place in found.items():
+        if not isinstance(name, str) or not isinstance(place, str):
+            raise HypothesisError(
+                f"{_where(hypothesis)}: an alignment must name places as text, got "
+                f"{shown(place)} for {shown(name)}. It says where a variable is. Write it as "
+                "'post 2 at END'."
+            )
+    return found
+
+
+def hypothesis_code(hypothesis: Hypothesis, what: str) -> AbstractContextManager[None]:
     """Run code of a hypothesis in the block, which is a stranger's.
 
     Raises:
         HypothesisError: the code raised anything but an error of circuitkit. Ctrl-C passes.
     """
-    try:
-        yield
-    except CircuitkitError:
-        raise
-    except BaseException as error:
-        if is_ctrl_c(error):
-            raise
-        raise HypothesisError(
+    return strangers_code(
+        lambda error: HypothesisError(
             f"{_where(hypothesis)}: {what} must work without error, got {error_text(error)}. "
             "Without it there is nothing to compare the model with. Correct the class."
-        ) from error
+        )
+    )

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from circuitkit.abstraction.alignment import Alignment, alignment_of, require_aligned
 from circuitkit.abstraction.exchange import Exchanger, Subspace
-from circuitkit.abstraction.hypothesis import Algorithm, Hypothesis, algorithm_of
+from circuitkit.abstraction.hypothesis import Algorithm, Hypothesis, algorithm_of, own_alignment
 from circuitkit.abstraction.interchanges import (
     Interchanges,
     answered_rightly,
@@ -110,7 +110,7 @@ def _given(
     """Return the places that are given, of all variables if none is to be looked for."""
     hypothesis, variables = algorithm.hypothesis, algorithm.variables
     if not plan.search:
-        own = hypothesis.aligned(model) if alignment is None else alignment
+        own = own_alignment(hypothesis, model) if alignment is None else alignment
         return require_aligned(variables, own, hypothesis.name)
     found = alignment or {}
     require_aligned(variables, dict.fromkeys(variables, "searched") | dict(found), hypothesis.name)
@@ -169,7 +169,7 @@ class _Judging:
         if self.plan.controls and subspace is not None:
             controls += (self._random(name, alignment), self._untrained_subspace(name, alignment))
         elif self.plan.controls:
-            controls += (self._elsewhere(name, alignment), self._untrained(name))
+            controls += (*self._elsewhere(name, alignment), self._untrained(name))
         return VariableResult(
             name,
             str(alignment) + (f", {self.plan.subspace} dimensions" if subspace is not None else ""),
@@ -239,18 +239,21 @@ class _Judging:
             self._exchanger(model, readings, alignments), interchanges, alignments
         )
 
-    def _elsewhere(self, name: str, own: Alignment) -> Control:
-        """Return the median over the other places, and the best of them by name."""
+    def _elsewhere(self, name: str, own: Alignment) -> tuple[Control, ...]:
+        """Return the median over the other places, and the best by name; none if there are none."""
         grid = self._grid(self.model, self.validation, name)
         both = zip(grid.alignments, grid.accuracies, strict=True)
         others = [(each, a) for each, a in both if str(each) != str(own)]
+        if not others:
+            return ()
         best, accuracy = max(others, key=lambda each: (each[1].weaker, each[1].iia.value))
-        return Control(
+        found = Control(
             "elsewhere",
             statistics.median(a.changes.value for _, a in others),
             statistics.median(a.weaker for _, a in others),
             f"the median of {len(others)} other places; the best is {best}, {accuracy.weaker:.2f}",
         )
+        return (found,)
 
     def _untrained(self, name: str) -> Control:
         """Return what the same search finds in random weights, judged on other prompts."""

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from circuitkit.attribution.attribute import DEFAULT_SETTINGS, GraphSettings, attribute
@@ -24,6 +23,7 @@ from circuitkit.attribution.interventions import ITERATIVE, LIVE, MODES, OWN_WRI
 from circuitkit.attribution.transcoders import Transcoder, Transcoders
 from circuitkit.errors import CriterionError
 from circuitkit.statistics.bootstrap import MIN_PAIRS, Estimate
+from circuitkit.statistics.correlation import rank_correlation
 from circuitkit.statistics.shares import share_of
 
 LEAST_SIZE = 0.5  # of the predicted effect
@@ -139,15 +139,9 @@ def _rank_correlation(
     for _ in range(RESAMPLES):
         taken = generator.integers(len(members), size=len(members))
         some = np.concatenate([members[i] for i in taken])
-        found.append(_spearman(x[some], y[some]))
+        found.append(float(rank_correlation(x[some], y[some])))
     low, high = np.quantile(found, [0.025, 0.975])
-    return Estimate(_spearman(x, y), float(low), float(high), len(members))
-
-
-def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    if len(set(x.tolist())) < 2 or len(set(y.tolist())) < 2:
-        return 0.0
-    return float(spearmanr(x, y).statistic)
+    return Estimate(float(rank_correlation(x, y)), float(low), float(high), len(members))
 
 
 def _percent(share: Estimate) -> str:

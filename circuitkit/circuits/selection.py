@@ -114,8 +114,7 @@ def prune_dead_ends(circuit: Circuit) -> Circuit:
         LOGITS,
         *networkx.ancestors(graph, LOGITS),
     }
-    kept = [edge for edge in circuit.edges if alive.issuperset(route_of(edge, circuit.graph))]
-    return circuit.with_edges(circuit.graph.mask_of(kept))
+    return _between(circuit, alive)
 
 
 def prune_unread(circuit: Circuit) -> Circuit:
@@ -127,7 +126,11 @@ def prune_unread(circuit: Circuit) -> Circuit:
     graph = routes(circuit)
     if LOGITS not in graph:
         return circuit.with_edges(torch.zeros_like(circuit.edge_mask))
-    alive = {LOGITS, *networkx.ancestors(graph, LOGITS)}
+    return _between(circuit, {LOGITS, *networkx.ancestors(graph, LOGITS)})
+
+
+def _between(circuit: Circuit, alive: set[str]) -> Circuit:
+    """Return the circuit's edges whose whole route is alive."""
     kept = [edge for edge in circuit.edges if alive.issuperset(route_of(edge, circuit.graph))]
     return circuit.with_edges(circuit.graph.mask_of(kept))
 

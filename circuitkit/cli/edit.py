@@ -9,20 +9,12 @@ import typer
 from circuitkit import names
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
-from circuitkit.cli.options import (
-    AdapterOption,
-    Machine,
-    ReadingOption,
-    RevisionOption,
-    SeedOption,
-    Shown,
-    SubfolderOption,
-)
-from circuitkit.cli.values import choice, require_seed
+from circuitkit.cli.options import Machine, OneModel, Shown
+from circuitkit.cli.values import choice
 
 
-@dataclass(frozen=True)
-class EditedFact:
+@dataclass(frozen=True, kw_only=True)
+class EditedFact(OneModel):
     """Which fact of which model is edited."""
 
     title: ClassVar[str] = "What is edited"
@@ -41,24 +33,9 @@ class EditedFact:
     target: Annotated[
         str, typer.Option("--target", help="What is to follow it: one token.", metavar="WORD")
     ]
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", help="Zoo name, local directory or Hugging Face name.", metavar="MODEL"
-        ),
-    ] = "pico"
     subject: Annotated[
         str, typer.Option("--subject", help="The role of the subject.", metavar="ROLE")
     ] = "subject"
-    seed: SeedOption = 0
-    revision: RevisionOption = ""
-    subfolder: SubfolderOption = ""
-    adapter: AdapterOption = ""
-    reading: ReadingOption = ""
-
-    def __post_init__(self) -> None:
-        """Require a seed that every generator takes."""
-        require_seed(self.seed)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from circuitkit import names
 from circuitkit.cli.command import command
 from circuitkit.cli.loading import loading
 from circuitkit.cli.options import Machine, Shown, What
-from circuitkit.cli.values import choice
+from circuitkit.cli.rules import MethodOption
 
 
 @dataclass(frozen=True)
@@ -37,16 +36,7 @@ class Change:
 
     title: ClassVar[str] = "How they are found"
 
-    method: Annotated[
-        str,
-        choice(
-            "--method",
-            names=tuple(names.METHODS),
-            help="How edges are scored",
-            kind="method",
-            word="METHOD",
-        ),
-    ] = "eap"
+    method: MethodOption = "eap"
     edges: Annotated[
         int,
         typer.Option(

@@ -20,22 +20,25 @@ from circuitkit.errors import MethodError
 ALL = "all"  # methods, beside each other
 
 
+MethodOption = Annotated[
+    str,
+    choice(
+        "--method",
+        names=tuple(names.METHODS),
+        help="How edges are scored",
+        kind="method",
+        word="METHOD",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Search:
     """How the circuit is found."""
 
     title: ClassVar[str] = "How the circuit is found"
 
-    method: Annotated[
-        str,
-        choice(
-            "--method",
-            names=tuple(names.METHODS),
-            help="How edges are scored",
-            kind="method",
-            word="METHOD",
-        ),
-    ] = names.DEFAULT_METHOD
+    method: MethodOption = names.DEFAULT_METHOD
     options: Annotated[
         list[str] | None,
         typer.Option(

@@ -30,6 +30,7 @@ class RandomScores(Method):
 
     name = "random"
     summary = METHODS["random"]
+    uses_ablation = False
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
         return

@@ -10,7 +10,7 @@ those. Cost: a share of a forward pass per edge and pair, from the receiver's la
 the items are batches of pairs times chunks of edges, in receiver order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -227,10 +227,3 @@ def by_receiver(graph: ComponentGraph) -> list[int]:
     """Return the edges' numbers, those into one receiver together."""
     order: list[int] = torch.argsort(graph.edge_index[:, 1], stable=True).tolist()
     return order
-
-
-def chunks_by_receiver(graph: ComponentGraph, size: int = CHUNK) -> Iterator[list[int]]:
-    """Yield edge numbers, those into one receiver together, `size` at a time."""
-    order = by_receiver(graph)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

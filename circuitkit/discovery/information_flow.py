@@ -44,6 +44,7 @@ class InformationFlow(Method):
     summary = METHODS["information-flow"]
     is_signed = False
     has_columns = True
+    uses_ablation = False
 
     def require_usable(self, model: SubjectModel, metric: Metric, work: Work) -> None:
         """Refuse MLPs that are taken apart; neither metric nor ablation is used.

@@ -39,6 +39,7 @@ class Method(ABC):
     is_signed: ClassVar[bool] = True
     has_columns: ClassVar[bool] = False  # whether edges can be scored by position or role
     columns_add_up: ClassVar[bool] = True  # whether such scores add up to those of whole edges
+    uses_ablation: ClassVar[bool] = True  # whether scores depend on `Work.ablation`
     is_resumable: ClassVar[bool] = False  # whether `Work.checkpoint` is used
     is_divisible: ClassVar[bool] = False  # whether `Work.executor` is used
 

@@ -55,6 +55,7 @@ class OptimalAblation(Method):
 
     name = "optimal-ablation"
     summary = METHODS["optimal-ablation"]
+    uses_ablation = False
     steps: int = 50
     learning_rate: float = 0.2  # of Adam, in units of the sender's spread
 

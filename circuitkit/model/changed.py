@@ -41,6 +41,7 @@ def with_weights(
         ModelError: no such weight, another shape, NaN or infinite values, or quantised weights.
     """
     where = f"model {model.name!r}, changed weights"
+    _require_own_parts(model, where)
     if model.origin is None:
         bridge = _bridge_sharing_weights(model.bridge)
         _put(bridge.original_model, (bridge, bridge.original_model), weights, where)
@@ -97,6 +98,7 @@ def save_model(model: SubjectModel, directory: Path) -> None:
         OutputError: the directory cannot be made or written.
     """
     where = f"model {model.name!r}, saving"
+    _require_own_parts(model, where)
     if model.origin is None:
         raise ModelError(
             f"{where}: must come from a Hugging Face model, got one of a bridge. Its files would "
@@ -121,6 +123,15 @@ def _is_of_files(inner: nn.Module, path: str) -> bool:
             return False
         module = module.get_submodule(name)
     return True
+
+
+def _require_own_parts(model: SubjectModel, where: str) -> None:
+    """Refuse a model that computes otherwise than its weights say: that would be lost."""
+    if model.is_recomputed:
+        raise ModelError(
+            f"{where}: must be a model that computes what its weights say, got one with rescaled "
+            "parts, or MLPs that are taken apart. That would be lost. Change the weights first."
+        )
 
 
 def _own_tree(model: SubjectModel, where: str) -> Any:

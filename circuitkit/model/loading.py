@@ -109,11 +109,12 @@ def load_directory(
             hf_model.to(device)
         found = early.result() if early is not None else _digest_of(files)
         digest = value_digest(hf_model.state_dict()) if found is None else found
-        legacy = None if adapter else partial(_legacy_digest_of, files)
+        again = files.from_anywhere
+        legacy = None if adapter else partial(_legacy_digest_of, again)
         if adapter is not None:
             merge(adapter, hf_model, files.where)
             digest = joined_digest(digest, adapter.digest)
-        origin = partial(_read_again, files, hf_model.dtype, adapter)
+        origin = partial(_read_again, again, hf_model.dtype, adapter)
         return _taken_apart(hf_model, called, digest, legacy=legacy, origin=origin)
 
 

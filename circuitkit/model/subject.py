@@ -68,7 +68,8 @@ class SubjectModel:
     `softmax_share` below 1 mixes that share of every attention pattern with uniform ones
     (Zhong et al. 2023, arXiv:2306.17844). `legacy` computes the digest of the form that older
     circuit files have (model/digests.py). `origin` makes the Hugging Face model again, unwrapped;
-    None for a bridge (model/changed.py).
+    None for a bridge (model/changed.py). `is_recomputed`: some part is computed otherwise than the
+    weights say (`computing_with`).
     """
 
     bridge: TransformerBridge = field(repr=False)
@@ -78,6 +79,7 @@ class SubjectModel:
     softmax_share: float = 1.0
     legacy: Callable[[], str] | None = field(default=None, repr=False, compare=False)
     origin: Callable[[], PreTrainedModel] | None = field(default=None, repr=False, compare=False)
+    is_recomputed: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.bridge.training:
@@ -206,17 +208,17 @@ class SubjectModel:
         scale = self.logit_scale
         return (weight, bias) if scale == 1.0 else (weight * scale, bias * scale)
 
-    def computing_with(self, layers: tuple[Layer, ...], final_norm: Norm) -> "SubjectModel":
-        """Return this model with its parts replaced by others of the same shapes."""
-        other = replace(self)
-        # where cached properties keep what they have found
-        vars(other).update(vars(self) | {"layers": layers, "final_norm": final_norm})
-        return other
+    def computing_with(
+        self, layers: tuple[Layer, ...], final_norm: Norm, *, digest: str = ""
+    ) -> "SubjectModel":
+        """Return this model with its parts replaced by others of the same shapes.
 
-    def under_digest(self, digest: str) -> "SubjectModel":
-        """Return this model under another digest: what is remembered of it is of no other."""
-        other = replace(self, digest=digest, legacy=None)
-        vars(other).update(vars(self) | {"digest": digest, "legacy": None})
+        `digest`: under which what is remembered of it is of no other model.
+        """
+        own = {"layers": layers, "final_norm": final_norm, "is_recomputed": True}
+        own |= {"digest": digest, "legacy": None} if digest else {}
+        other = replace(self)
+        vars(other).update(vars(self) | own)  # where cached properties keep what they have found
         return other
 
     def run(

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,15 @@ class ModelFiles:
         """The directory of the weights; None for a Hugging Face name."""
         is_one = is_directory(self.place)
         return Path(self.place) / self.source.subfolder if is_one else None
+
+    @property
+    def from_anywhere(self) -> "ModelFiles":
+        """The same files, to be read again later, whatever the working directory is then."""
+        if not exists(self.place):
+            return self
+        return replace(
+            self, source=replace(self.source, name=str(Path(self.source.name).absolute()))
+        )
 
     @property
     def options(self) -> dict[str, Any]:

@@ -6,37 +6,31 @@ otherwise end a check as if all had been judged. Ctrl-C passes, and so does an e
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 
-from circuitkit.errors import CircuitkitError, TaskCodeError
+from circuitkit.errors import TaskCodeError
 from circuitkit.prompts.pair_checks import require_pair
 from circuitkit.prompts.pairs import PromptPair
-from circuitkit.work.interrupts import is_ctrl_c
+from circuitkit.work.interrupts import strangers_code
 from circuitkit.work.text import error_text, shown
 
 NONE_LEFT = object()
 
 
-@contextmanager
-def task_code(claim: str) -> Iterator[None]:
+def task_code(claim: str) -> AbstractContextManager[None]:
     """Run code of a task in the block; `claim` is the sentence that an error breaks.
 
     Raises:
         TaskCodeError: the code raised anything but an error of circuitkit. Ctrl-C passes.
     """
-    try:
-        yield
-    except CircuitkitError:
-        raise
-    except BaseException as error:
-        if is_ctrl_c(error):
-            raise
-        raise TaskCodeError(
+    return strangers_code(
+        lambda error: TaskCodeError(
             f"{claim}, got {error_text(error)}{_place(error)}. Without it there is nothing to "
             "measure. Mend the task."
-        ) from error
+        )
+    )
 
 
 def drawn_pairs(

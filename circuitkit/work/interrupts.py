@@ -7,9 +7,11 @@ KeyboardInterrupt was raised by code: no one asked to stop, and what it was part
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from circuitkit.errors import CircuitkitError
 
 QUIET = 1.0  # seconds in which a second signal is the same key: a terminal reaches all processes
 
@@ -40,6 +42,22 @@ def listening() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def strangers_code(broken: Callable[[BaseException], CircuitkitError]) -> Iterator[None]:
+    """Run a stranger's code in the block, which may raise anything, SystemExit too.
+
+    Errors of ours and Ctrl-C pass; of any other, `broken` makes the error that is raised instead.
+    """
+    try:
+        yield
+    except CircuitkitError:
+        raise
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        raise broken(error) from error
 
 
 def is_ctrl_c(error: BaseException) -> bool:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from circuitkit.abstraction.hypothesis import Hypothesis, ReadPrompt, algorithm_of, variable
+from circuitkit.abstraction.hypothesis import (
+    Hypothesis,
+    ReadPrompt,
+    algorithm_of,
+    own_alignment,
+    variable,
+)
 from circuitkit.errors import HypothesisError
 
 PROMPT = ReadPrompt(("<s>", "ant", "bee", "ant"), {"END": (3, 4), "list": (1, 3)}, "list")
@@ -122,3 +128,21 @@ def test_code_that_raises_or_answers_no_text_is_named():
         algorithm_of(Number()).answer(PROMPT)
     with pytest.raises(HypothesisError, match="`length` must work without error, got TypeError"):
         algorithm_of(Lists()).answer(PROMPT)
+
+
+def test_where_a_hypothesis_says_its_variables_are_is_a_strangers_code():
+    class Raises(Doubled):
+        def aligned(self, model):
+            return {}[model]
+
+    class Numbers(Doubled):
+        alignment = {"length": 3}
+
+    class Named(Doubled):
+        alignment = {"length": "post 2 at END"}
+
+    with pytest.raises(HypothesisError, match="`aligned` must work without error, got KeyError"):
+        own_alignment(Raises(), "pico")
+    with pytest.raises(HypothesisError, match="must name places as text, got 3 for 'length'"):
+        own_alignment(Numbers(), "pico")
+    assert own_alignment(Named(), "pico") == {"length": "post 2 at END"}

@@ -166,7 +166,7 @@ def planted():
     return load_model("planted-induction", dtype="float64")
 
 
-@pytest.mark.parametrize("name", ["information-flow", "optimal-ablation"])
+@pytest.mark.parametrize("name", ["information-flow", "optimal-ablation", "random"])
 def test_methods_that_do_not_ask_the_base_model_are_refused(everything_tuned, base, pairs, name):
     tuning = Tuning(everything_tuned, base, METRIC)
     with pytest.raises(MethodError, match="must ask what ablated edges change"):

@@ -12,11 +12,8 @@ from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import save_circuit
 from circuitkit.circuits.random_circuits import random_of_profile
 from circuitkit.cli.app import app
-from circuitkit.control.foretelling.calibration import (
-    calibrate,
-    linear_correlation,
-    rank_correlation,
-)
+from circuitkit.control.foretelling import foretell as foretelling
+from circuitkit.control.foretelling.calibration import calibrate
 from circuitkit.control.foretelling.foretell import (
     Foretold,
     Ground,
@@ -31,11 +28,11 @@ from circuitkit.control.foretelling.interventions import (
 from circuitkit.control.foretelling.reading import OtherWeights, read_interventions
 from circuitkit.control.foretelling.record import FORETOLD, write_foretold, write_outcomes
 from circuitkit.control.steering.vector import given_vector, save_vector
-from circuitkit.errors import GraphError, MethodError, OutputError
+from circuitkit.errors import GraphError, MethodError, ModelError, OutputError
 from circuitkit.interventions.ablation import ablation_named
 from circuitkit.interventions.run_circuit import evaluate_circuits
 from circuitkit.metrics import LogitDifference
-from circuitkit.model.changed import named_weights, with_weights
+from circuitkit.model.changed import named_weights, save_model, with_weights
 from circuitkit.model.hook_points import resid_post
 from circuitkit.prompts.splits import sample_splits
 from circuitkit.statistics.bootstrap import Estimate
@@ -203,12 +200,6 @@ def test_shuffles_stay_within_a_kind():
     assert alone.p < 0.1
 
 
-def test_a_constant_side_correlates_with_nothing():
-    flat, other = np.ones(4), np.arange(4.0)
-    assert rank_correlation(flat, other) == 0
-    assert linear_correlation(other, flat) == 0
-
-
 def test_what_was_foretold_cannot_be_changed_once_outcomes_are_known(tmp_path):
     said, outcomes = foretold((0.1, 0.2, 0.3, 0.4, 0.5)), estimates((0.1, 0.2, 0.3, 0.4, 0.9))
     found = calibrate(said, outcomes)
@@ -219,6 +210,9 @@ def test_what_was_foretold_cannot_be_changed_once_outcomes_are_known(tmp_path):
     assert [row["sign"] for row in kept["foretold"]] == [0, 1, 1, 1, 1]
     (tmp_path / FORETOLD).write_text("{}")
     with pytest.raises(OutputError, match="must be as it was written before"):
+        write_outcomes(tmp_path, written, said, outcomes, found)
+    (tmp_path / FORETOLD).unlink()
+    with pytest.raises(OutputError, match="got other content, or none"):
         write_outcomes(tmp_path, written, said, outcomes, found)
 
 
@@ -311,6 +305,29 @@ def test_a_saved_direction_is_taken_out_or_added(tmp_path, pico, ground):
     assert much.value == pytest.approx(expected, abs=1e-9)
     assert abs(expected) > 0.01
     assert removed.value != 0
+
+
+def test_names_are_looked_up_before_any_run(ground, circuit, monkeypatch):
+    monkeypatch.setattr(foretelling, "evaluate_circuits", None)
+    done = [*some(circuit), Intervention("x", "scaling", change=Scaled("a9.h9", 2.0))]
+    with pytest.raises(GraphError, match="a head or a whole MLP of this graph"):
+        foretell(ground, circuit, done)
+
+
+def test_a_rescaled_model_is_not_changed_or_saved_as_if_it_were_not(pico, tmp_path):
+    rescaled = Scaled("a1.h1", 0.5).made(pico)
+    bias = {"transformer.ln_f.bias": torch.ones(128)}
+    with pytest.raises(ModelError, match="must be a model that computes what its weights say"):
+        with_weights(rescaled, bias)
+    with pytest.raises(ModelError, match="must be a model that computes what its weights say"):
+        save_model(rescaled, tmp_path / "x")
+
+
+def test_nothing_of_an_earlier_record_stands_beside_new_predictions(tmp_path):
+    for name in ("outcomes.json", "foretold.svg", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    write_foretold(tmp_path, foretold((0.1, 0.2)), {})
+    assert {path.name for path in tmp_path.iterdir()} == {FORETOLD, "notes.txt"}
 
 
 def test_names_that_do_not_exist_and_two_of_one_name_are_refused(ground, circuit):

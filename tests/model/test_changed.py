@@ -144,6 +144,17 @@ def test_models_of_directories_and_of_bridges_can_be_changed(pico, planted_ioi):
         assert changed.tokenizer is model.tokenizer
 
 
+def test_files_are_found_again_from_another_working_directory(hf_model, tmp_path, monkeypatch):
+    hf_model.save_pretrained(tmp_path / "here")
+    monkeypatch.chdir(tmp_path)
+    model = ck.load_model("here")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert not model.has_weights("0" * 16)  # of the older form: read from the files
+    changed = with_weights(model, {W_DOWN: torch.zeros(64, 16)})
+    assert changed.layers[1].mlp.out_module is not None
+
+
 def test_the_last_projection_of_an_mlp_has_the_name_of_the_files(model, pico):
     for each in (model, pico):
         name = weight_name(each, each.layers[1].mlp.out_module)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from circuitkit.cli.actions.requests import model_of
+from circuitkit.cli.actions.requests import model_for
 from circuitkit.cli.options import AnyModel, Machine, Plannable, ShownAtOnce
 from circuitkit.cli.terminal import OUT, filled, show_json, show_table
 from circuitkit.discovery.time_estimate import duration_text
@@ -12,7 +12,6 @@ from circuitkit.study.choices import affordable
 from circuitkit.study.cost import TIMED, Cost, cost_of, random_pairs
 from circuitkit.study.settings import Settings
 from circuitkit.study.subject import Subject
-from circuitkit.zoo import load_model
 
 MB, GB = 1e6, 1e9
 
@@ -24,12 +23,7 @@ def show_model(what: AnyModel, n_tokens: int, machine: Machine, shown: ShownAtOn
             f"--tokens, --n: must be at least 1, got {n_tokens} and {what.n}. Nothing could be "
             "timed. Say how long prompts will be, and how many pairs."
         )
-    model = load_model(
-        model_of(what),
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    model = model_for(what, machine)
     cost = cost_of(model, random_pairs(model, n_tokens), n_pairs=what.n)
     show_cost(cost, [], as_json=shown.as_json)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from circuitkit.cli.actions.requests import model_of
+from circuitkit.cli.actions.requests import model_for
 from circuitkit.cli.edit import EditedFact, HowEdited
 from circuitkit.cli.options import Machine, Shown
 from circuitkit.cli.terminal import OUT, bars, show_json, show_table
@@ -21,9 +21,9 @@ from circuitkit.control.editing.sweep import (
     TRACED,
     AtLayer,
     Traced,
+    correlation_with_tracing,
     edit_layers,
     layers_named,
-    rank_correlation,
     traced_layers,
 )
 from circuitkit.dictionaries.training.prompts import PromptSource, prompts_of_texts
@@ -32,7 +32,6 @@ from circuitkit.model import SubjectModel
 from circuitkit.model.changed import save_model
 from circuitkit.task import find_task
 from circuitkit.work.files import require_writable_directory, write_whole
-from circuitkit.zoo import load_model
 from circuitkit.zoo.pico.train_dictionaries import pico_prompts
 
 PICO = "pico"
@@ -82,12 +81,7 @@ def edit_and_measure(
         role=what.subject,
         seed=what.seed,
     )
-    model = load_model(
-        model_of(what),
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    model = model_for(what, machine)
     layers = layers_named(how.layer, model)
     read_facts([questions.fact], model.tokenizer)  # refused before the long work
     made = _made(model, questions, layers, what, how, shown)
@@ -167,7 +161,9 @@ def _save(made: Made, directory: Path) -> None:
 def _data(made: Made) -> dict[str, Any]:
     """Return all that was found, as edits.json has it."""
     fact, traced = made.questions.fact, made.traced
-    correlation = None if traced is None else rank_correlation(traced, made.layers, "paraphrase")
+    correlation = (
+        None if traced is None else correlation_with_tracing(traced, made.layers, "paraphrase")
+    )
     return {
         "schema": SCHEMA,
         "command": typed_command(),

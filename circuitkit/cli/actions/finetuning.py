@@ -1,6 +1,6 @@
 """What `finetuning` does: find the edges that carry a change, measure, draw, write and show it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from circuitkit.circuits.circuit import Circuit, Provenance
 from circuitkit.circuits.file import circuit_text
 from circuitkit.circuits.random_circuits import random_of_profile
 from circuitkit.circuits.recipe import Recipe
-from circuitkit.cli.actions.requests import model_of, request_of
+from circuitkit.cli.actions.requests import model_named, model_of, request_of
 from circuitkit.cli.finetuning import Change, Tuned
 from circuitkit.cli.options import Machine, Shown
 from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
@@ -23,12 +23,10 @@ from circuitkit.discovery.methods import method_named
 from circuitkit.errors import MethodError
 from circuitkit.reporting.dot import picture_dot
 from circuitkit.reporting.render import render_dot
-from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.study.records import to_json
 from circuitkit.study.settings import installed_versions
 from circuitkit.study.subject import Subject, subject_of
 from circuitkit.work.directories import replace_directory, require_replaceable
-from circuitkit.zoo import load_model
 
 N_RANDOM = 9
 N_SHOWN = 12
@@ -45,12 +43,7 @@ def find_change(what: Tuned, change: Change, machine: Machine, shown: Shown, out
     method = method_named(change.method, {})
     require_replaceable(output)
     subject = subject_of(request_of(what, machine))
-    base = load_model(
-        what.base,
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    base = model_named(what.base, machine)
     tuning = Tuning(subject.model, base, subject.metric, machine.budget)
     splits = subject.splits
     with bars(shown=shown.has_bars) as stage:
@@ -91,21 +84,17 @@ def _facts(subject: Subject, what: Tuned, change: Change, found: TuningChange) -
         "unit": found.unit,
         "n_pairs": found.tuned.n,
         "means": {
-            "base": _estimate(found.base),
-            "base, read by the tuned model": _estimate(found.stream),
-            "tuned": _estimate(found.tuned),
-            "change": _estimate(found.change),
+            "base": asdict(found.base),
+            "base, read by the tuned model": asdict(found.stream),
+            "tuned": asdict(found.tuned),
+            "change": asdict(found.change),
         },
-        "carried": _estimate(found.carried),
-        "reverted": _estimate(found.reverted),
+        "carried": asdict(found.carried),
+        "reverted": asdict(found.reverted),
         "carried by random edges": list(found.random_carried),
         "edges": {edge: scores[edge] for edge in circuit.edges},
-        "components": {each.name: _estimate(each.reverted) for each in found.components},
+        "components": {each.name: asdict(each.reverted) for each in found.components},
     }
-
-
-def _estimate(found: Estimate) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _write(output: Path, circuit: Circuit, facts: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.file import load_circuit
 from circuitkit.circuits.random_circuits import random_of_profile
-from circuitkit.cli.actions.requests import subject_of_file
+from circuitkit.cli.actions.requests import model_named, subject_of_file
 from circuitkit.cli.foretell import Done
 from circuitkit.cli.options import CircuitGround, Machine, Shown
 from circuitkit.cli.terminal import OUT, bars, filled, show_json, show_table
@@ -20,7 +20,7 @@ from circuitkit.control.foretelling.foretell import (
 )
 from circuitkit.control.foretelling.interventions import Intervention, default_interventions
 from circuitkit.control.foretelling.reading import read_interventions
-from circuitkit.control.foretelling.record import write_foretold, write_outcomes
+from circuitkit.control.foretelling.record import PICTURE, write_foretold, write_outcomes
 from circuitkit.interventions.ablation import require_ablation
 from circuitkit.model import SubjectModel
 from circuitkit.prompts.file import discovery_pairs
@@ -33,9 +33,6 @@ from circuitkit.study.settings import installed_versions
 from circuitkit.study.subject import Subject
 from circuitkit.work.directories import require_replaceable
 from circuitkit.work.files import write_whole
-from circuitkit.zoo import load_model
-
-PICTURE = "foretold.svg"
 
 
 def foretell_file(
@@ -83,12 +80,7 @@ def _interventions(
         return default_interventions(circuit, subject.seed)
 
     def load(name: str) -> SubjectModel:
-        return load_model(
-            name,
-            device=machine.device,
-            dtype=subject.model.dtype,
-            trust_remote_code=machine.trust_remote_code,
-        )
+        return model_named(name, machine, str(subject.model.dtype).removeprefix("torch."))
 
     def read(prompts: Path) -> PromptPairs:
         found = read_prompts(prompts, "")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from circuitkit.abstraction.find import find_hypothesis
+from circuitkit.abstraction.hypothesis import own_alignment
 from circuitkit.abstraction.judge import OPEN, REFUTED, HypothesisResult, VariableResult
 from circuitkit.abstraction.judge_hypothesis import Plan, judge_hypothesis
 from circuitkit.cli.actions.requests import request_of
@@ -31,7 +32,7 @@ def judge(which: str, on: JudgedOn, places: Places, machine: Machine, shown: Sho
     subject = subject_of(request_of(on, machine))
     alignment = dict(given)
     if not places.search:
-        alignment = {**hypothesis.aligned(subject.model.name), **given}
+        alignment = {**own_alignment(hypothesis, subject.model.name), **given}
     held_out = subject.held_out.get("wordings")
     plan = Plan(
         places.search,

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import cattrs
 
-from circuitkit.cli.actions.requests import model_of
+from circuitkit.cli.actions.requests import model_for
 from circuitkit.cli.monitor import Watched
 from circuitkit.cli.options import Machine, Shown
 from circuitkit.cli.terminal import OUT, show_json, show_table
 from circuitkit.control.monitoring.scorer import Scorer, fit_scorer, save_scorer
 from circuitkit.control.steering.classes import read_two_classes
 from circuitkit.work.files import require_writable_directory
-from circuitkit.zoo import load_model
 
 
 def make_scorer(
@@ -20,12 +19,7 @@ def make_scorer(
     """Make, measure, write and show a scorer."""
     if output is not None:
         require_writable_directory(output)
-    model = load_model(
-        model_of(what),
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    model = model_for(what, machine)
     found = read_two_classes(prompts, model, bos=what.bos)
     topics = [part.strip() for part in what.held_out.split(",") if part.strip()]
     layer = model.graph.n_layers // 2 if what.layer is None else what.layer

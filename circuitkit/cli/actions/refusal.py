@@ -7,7 +7,7 @@ from typing import Any
 
 import cattrs
 
-from circuitkit.cli.actions.requests import model_of
+from circuitkit.cli.actions.requests import model_for
 from circuitkit.cli.actions.steered import (
     facts_of,
     numbers_named,
@@ -40,7 +40,6 @@ from circuitkit.model import SubjectModel
 from circuitkit.statistics.bootstrap import Estimate
 from circuitkit.statistics.shares import share_of
 from circuitkit.work.progress import Progress
-from circuitkit.zoo import load_model
 from circuitkit.zoo.planted import refusal as planted
 
 DOSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
@@ -77,12 +76,7 @@ def show_refusal(
     layers = numbers_named(candidates.layers, "--layers", int)
     _require_prompts(what, candidates.ends)
     require_places(*written)
-    model = load_model(
-        model_of(what),
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    model = model_for(what, machine)
     said = what.tokens or (planted.REFUSAL if _is_planted(what) else "")
     tokens = tokens_named(said, model, "--tokens")
     refusing = Refusing(tokens, candidates.ends, layers, candidates.max_kl)

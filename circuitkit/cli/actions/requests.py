@@ -6,7 +6,6 @@ from typing import Any
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.recipe import UnitsRecipe
 from circuitkit.cli.dictionary import TriedOn
-from circuitkit.cli.edit import EditedFact
 from circuitkit.cli.options import (
     AnyModel,
     BatchedMachine,
@@ -24,6 +23,7 @@ from circuitkit.discovery.at_columns import require_columns
 from circuitkit.discovery.methods import METHODS, method_named
 from circuitkit.errors import MethodError
 from circuitkit.interventions.ablation import require_ablation
+from circuitkit.model import SubjectModel
 from circuitkit.model.source import PARTS, source_of
 from circuitkit.names import AUTO
 from circuitkit.study.pair_needs import shortfalls
@@ -33,6 +33,7 @@ from circuitkit.study.subject import Request, Subject
 from circuitkit.study.units import require_kind
 from circuitkit.work.executors.asked import asked_workers
 from circuitkit.work.executors.on_ray import require_reachable
+from circuitkit.zoo import load_model
 
 MANY = 5_000  # pairs that are not drawn at once
 SECONDS_A_PAIR = 0.008  # drawn, with its reference pairs, tokenised and checked, on one core
@@ -69,7 +70,7 @@ def units_of(search: Search) -> UnitsRecipe:
     return asked
 
 
-def model_of(what: What | TriedOn | Ground | AnyModel | EditedFact | OneModel) -> str:
+def model_of(what: What | TriedOn | Ground | AnyModel | OneModel) -> str:
     """Return which model is meant, as one line of text that loads it again.
 
     Raises:
@@ -83,6 +84,29 @@ def model_of(what: What | TriedOn | Ground | AnyModel | EditedFact | OneModel) -
             "of a model are meant. Name the model too."
         )
     return str(source_of(what.model).with_parts(**parts)) if parts else what.model
+
+
+def model_for(what: TriedOn | AnyModel | OneModel | What, machine: Machine) -> SubjectModel:
+    """Return the model that options name, where the machine's options say.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return model_named(model_of(what), machine)
+
+
+def model_named(name: str, machine: Machine, dtype: str = "") -> SubjectModel:
+    """Return a model of a name, where the machine's options say; `dtype`: another than theirs.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    return load_model(
+        name,
+        device=machine.device,
+        dtype=dtype or machine.dtype,
+        trust_remote_code=machine.trust_remote_code,
+    )
 
 
 def announce_drawing(n: int, *, shown: bool) -> None:

@@ -4,7 +4,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from circuitkit.cli.actions.requests import model_of, request_of
+from circuitkit.cli.actions.requests import model_for, request_of
 from circuitkit.cli.actions.steered import (
     facts_of,
     numbers_named,
@@ -41,7 +41,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.model.hook_points import Point
 from circuitkit.prompts.pairs import PromptPairs
 from circuitkit.study.subject import subject_of
-from circuitkit.zoo import load_dictionary, load_model
+from circuitkit.zoo import load_dictionary
 
 SITES = {"r": "resid post", "m": "mlp out", "a": "attn out"}
 Studied = tuple[SubjectModel, TwoClasses, Outcome]
@@ -109,12 +109,7 @@ def _studied(what: Steered, machine: Machine) -> Studied:
             classes_of_pairs(subject.splits.discovery),
             _of_pairs(pairs, subject.metric),
         )
-    model = load_model(
-        model_of(what),
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    model = model_for(what, machine)
     prompts = read_two_classes(what.classes, model, bos=what.bos)
     tokens = tokens_named(what.tokens, model, "--tokens")
     training, others = halved(prompts, what.seed)

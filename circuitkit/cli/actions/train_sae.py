@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from circuitkit.cli.actions.requests import model_of, request_of
+from circuitkit.cli.actions.requests import model_for, request_of
 from circuitkit.cli.options import Machine, Shown
 from circuitkit.cli.terminal import NOTES, OUT, bars, show_json, show_table
 from circuitkit.cli.train_sae import Dictionary, TrainedOn
@@ -25,7 +25,6 @@ from circuitkit.model import SubjectModel
 from circuitkit.study.subject import subject_of
 from circuitkit.work.files import require_writable_directory
 from circuitkit.work.progress import Progress
-from circuitkit.zoo import load_model
 from circuitkit.zoo.pico.train_dictionaries import pico_prompts
 
 KEPT = ".training"  # what was done, until all is
@@ -107,12 +106,7 @@ def _studied(what: TrainedOn, machine: Machine) -> tuple[SubjectModel, PromptSou
             seed=what.seed,
         )
         return subject.model, source
-    model = load_model(
-        model_of(what),
-        device=machine.device,
-        dtype=machine.dtype,
-        trust_remote_code=machine.trust_remote_code,
-    )
+    model = model_for(what, machine)
     if what.texts is None:
         return model, pico_prompts(what.seed)
     if model.tokenizer is None:

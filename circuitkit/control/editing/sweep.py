@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from circuitkit.control.editing.edit import Edit
 from circuitkit.control.editing.measures import Measure, Outcome, Unedited, outcome, summary
@@ -25,6 +24,7 @@ from circuitkit.model import SubjectModel
 from circuitkit.prompts.pairs import PromptPair, PromptPairs
 from circuitkit.prompts.tokenization import tokenize_pairs
 from circuitkit.statistics.bootstrap import MIN_PAIRS
+from circuitkit.statistics.correlation import rank_correlation
 from circuitkit.work.progress import Progress, silent
 
 TRACED, ALL = "traced", "all"
@@ -133,7 +133,7 @@ def edit_layers(
     return tuple(found)
 
 
-def rank_correlation(traced: Traced, made: Sequence[AtLayer], measure: str) -> float | None:
+def correlation_with_tracing(traced: Traced, made: Sequence[AtLayer], measure: str) -> float | None:
     """Return Spearman's correlation over layers of what tracing gives back with a measure.
 
     None where fewer than three layers were edited, or one of both does not vary.
@@ -141,10 +141,8 @@ def rank_correlation(traced: Traced, made: Sequence[AtLayer], measure: str) -> f
     rows = [(traced.effects[each.layer], each) for each in made if each.edit is not None]
     if len(rows) < MIN_PAIRS:
         return None
-    ranks = [
-        rankdata([effect for effect, _ in rows]),
-        rankdata([each.measures[measure].value for _, each in rows]),
-    ]
-    if any(np.ptp(column) == 0 for column in ranks):
+    effects = np.array([effect for effect, _ in rows])
+    values = np.array([each.measures[measure].value for _, each in rows])
+    if np.ptp(effects) == 0 or np.ptp(values) == 0:
         return None
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(rank_correlation(effects, values))

@@ -65,8 +65,8 @@ def joined(tuned: SubjectModel, base: SubjectModel) -> SubjectModel:
         replace(ours, attention=_widened(ours.attention, theirs.attention))
         for ours, theirs in zip(tuned.layers, base.layers, strict=True)
     )
-    found = tuned.computing_with(layers, tuned.final_norm)
-    return found.under_digest(joined_digest(tuned.digest, base.digest))
+    digest = joined_digest(tuned.digest, base.digest)
+    return tuned.computing_with(layers, tuned.final_norm, digest=digest)
 
 
 def require_comparable(tuned: SubjectModel, base: SubjectModel) -> None:

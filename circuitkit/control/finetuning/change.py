@@ -14,14 +14,14 @@ Cross-model patching: Prakash et al. 2024 (arXiv:2402.14811), there by whole com
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
 
 from circuitkit.circuits.circuit import Circuit
 from circuitkit.circuits.graph import ComponentGraph, EdgeScores
 from circuitkit.circuits.selection import prune_unread, select_best
-from circuitkit.control.finetuning.base import FromBase, joined
+from circuitkit.control.finetuning.base import FromBase, joined, require_comparable
 from circuitkit.discovery.method import Method
 from circuitkit.errors import MethodError, VanishingGapError
 from circuitkit.interventions.ablation import ZeroAblation
@@ -36,7 +36,6 @@ from circuitkit.work.progress import Progress, silent
 
 AIM = 0.9  # share of the change at which a circuit of it is large enough
 N_SIZES = 24
-WITHOUT_ABLATION = ("information-flow", "optimal-ablation")  # methods that bring their own values
 LARGEST = 0.5  # share of all edges beyond which a circuit of the change says nothing
 
 
@@ -50,9 +49,9 @@ class Tuning:
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        self.model  # noqa: B018  (refuses models that cannot be compared, before any work)
+        require_comparable(self.tuned, self.base)
 
-    @property
+    @cached_property
     def model(self) -> SubjectModel:
         """The tuned model, in which edges can carry what the base writes."""
         return joined(self.tuned, self.base)
@@ -100,7 +99,7 @@ def score_change(
     Raises:
         MethodError: the method cannot work under this ablation.
     """
-    if method.name in WITHOUT_ABLATION:
+    if not method.uses_ablation:
         raise MethodError(
             f"fine-tuning: the method must ask what ablated edges change, got {method.name!r}. It "
             "would score the same edges whatever the base model is. Use eap, eap-ig or exact."
@@ -212,13 +211,14 @@ def _ends(graph: ComponentGraph) -> tuple[Circuit, Circuit]:
 def _values(
     tuning: Tuning, pairs: PromptPairs, circuits: Sequence[Circuit], progress: Progress = silent
 ) -> list[Values]:
-    found: torch.Tensor = evaluate_circuits(
+    work = tuning.work(progress)
+    found = evaluate_circuits(
         tuning.model,
         pairs,
         circuits,
-        ablation=FromBase(tuning.base),
+        ablation=work.ablation,
         metric=tuning.metric,
-        memory=tuning.memory,
-        progress=progress,
+        memory=work.memory,
+        progress=work.progress,
     )
     return list(np.asarray(found.numpy()))

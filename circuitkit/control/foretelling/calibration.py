@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from circuitkit.control.foretelling.foretell import Foretold
 from circuitkit.control.foretelling.interventions import Intervention
 from circuitkit.errors import MethodError
 from circuitkit.statistics.bootstrap import Estimate, Values, estimate
+from circuitkit.statistics.correlation import linear_correlation, rank_correlation
 
 N_SHUFFLES = 1999
 MIN_INTERVENTIONS = 5
@@ -116,19 +116,6 @@ def require_enough(done: tuple[Intervention, ...]) -> tuple[Intervention, ...]:
             "correlation of fewer says nothing. Add some."
         )
     return done
-
-
-def rank_correlation(a: Values, b: Values, axis: int = -1) -> Values:
-    """Return Spearman's correlation, with mean ranks for ties; 0 where one side is constant."""
-    return linear_correlation(rankdata(a, axis=axis), rankdata(b, axis=axis), axis)
-
-
-def linear_correlation(a: Values, b: Values, axis: int = -1) -> Values:
-    """Return Pearson's correlation; 0 where one side is constant."""
-    a, b = (x - x.mean(axis=axis, keepdims=True) for x in (a, b))
-    norms = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
-    both = (a * b).sum(axis=axis)
-    return np.asarray(np.divide(both, norms, out=np.zeros_like(both), where=norms > 0))
 
 
 def _p(said: Values, found: Values, kinds: Sequence[str], seed: int) -> float:

@@ -76,8 +76,8 @@ def foretell(
     """
     require_same_graph(ground.model, circuit)
     _require_names(interventions)
-    for each in interventions:  # names that do not exist are told before any run
-        each.cut(circuit)
+    for each in interventions:
+        each.require_in(circuit.graph)
     full, empty = _ends(ground)
     losses = _losses(ground, [circuit, *controls], interventions, progress)
     whole = full - empty

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from circuitkit.circuits.circuit import Circuit, layer_of
-from circuitkit.circuits.graph import HEAD, INPUT, MLP
+from circuitkit.circuits.graph import HEAD, INPUT, MLP, ComponentGraph
 from circuitkit.control.change import Change
 from circuitkit.errors import GraphError, MethodError
 from circuitkit.model import SubjectModel
@@ -50,6 +50,16 @@ class Intervention:
         found = circuit.without(self.components) if self.components else circuit
         return found.without_edges(self.edges) if self.edges else found
 
+    def require_in(self, graph: ComponentGraph) -> None:
+        """Refuse names that the graph does not have.
+
+        Raises:
+            GraphError: it lacks one.
+        """
+        self.cut(Circuit.empty(graph))
+        if isinstance(self.change, Scaled):
+            self.change.kind_in(graph)
+
     def touches(self, circuit: Circuit) -> tuple[str, ...]:
         """Return the components of the circuit that it ablates or rescales, in graph order."""
         senders = {Circuit.ends(edge)[0] for edge in circuit.edges}
@@ -72,6 +82,20 @@ class Scaled:
         """The component and the factor, as "a1.h1 x 0.5"."""
         return f"{self.component} x {self.factor:g}"
 
+    def kind_in(self, graph: ComponentGraph) -> str:
+        """Return what the component is in a graph.
+
+        Raises:
+            GraphError: it is no head and no whole MLP.
+        """
+        kind = graph.kind_of(self.component) if self.component in graph.senders else ""
+        if kind not in (HEAD, MLP):
+            raise GraphError(
+                f"scaling: the component must be a head or a whole MLP of this graph ({graph}), "
+                f"got {self.component!r}. It has no output of its own to rescale. Check its name."
+            )
+        return kind
+
     def made(self, model: SubjectModel) -> SubjectModel:
         """Return the model in which it is so. Biases of attention belong to no head and stay.
 
@@ -79,13 +103,7 @@ class Scaled:
             GraphError: the component is no head and no whole MLP of the model.
         """
         graph = model.graph
-        kind = graph.kind_of(self.component) if self.component in graph.senders else ""
-        if kind not in (HEAD, MLP):
-            raise GraphError(
-                f"scaling: the component must be a head or a whole MLP of model {model.name!r} "
-                f"({graph}), got {self.component!r}. It has no output of its own to rescale. Check "
-                "its name."
-            )
+        kind = self.kind_in(graph)
         index, layers = layer_of(self.component, graph), list(model.layers)
         layer = layers[index]
         if kind == MLP:
@@ -96,8 +114,8 @@ class Scaled:
             w_out = layer.attention.w_out.clone()
             w_out[graph.names_in(index).index(self.component)] *= self.factor
             layers[index] = replace(layer, attention=replace(layer.attention, w_out=w_out))
-        found = model.computing_with(tuple(layers), model.final_norm)
-        return found.under_digest(joined_digest(model.digest, self.name))
+        digest = joined_digest(model.digest, self.name)
+        return model.computing_with(tuple(layers), model.final_norm, digest=digest)
 
 
 def default_interventions(circuit: Circuit, seed: int = 0) -> tuple[Intervention, ...]:

@@ -10,6 +10,7 @@ nobody had measured it elsewhere before cannot be seen.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from circuitkit.control.foretelling.calibration import Calibration
 from circuitkit.control.foretelling.foretell import Foretold
 from circuitkit.errors import OutputError
 from circuitkit.statistics.bootstrap import Estimate
-from circuitkit.work.files import write_whole
+from circuitkit.work.files import unwritable, write_whole
 
-FORETOLD, OUTCOMES = "foretold.json", "outcomes.json"
+FORETOLD, OUTCOMES, PICTURE = "foretold.json", "outcomes.json", "foretold.svg"
 
 
 def write_foretold(directory: Path, foretold: Foretold, about: Mapping[str, Any]) -> str:
@@ -28,16 +29,20 @@ def write_foretold(directory: Path, foretold: Foretold, about: Mapping[str, Any]
     Raises:
         OutputError: it cannot be written.
     """
-    (directory / OUTCOMES).unlink(missing_ok=True)  # of another record
+    for name in (OUTCOMES, PICTURE):  # of another record
+        try:
+            (directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise unwritable(directory, error) from error
     rows = zip(foretold.interventions, foretold.shares, foretold.touched, strict=True)
     facts = {
         **about,
-        "gap": of_estimate(foretold.gap),
+        "gap": asdict(foretold.gap),
         "foretold": [
             {
                 "name": each.name,
                 "kind": each.kind,
-                "share": of_estimate(share),
+                "share": asdict(share),
                 "sign": (share.low > 0) - (share.high < 0),
                 "components": list(touched),
             }
@@ -62,18 +67,17 @@ def write_outcomes(
     Raises:
         OutputError: what was foretold is not what was written, or the file cannot be written.
     """
-    kept = hashlib.sha256((directory / FORETOLD).read_bytes()).hexdigest()
-    if kept != written:
+    if _digest_of(directory / FORETOLD) != written:
         raise OutputError(
             f"{str(directory / FORETOLD)!r}: must be as it was written before the outcomes were "
-            "measured, got another content. What was foretold could not be told from what was "
-            "known. Run the command again, in a directory of its own."
+            "measured, got other content, or none. What was foretold could not be told from what "
+            "was known. Run the command again, in a directory of its own."
         )
     names = [each.name for each in foretold.interventions]
     facts = {
         "foretold_sha256": written,
         "outcomes": [
-            {"name": name, "share": of_estimate(share)}
+            {"name": name, "share": asdict(share)}
             for name, share in zip(names, outcomes, strict=True)
         ],
         "calibration": facts_of(found),
@@ -86,8 +90,8 @@ def facts_of(found: Calibration) -> dict[str, Any]:
     """Return a calibration as plain data."""
     return {
         "interventions": found.n,
-        "rank_correlation": of_estimate(found.correlation),
-        "linear_correlation": of_estimate(found.linear),
+        "rank_correlation": asdict(found.correlation),
+        "linear_correlation": asdict(found.linear),
         "p": found.p,
         "slope": found.slope,
         "intercept": found.intercept,
@@ -100,8 +104,8 @@ def facts_of(found: Calibration) -> dict[str, Any]:
         "surprises": [
             {
                 "name": each.name,
-                "foretold": of_estimate(each.foretold),
-                "outcome": of_estimate(each.outcome),
+                "foretold": asdict(each.foretold),
+                "outcome": asdict(each.outcome),
                 "intervals_apart": each.is_clear,
             }
             for each in found.surprises
@@ -109,9 +113,12 @@ def facts_of(found: Calibration) -> dict[str, Any]:
     }
 
 
-def of_estimate(found: Estimate) -> dict[str, float]:
-    """Return an estimate as plain data."""
-    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+def _digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _text(facts: Mapping[str, Any]) -> str:

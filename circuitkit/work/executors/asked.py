@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from circuitkit.errors import WorkerError
 from circuitkit.work.text import shown
 
-MOST = 1024
+MOST, MOST_DIGITS = 1024, 9
 ADDRESS = re.compile(r"auto|(ray://)?[\w.\-]+:\d+|(ray://)?\[[0-9a-fA-F:]+\]:\d+")
 
 
@@ -50,7 +50,8 @@ def asked_workers(text: str) -> AskedWorkers | None:
 
 
 def _number(digits: str, text: str) -> int:
-    if not (digits.isascii() and digits.isdecimal() and 0 < int(digits[:9]) <= MOST):
+    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS
+    if not (is_number and 0 < int(digits) <= MOST):
         raise _not_workers(text)
     return int(digits)
 

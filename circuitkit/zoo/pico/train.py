@@ -152,9 +152,7 @@ def training_step(
     model: GPT2LMHeadModel, batch: Int[Tensor, "sequence pos"], optimizer: torch.optim.Optimizer
 ) -> float:
     """Update the model on one batch and return the loss before the update, in nats per token."""
-    loss = next_token_loss(model, batch)
-    update(model, optimizer, loss)
-    return float(loss.detach())
+    return update(model, optimizer, next_token_loss(model, batch))
 
 
 def next_token_loss(

@@ -7,7 +7,7 @@ from circuitkit.control.editing.facts import Fact
 from circuitkit.control.editing.measures import Answers, Outcome, n_gram_entropy, outcome, summary
 from circuitkit.control.editing.measures import unedited as before_edits
 from circuitkit.control.editing.questions import drawn_facts, questions_for
-from circuitkit.control.editing.sweep import AtLayer, Traced, layers_named, rank_correlation
+from circuitkit.control.editing.sweep import AtLayer, Traced, correlation_with_tracing, layers_named
 from circuitkit.errors import AnswerError, MethodError, PromptError
 from circuitkit.task import find_task
 from circuitkit.zoo import load_model
@@ -102,4 +102,4 @@ def test_tracing_peaks_where_most_comes_back_and_refused_layers_count_for_nothin
     traced = Traced((0.1, 0.7, 0.2), 1.0)
     assert traced.peak == 1
     refused = [AtLayer(layer, None, None, "why") for layer in range(3)]
-    assert rank_correlation(traced, refused, "paraphrase") is None
+    assert correlation_with_tracing(traced, refused, "paraphrase") is None

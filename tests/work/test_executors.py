@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,12 @@ from circuitkit.work.executors.crew import Died, Done, Failed, Ready, Workers
 from circuitkit.work.executors.items import IN_PROCESS
 from circuitkit.work.executors.local import LocalCrew
 from tests.work.worked import Squares, item
+
+
+@pytest.fixture(autouse=True)
+def workers_find_the_tests(monkeypatch):
+    """Let other processes import tests.work.worked, however pytest was started."""
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2]), *sys.path])
 
 
 class Scripted:
@@ -189,6 +197,17 @@ if __name__ == "__main__":
     with Workers(LocalCrew(), maker, 2) as executor:
         list(executor.results([item("slow", n) for n in range(4)], maker(0)))
 """
+
+
+def test_a_worker_that_cannot_read_what_prepares_it_says_why(monkeypatch):
+    module = types.ModuleType("only_here")
+    exec("class Maker:\n    def __call__(self, number): ...", vars(module))
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with (
+        Workers(LocalCrew(), module.Maker(), 1) as executor,
+        pytest.raises(ModuleNotFoundError, match="only_here"),
+    ):
+        list(executor.results([item("x", 1)], Squares(Path())(0)))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="asks /proc who lives")

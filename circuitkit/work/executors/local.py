@@ -80,7 +80,7 @@ def _work(pipe: Connection, number: int) -> None:
     """Be a worker: prepare, then compute what comes until nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    prepared, message = prepare(pipe.recv(), number)
+    prepared, message = prepare(lambda own: pipe.recv()(own), number)  # what cannot be read is told
     pipe.send(message)
     while prepared is not None:
         pipe.send(answer(prepared, pipe.recv()))
